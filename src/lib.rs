@@ -1,0 +1,22 @@
+//! The MCP server that people point their client, proxy or token at when OAuth, sessions or streaming do not work.
+//!
+//! # Layout
+//!
+//! - [`config`]: one struct of settings, read once.
+//! - [`protocol`]: JSON-RPC messages, errors, the table of revisions.
+//! - [`session`]: sessions and their queues.
+//! - [`tools`]: the table of eleven, one file each.
+//! - [`diagnosis`]: what is wrong with a request; redaction.
+//! - [`request`]: the facts of one HTTP request.
+//! - [`clock`]: time as a parameter.
+//! - [`text`]: how figures are written for people.
+#![forbid(unsafe_code)]
+
+pub mod clock;
+pub mod config;
+pub mod diagnosis;
+pub mod protocol;
+pub mod request;
+pub mod session;
+pub mod text;
+pub mod tools;

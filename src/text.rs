@@ -1,0 +1,88 @@
+//! How figures are written for people: one way for times, durations and sizes in every tool.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+/// `2024-01-01 12:00:00 UTC`.
+#[must_use]
+pub fn time(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
+}
+
+/// `2024-01-01 12:00:00.123 UTC`.
+#[must_use]
+pub fn time_ms(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%d %H:%M:%S.%3f UTC").to_string()
+}
+
+/// RFC 3339 with milliseconds, for machines: `2024-01-01T12:00:00.123Z`.
+#[must_use]
+pub fn rfc3339(at: Timestamp) -> String {
+    format!("{at:.3}")
+}
+
+/// `45s`, `5m 30s`, `2h 5m`, `3d 4h`: the two largest units that say something.
+#[must_use]
+pub fn duration(of: Duration) -> String {
+    let s = of.as_secs();
+    match s {
+        0..60 => format!("{s}s"),
+        60..3600 => format!("{}m {}s", s / 60, s % 60),
+        3600..86_400 => format!("{}h {}m", s / 3600, s % 3600 / 60),
+        _ => format!("{}d {}h", s / 86_400, s % 86_400 / 3600),
+    }
+}
+
+/// Bytes in the unit people read: `512B`, `12KB`, `256MB`, `3.1GB` (1 KB is 1024 bytes).
+#[must_use]
+pub fn bytes(n: u64) -> String {
+    const KB: u64 = 1024;
+    match n {
+        0..KB => format!("{n}B"),
+        KB..0x10_0000 => format!("{}KB", n.div_ceil(KB)),
+        0x10_0000..0x4000_0000 => format!("{}MB", n / (KB * KB)),
+        _ => {
+            let tenths = n / (KB * KB * KB / 10);
+            format!("{}.{}GB", tenths / 10, tenths % 10)
+        }
+    }
+}
+
+/// The first `max` characters of `text`, with `…` where something was cut.
+#[must_use]
+pub fn shorten(text: &str, max: usize) -> String {
+    match text.char_indices().nth(max) {
+        None => text.to_owned(),
+        Some((end, _)) => format!("{}…", &text[..end]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_and_sizes_are_written_as_the_samples_show() {
+        assert_eq!(duration(Duration::from_secs(330)), "5m 30s");
+        assert_eq!(duration(Duration::from_secs(45)), "45s");
+        assert_eq!(duration(Duration::from_secs(7500)), "2h 5m");
+        assert_eq!(bytes(12 * 1024), "12KB");
+        assert_eq!(bytes(256 * 1024 * 1024), "256MB");
+        assert_eq!(bytes(0), "0B");
+    }
+
+    #[test]
+    fn times_are_written_as_the_samples_show() {
+        let at: Timestamp = "2018-01-18T01:30:22.5Z".parse().unwrap();
+        assert_eq!(time(at), "2018-01-18 01:30:22 UTC");
+        assert_eq!(time_ms(at), "2018-01-18 01:30:22.500 UTC");
+        assert_eq!(rfc3339(at), "2018-01-18T01:30:22.500Z");
+    }
+
+    #[test]
+    fn shortening_cuts_between_characters() {
+        assert_eq!(shorten("grüße", 3), "grü…");
+        assert_eq!(shorten("abc", 3), "abc");
+    }
+}
