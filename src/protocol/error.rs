@@ -1,0 +1,74 @@
+//! JSON-RPC errors, and the codes that the protocol uses.
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::Served;
+
+/// A JSON-RPC error object (JSON-RPC 2.0 section 5.1).
+#[derive(Debug, Clone, PartialEq, Serialize, thiserror::Error)]
+#[error("{message} ({code})")]
+pub struct RpcError {
+    /// One of the constants below.
+    pub code: i32,
+    /// What is wrong and what to do about it.
+    pub message: String,
+    /// More, for programs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data: Option<Value>,
+}
+
+impl RpcError {
+    /// The body is not JSON (JSON-RPC 2.0 section 5.1).
+    pub const PARSE_ERROR: i32 = -32700;
+    /// Not a JSON-RPC 2.0 message, or not acceptable here (JSON-RPC 2.0 section 5.1).
+    pub const INVALID_REQUEST: i32 = -32600;
+    /// Unknown method (JSON-RPC 2.0 section 5.1).
+    pub const METHOD_NOT_FOUND: i32 = -32601;
+    /// Unknown tool or bad parameters (JSON-RPC 2.0 section 5.1).
+    pub const INVALID_PARAMS: i32 = -32602;
+    /// The session is gone, or the server is at fault (JSON-RPC 2.0 section 5.1).
+    pub const INTERNAL_ERROR: i32 = -32603;
+    /// The protocol version is not served (MCP 2026-07-28 schema, `UnsupportedProtocolVersionError`).
+    pub const UNSUPPORTED_PROTOCOL_VERSION: i32 = -32022;
+
+    /// An error without data.
+    #[must_use]
+    pub fn new(code: i32, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), data: None }
+    }
+
+    /// The same error with data.
+    #[must_use]
+    pub fn with_data(mut self, data: Value) -> Self {
+        self.data = Some(data);
+        self
+    }
+
+    /// -32600
+    #[must_use]
+    pub fn invalid_request(message: impl Into<String>) -> Self {
+        Self::new(Self::INVALID_REQUEST, message)
+    }
+
+    /// -32602
+    #[must_use]
+    pub fn invalid_params(message: impl Into<String>) -> Self {
+        Self::new(Self::INVALID_PARAMS, message)
+    }
+
+    /// -32601, naming the methods there are.
+    #[must_use]
+    pub fn method_not_found(method: &str, known: &[&str]) -> Self {
+        let method = crate::text::shorten(method, 100);
+        Self::new(Self::METHOD_NOT_FOUND, format!("Method not found: {method}"))
+            .with_data(json!({ "method": method, "available": known }))
+    }
+
+    /// -32022 with what is served and what was asked for.
+    #[must_use]
+    pub fn unsupported_version(requested: &str, served: &Served) -> Self {
+        Self::new(Self::UNSUPPORTED_PROTOCOL_VERSION, "Unsupported protocol version")
+            .with_data(json!({ "supported": served.newest_first(), "requested": crate::text::shorten(requested, 100) }))
+    }
+}

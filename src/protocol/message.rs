@@ -1,0 +1,394 @@
+//! JSON-RPC 2.0 messages as they arrive: classified once, ids and parameters kept to the letter.
+
+use std::fmt;
+
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
+
+use super::RpcError;
+
+/// The most messages in a batch. A batch is answered when its last call is, so a bound keeps one POST from holding
+/// the work of thousands; no known client sends more than a handful.
+pub const MAX_BATCH: usize = 100;
+
+/// A request's id as the client wrote it: a string or a number, never re-formatted on its way back.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Id(Box<str>);
+
+impl Id {
+    /// The JSON text: `1`, `"a"`.
+    #[must_use]
+    pub fn as_json(&self) -> &str {
+        &self.0
+    }
+
+    fn read(raw: &RawValue) -> Option<Self> {
+        let text = raw.get();
+        text.starts_with(|c: char| c == '"' || c == '-' || c.is_ascii_digit()).then(|| Self(text.into()))
+    }
+
+    /// The id in `value` (`requestId` of a cancellation), if it can be one.
+    #[must_use]
+    pub fn from_value(value: &Value) -> Option<Self> {
+        (value.is_string() || value.is_number()).then(|| Self(value.to_string().into()))
+    }
+}
+
+impl fmt::Debug for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// One message.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Message {
+    /// Wants an answer.
+    Request(Call),
+    /// Wants none.
+    Notification(Notification),
+    /// The client's answer to a request of the server.
+    Response,
+}
+
+/// A request.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Call {
+    /// Its id.
+    pub id: Id,
+    /// Its method.
+    pub method: String,
+    /// Its parameters; empty when it has none.
+    pub params: Params,
+}
+
+/// A notification.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Notification {
+    /// Its method.
+    pub method: String,
+    /// Its parameters; empty when it has none.
+    pub params: Params,
+}
+
+/// Parameters by name.
+pub type Params = Map<String, Value>;
+
+/// A message that is not acceptable, with the id to answer under where it could be read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Malformed {
+    /// The id, if there was a valid one.
+    pub id: Option<Id>,
+    /// What is wrong.
+    pub error: RpcError,
+}
+
+impl Malformed {
+    fn new(id: Option<Id>, error: RpcError) -> Self {
+        Self { id, error }
+    }
+
+    fn invalid(id: Option<Id>, message: impl Into<String>) -> Self {
+        Self::new(id, RpcError::invalid_request(message))
+    }
+}
+
+/// What a body holds.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Body {
+    /// One message.
+    Single(Message),
+    /// An array of 1 to [`MAX_BATCH`] messages, each acceptable or not.
+    Batch(Vec<Result<Message, Malformed>>),
+}
+
+/// Reads a body.
+///
+/// # Errors
+/// -32700 when it is not JSON, with line and column; -32600 when it is no JSON-RPC 2.0 message, or an empty or too long
+/// batch.
+pub fn read(body: &[u8]) -> Result<Body, Malformed> {
+    let text = std::str::from_utf8(body).map_err(|error| {
+        parse_error(
+            &format!("the body is not UTF-8 (byte {})", error.valid_up_to() + 1),
+            place(body, error.valid_up_to()),
+        )
+    })?;
+    let start = text.trim_ascii_start();
+    if start.is_empty() {
+        return Err(parse_error("the body is empty: send one JSON-RPC message", (1, 1)));
+    }
+    if !start.starts_with('[') {
+        return message(text, text).map(Body::Single);
+    }
+    let items: Vec<&RawValue> = serde_json::from_str(text).map_err(|error| syntax(text, text, &error))?;
+    match items.len() {
+        0 => Err(Malformed::invalid(None, "Invalid Request: the batch is empty")),
+        1..=MAX_BATCH => Ok(Body::Batch(items.into_iter().map(|item| message(item.get(), text)).collect())),
+        n => Err(Malformed::invalid(
+            None,
+            format!("Invalid Request: a batch of {n} messages; at most {MAX_BATCH} are taken at once"),
+        )),
+    }
+}
+
+#[derive(Deserialize)]
+struct Envelope<'a> {
+    #[serde(borrow, default, deserialize_with = "present")]
+    jsonrpc: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    id: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    method: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    params: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    result: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    error: Option<&'a RawValue>,
+}
+
+/// Tells `null` from absent.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(Some)
+}
+
+/// Classifies `text`, which lies inside `whole`.
+fn message(text: &str, whole: &str) -> Result<Message, Malformed> {
+    let envelope: Envelope<'_> = match serde_json::from_str(text) {
+        Ok(envelope) => envelope,
+        Err(error) if error.is_data() => {
+            let what = if text.trim_ascii_start().starts_with('{') {
+                error.to_string()
+            } else {
+                "a message must be a JSON object".to_owned()
+            };
+            return Err(Malformed::invalid(None, format!("Invalid Request: {what}")));
+        }
+        Err(error) => return Err(syntax(text, whole, &error)),
+    };
+    let id = envelope.id.and_then(Id::read);
+    if envelope.jsonrpc.map(RawValue::get) != Some("\"2.0\"") {
+        return Err(Malformed::invalid(id, "Invalid Request: \"jsonrpc\" must be \"2.0\""));
+    }
+    let Some(method) = envelope.method else {
+        return match (envelope.result, envelope.error) {
+            (Some(_), None) | (None, Some(_)) => Ok(Message::Response),
+            (Some(_), Some(_)) => {
+                Err(Malformed::invalid(id, "Invalid Request: a response has either \"result\" or \"error\", not both"))
+            }
+            (None, None) => Err(Malformed::invalid(
+                id,
+                "Invalid Request: neither \"method\" (a request or notification) nor \"result\" or \"error\" (a response)",
+            )),
+        };
+    };
+    let Ok(method) = serde_json::from_str::<String>(method.get()) else {
+        return Err(Malformed::invalid(id, "Invalid Request: \"method\" must be a string"));
+    };
+    if let Some(raw) = envelope.id
+        && id.is_none()
+    {
+        let what = if raw.get() == "null" { "null" } else { "neither a string nor a number" };
+        return Err(Malformed::invalid(
+            None,
+            format!("Invalid Request: \"id\" is {what}; use a string or a number, or leave it out to notify"),
+        ));
+    }
+    let params = match envelope.params.map(|raw| (raw, serde_json::from_str::<Value>(raw.get()))) {
+        None | Some((_, Ok(Value::Null))) => Params::new(),
+        Some((_, Ok(Value::Object(params)))) => params,
+        Some((_, Ok(_))) => return Err(Malformed::invalid(id, "Invalid Request: \"params\" must be an object")),
+        Some((_, Err(error))) if error.to_string().starts_with("recursion limit exceeded") => {
+            return Err(Malformed::invalid(id, "Invalid Request: \"params\" are nested deeper than 127 levels"));
+        }
+        Some((raw, Err(error))) => {
+            let mut malformed = syntax(raw.get(), whole, &error);
+            malformed.id = id;
+            return Err(malformed);
+        }
+    };
+    Ok(match id {
+        Some(id) => Message::Request(Call { id, method, params }),
+        None => Message::Notification(Notification { method, params }),
+    })
+}
+
+/// A syntax error in `part`, placed in `whole`.
+fn syntax(part: &str, whole: &str, error: &serde_json::Error) -> Malformed {
+    let sentence = error.to_string();
+    let what = sentence.rsplit_once(" at line ").map_or(sentence.as_str(), |(what, _)| what);
+    // `part` is a slice of `whole`: its start, and the error's place in it, give the place in the body.
+    let start = (part.as_ptr() as usize).saturating_sub(whole.as_ptr() as usize).min(whole.len());
+    let before_error = part.split_inclusive('\n').take(error.line().saturating_sub(1)).map(str::len).sum::<usize>();
+    parse_error(what, place(whole.as_bytes(), start + before_error + error.column().saturating_sub(1)))
+}
+
+/// Line and column, from 1, of the byte at `offset`.
+fn place(body: &[u8], offset: usize) -> (usize, usize) {
+    let before = &body[..offset.min(body.len())];
+    let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+    let column = before.len() - before.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1) + 1;
+    (line, column)
+}
+
+fn parse_error(what: &str, (line, column): (usize, usize)) -> Malformed {
+    let error = RpcError::new(RpcError::PARSE_ERROR, format!("Parse error: {what} at line {line} column {column}"))
+        .with_data(json!({ "line": line, "column": column }));
+    Malformed::new(None, error)
+}
+
+/// A successful answer; `result` is JSON.
+#[must_use]
+pub fn result(id: &Id, result: &[u8]) -> Vec<u8> {
+    let id = id.as_json().as_bytes();
+    let mut answer = Vec::with_capacity(result.len() + id.len() + 36);
+    answer.extend_from_slice(b"{\"jsonrpc\":\"2.0\",\"id\":");
+    answer.extend_from_slice(id);
+    answer.extend_from_slice(b",\"result\":");
+    answer.extend_from_slice(result);
+    answer.push(b'}');
+    answer
+}
+
+/// An error answer; `id` is `null` where the request's could not be read.
+#[must_use]
+pub fn error(id: Option<&Id>, error: &RpcError) -> Vec<u8> {
+    let body = serde_json::to_string(error).unwrap_or_default();
+    format!("{{\"jsonrpc\":\"2.0\",\"id\":{},\"error\":{body}}}", id.map_or("null", Id::as_json)).into_bytes()
+}
+
+/// An error that answers no request: it has no `id` member (MCP 2025-11-25 basic/transports, Security Warning).
+#[must_use]
+pub fn error_without_id(error: &RpcError) -> Vec<u8> {
+    let body = serde_json::to_string(error).unwrap_or_default();
+    format!("{{\"jsonrpc\":\"2.0\",\"error\":{body}}}").into_bytes()
+}
+
+/// A notification of the server's.
+#[must_use]
+pub fn notification(method: &str, params: &Value) -> String {
+    format!("{{\"jsonrpc\":\"2.0\",\"method\":\"{method}\",\"params\":{params}}}")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn single(body: &str) -> Message {
+        match read(body.as_bytes()).unwrap() {
+            Body::Single(message) => message,
+            Body::Batch(_) => panic!("a batch"),
+        }
+    }
+
+    fn refused(body: &str) -> (Option<String>, i32, String) {
+        let malformed = read(body.as_bytes()).unwrap_err();
+        (malformed.id.map(|id| id.as_json().to_owned()), malformed.error.code, malformed.error.message)
+    }
+
+    #[test]
+    fn ids_come_back_to_the_letter() {
+        for id in ["0", "1", "-7", "12345678901234567890123", "1.50", "1e3", "\"a\"", "\"\\u0061 \\\"x\\\"\""] {
+            let Message::Request(call) = single(&format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"ping"}}"#)) else {
+                panic!("{id}")
+            };
+            assert_eq!(result(&call.id, b"{}"), format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{}}}}"#).into_bytes());
+        }
+    }
+
+    #[test]
+    fn messages_are_what_their_members_say() {
+        assert!(matches!(
+            single(r#"{"jsonrpc":"2.0","method":"notifications/initialized","params":null}"#),
+            Message::Notification(Notification { params, .. }) if params.is_empty()
+        ));
+        assert_eq!(single(r#"{"jsonrpc":"2.0","id":1,"result":{}}"#), Message::Response);
+        assert_eq!(single(r#"{"jsonrpc":"2.0","id":null,"error":{"code":1,"message":"x"}}"#), Message::Response);
+    }
+
+    #[test]
+    fn what_is_no_message_is_refused_under_its_id_where_it_has_one() {
+        let cases = [
+            (r#"{"jsonrpc":"1.0","id":1,"method":"ping"}"#, Some("1"), -32600),
+            (r#"{"id":"x","method":"ping"}"#, Some("\"x\""), -32600),
+            (r#"{"jsonrpc":"2.0","id":null,"method":"ping"}"#, None, -32600),
+            (r#"{"jsonrpc":"2.0","id":true,"method":"ping"}"#, None, -32600),
+            (r#"{"jsonrpc":"2.0","id":[1],"method":"ping"}"#, None, -32600),
+            (r#"{"jsonrpc":"2.0","id":1,"method":7}"#, Some("1"), -32600),
+            (r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":[1]}"#, Some("1"), -32600),
+            (r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":"x"}"#, Some("1"), -32600),
+            (r#"{"jsonrpc":"2.0","id":1}"#, Some("1"), -32600),
+            (r#"{"jsonrpc":"2.0","id":1,"result":1,"error":{}}"#, Some("1"), -32600),
+            (r#"{"jsonrpc":"2.0","id":1,"id":2,"method":"ping"}"#, None, -32600),
+            ("7", None, -32600),
+            ("\"ping\"", None, -32600),
+            ("null", None, -32600),
+            ("[]", None, -32600),
+            ("", None, -32700),
+            ("{", None, -32700),
+            (r#"{"jsonrpc":"2.0","id":1,"method":"ping"} x"#, None, -32700),
+            (r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":{"a":"\ud800"}}"#, Some("1"), -32700),
+        ];
+        for (body, id, code) in cases {
+            let (got_id, got_code, message) = refused(body);
+            assert_eq!((got_id.as_deref(), got_code), (id, code), "{body}: {message}");
+        }
+    }
+
+    #[test]
+    fn a_parse_error_names_line_and_column_of_the_body() {
+        let (_, _, message) = refused("{\n  \"jsonrpc\": \"2.0\",\n  \"id\": 1,,\n}");
+        assert_eq!(message, "Parse error: key must be a string at line 3 column 11");
+        let (_, _, message) =
+            refused("{\"jsonrpc\":\"2.0\",\"id\":1,\n\"method\":\"x\",\"params\":{\"a\":\"\\ud800\"}}");
+        assert!(message.contains("at line 2 column"), "{message}");
+        let error = read(b"{\"a\":\n\xff}").unwrap_err().error;
+        assert_eq!(error.message, "Parse error: the body is not UTF-8 (byte 7) at line 2 column 1");
+    }
+
+    #[test]
+    fn a_batch_is_bounded_and_judged_message_by_message() {
+        let Body::Batch(items) = read(br#"[{"jsonrpc":"2.0","id":1,"method":"ping"}, 1]"#).unwrap() else { panic!() };
+        assert!(items[0].is_ok() && items[1].is_err());
+        let long = format!("[{}]", vec!["1"; MAX_BATCH + 1].join(","));
+        assert_eq!(refused(&long).1, -32600);
+    }
+
+    #[test]
+    fn deep_nesting_is_refused_and_not_followed() {
+        let deep = format!(
+            r#"{{"jsonrpc":"2.0","id":1,"method":"ping","params":{{"a":{}1{}}}}}"#,
+            "[".repeat(10_000),
+            "]".repeat(10_000)
+        );
+        assert_eq!(refused(&deep).1, -32600);
+    }
+
+    proptest! {
+        #[test]
+        fn the_parser_never_panics(body in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = read(&body);
+        }
+
+        #[test]
+        fn the_parser_never_panics_on_nearly_right_messages(
+            cut in 0usize..120,
+            with in "[\\[\\]{}\",:0-9a-z\\\\]{0,3}",
+        ) {
+            let mut body = String::from(r#"[{"jsonrpc":"2.0","id":"ü","method":"tools/call","params":{"name":"echo","arguments":{"a":[1]}}}]"#);
+            let at = (0..=cut.min(body.len())).rev().find(|i| body.is_char_boundary(*i)).unwrap_or(0);
+            body.insert_str(at, &with);
+            let _ = read(body.as_bytes());
+        }
+    }
+}
