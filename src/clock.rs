@@ -33,7 +33,8 @@ impl Moment {
 /// The server's clocks. One is shared by everything; see the module's documentation.
 #[derive(Debug)]
 pub struct Clock {
-    started: Instant,
+    /// `None` for a clock that stands still.
+    started: Option<Instant>,
     started_unix_ms: u64,
     moved_ms: AtomicU64,
 }
@@ -51,16 +52,23 @@ impl Clock {
     pub fn new() -> Self {
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self {
-            started: Instant::now(),
+            started: Some(Instant::now()),
             started_unix_ms: u64::try_from(unix.as_millis()).unwrap_or_default(),
             moved_ms: AtomicU64::new(0),
         }
     }
 
+    /// A clock that stands still and only moves when it is moved: for tests that count to the millisecond.
+    #[must_use]
+    pub fn standing_still() -> Self {
+        Self { started: None, ..Self::new() }
+    }
+
     /// Now, on the steady clock.
     #[must_use]
     pub fn now(&self) -> Moment {
-        let elapsed = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let elapsed =
+            self.started.map_or(0, |started| u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX));
         Moment(self.started_unix_ms + elapsed + self.moved_ms.load(Ordering::Relaxed))
     }
 

@@ -1,22 +1,164 @@
 //! Sessions: what is kept between requests. Independent of HTTP and of the tools.
+//!
+//! [`SessionManager`] holds them all behind one `RwLock`; looking one up takes a read lock for the time of a hash look-up.
+//! Everything inside a [`Session`] has a `std` mutex of its own, held for a few instructions and never across an await:
+//! requests of different sessions do not meet. What would survive the process is in [`Record`]; the rest (streams, calls
+//! that run, wakers) lives here.
 
+mod idle;
 mod level;
+mod mailbox;
+mod manager;
+mod queue;
 mod record;
+mod stream;
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
+use serde_json::{Map, Value};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-pub use level::LogLevel;
-pub use record::{ClientInfo, Identity, IdentitySource, Intrusions, Record, State};
+use crate::clock::{Clock, Moment};
+use crate::protocol::Id;
+use idle::{IdleOrder, List, Place};
+use mailbox::Mailbox;
 
-/// A live session.
+pub use level::LogLevel;
+pub use mailbox::MAX_STREAMS;
+pub use manager::{
+    EndReason, Full, Limits, Missing, NewSession, REMEMBERED, SessionManager, Stats, read, sweep, sweep_regularly,
+    write,
+};
+pub use record::{ClientInfo, Identity, IdentitySource, Intrusions, Record, State};
+pub use stream::{Event, Over, Stream};
+
+/// The most that a session's `custom_data` may hold, as JSON text, in bytes.
+pub const MAX_CUSTOM_DATA: usize = 16 * 1024;
+
+/// A lock whose holder panicked holds plain data that is still good: one bad request must not take sessions down.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What all sessions of a manager share.
+#[derive(Debug)]
+struct House {
+    clock: Arc<Clock>,
+    limits: Limits,
+    idle: Mutex<IdleOrder>,
+    totals: Totals,
+}
+
+/// Sums over all sessions, kept as they change so that nobody has to walk a million sessions to know them.
+#[derive(Debug, Default)]
+struct Totals {
+    storage_bytes: AtomicI64,
+    queue_bytes: AtomicI64,
+    pending: AtomicI64,
+    streams: AtomicI64,
+    in_flight: AtomicI64,
+}
+
+fn add(total: &AtomicI64, after: usize, before: usize) {
+    if after != before {
+        let change = i64::try_from(after).unwrap_or(i64::MAX) - i64::try_from(before).unwrap_or(i64::MAX);
+        total.fetch_add(change, Ordering::Relaxed);
+    }
+}
+
+/// A live session, or one that just ended while a request or stream still holds it.
 pub struct Session {
     id: Uuid,
-    record: Mutex<Record>,
+    place: Place,
+    house: Arc<House>,
+    /// Requests in flight and open streams: while there are any, the session is not idle.
+    holds: AtomicU32,
+    /// 0 while it lives, else an [`EndReason`].
+    ended: AtomicU8,
+    kept: Mutex<Kept>,
+    mailbox: Mutex<Mailbox>,
+    /// Wakes the session's streams: a message came, a connection ended, the session ended.
+    wake: Notify,
+    /// Calls that run and can be cancelled. Ids may repeat: a client that breaks the rule cancels them all.
+    calls: Mutex<Vec<(Id, CancellationToken)>>,
+}
+
+/// The record, and what its parts weigh.
+struct Kept {
+    record: Record,
+    fixed_bytes: usize,
+    custom_bytes: usize,
+}
+
+impl Kept {
+    fn bytes(&self) -> usize {
+        self.fixed_bytes + self.custom_bytes + self.record.state.last_echo.as_ref().map_or(0, String::len)
+    }
+}
+
+/// What replayLastEcho shows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replay {
+    /// The last echo's text.
+    pub message: String,
+    /// Its number in the session, from 1.
+    pub echo_count: u64,
+    /// Replays so far, this one included.
+    pub replay_count: u64,
+}
+
+/// Custom data would grow beyond [`MAX_CUSTOM_DATA`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the session's custom data would be {bytes} bytes; at most {MAX_CUSTOM_DATA} are kept")]
+pub struct CustomDataTooLarge {
+    /// What it would weigh.
+    pub bytes: usize,
+}
+
+/// A session's queue in figures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QueueFigures {
+    /// Not yet delivered.
+    pub pending: usize,
+    /// Held, delivered ones included.
+    pub held: usize,
+    /// Lost because the queue was full.
+    pub dropped: u64,
+    /// Memory held, in bytes.
+    pub bytes: usize,
+    /// GET streams open.
+    pub streams: usize,
 }
 
 impl Session {
+    fn new(record: Record, place: Place, house: Arc<House>) -> Self {
+        let fixed_bytes = size_of::<Self>()
+            + record.client_info.name.len()
+            + record.client_info.version.len()
+            + record.client_info.title.as_ref().map_or(0, String::len)
+            + record.owner.as_ref().map_or(0, |owner| owner.id.len())
+            + weight(&record.client_capabilities);
+        let custom_bytes = record.state.custom_data.values().map(weight).sum();
+        let kept = Kept { fixed_bytes, custom_bytes, record };
+        let mailbox = Mailbox::new(house.limits.queue_size);
+        add(&house.totals.storage_bytes, kept.bytes(), 0);
+        Self {
+            id: kept.record.id,
+            place,
+            holds: AtomicU32::new(0),
+            ended: AtomicU8::new(0),
+            kept: Mutex::new(kept),
+            mailbox: Mutex::new(mailbox),
+            wake: Notify::new(),
+            calls: Mutex::new(Vec::new()),
+            house,
+        }
+    }
+
     /// Its id.
     #[must_use]
     pub fn id(&self) -> Uuid {
@@ -26,6 +168,292 @@ impl Session {
     /// A copy of what is known of it.
     #[must_use]
     pub fn record(&self) -> Record {
-        self.record.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.kept).record.clone()
+    }
+
+    /// Looks at the record without copying it. `look` must be short and must not call the session.
+    pub fn with_record<T>(&self, look: impl FnOnce(&Record) -> T) -> T {
+        look(&lock(&self.kept).record)
+    }
+
+    /// Changes the record's state and keeps the sums right.
+    fn change<T>(&self, change: impl FnOnce(&mut Kept) -> T) -> T {
+        let mut kept = lock(&self.kept);
+        let before = kept.bytes();
+        let result = change(&mut kept);
+        add(&self.house.totals.storage_bytes, kept.bytes(), before);
+        result
+    }
+
+    /// The revision negotiated for it.
+    #[must_use]
+    pub fn revision(&self) -> crate::protocol::Revision {
+        lock(&self.kept).record.protocol_version
+    }
+
+    /// `notifications/initialized` came.
+    pub fn client_is_ready(&self) {
+        lock(&self.kept).record.client_ready = true;
+    }
+
+    /// Why it ended; `None` while it lives.
+    #[must_use]
+    pub fn ended(&self) -> Option<EndReason> {
+        EndReason::from_byte(self.ended.load(Ordering::Acquire))
+    }
+
+    /// When it expires if nothing more happens; `None` while a request or stream holds it.
+    #[must_use]
+    pub fn expires(&self) -> Option<Moment> {
+        (!self.is_held()).then(|| self.last_activity().plus(self.house.limits.timeout))
+    }
+
+    /// How much longer it lives if nothing more happens than the request that asks.
+    #[must_use]
+    pub fn timeout(&self) -> Duration {
+        self.house.limits.timeout
+    }
+
+    fn last_activity(&self) -> Moment {
+        lock(&self.kept).record.last_activity
+    }
+
+    fn is_held(&self) -> bool {
+        self.holds.load(Ordering::Acquire) > 0
+    }
+
+    fn is_expired(&self, now: Moment) -> bool {
+        self.expires().is_some_and(|at| at <= now)
+    }
+
+    fn hold(&self) {
+        self.holds.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Ends a hold; the last one starts the idle time.
+    fn release(&self) {
+        lock(&self.kept).record.last_activity = self.house.clock.now();
+        if self.holds.fetch_sub(1, Ordering::AcqRel) == 1 && self.ended().is_none() {
+            lock(&self.house.idle).put_last(self.place, List::Fresh);
+        }
+    }
+
+    /// Keeps `message` as the last echo, merges `custom` into the custom data, and counts. Returns the echo's number.
+    ///
+    /// # Errors
+    /// When the custom data would grow beyond its bound; nothing is changed then.
+    pub fn echo(&self, message: &str, custom: Option<&Map<String, Value>>) -> Result<u64, CustomDataTooLarge> {
+        self.change(|kept| {
+            if let Some(custom) = custom.filter(|custom| !custom.is_empty()) {
+                let mut merged = kept.record.state.custom_data.clone();
+                for (key, value) in custom {
+                    if value.is_null() {
+                        merged.shift_remove(key);
+                    } else {
+                        merged.insert(key.clone(), value.clone());
+                    }
+                }
+                let bytes = serde_json::to_string(&merged).map_or(usize::MAX, |text| text.len());
+                if bytes > MAX_CUSTOM_DATA {
+                    return Err(CustomDataTooLarge { bytes });
+                }
+                kept.custom_bytes = merged.iter().map(|(key, value)| key.len() + weight(value)).sum();
+                kept.record.state.custom_data = merged;
+            }
+            let state = &mut kept.record.state;
+            let last = state.last_echo.get_or_insert_default();
+            last.clear();
+            last.push_str(message);
+            last.shrink_to(2 * message.len());
+            state.echo_count += 1;
+            Ok(state.echo_count)
+        })
+    }
+
+    /// The last echo again, counted; `None` before the first.
+    #[must_use]
+    pub fn replay(&self) -> Option<Replay> {
+        let state = &mut lock(&self.kept).record.state;
+        let message = state.last_echo.clone()?;
+        state.replay_count += 1;
+        Some(Replay { message, echo_count: state.echo_count, replay_count: state.replay_count })
+    }
+
+    /// Counts a tool call. Returns the number of calls so far, this one included.
+    pub fn count_tool_call(&self) -> u64 {
+        let record = &mut lock(&self.kept).record;
+        record.tool_calls += 1;
+        record.tool_calls
+    }
+
+    /// The least level that is queued.
+    #[must_use]
+    pub fn log_level(&self) -> LogLevel {
+        lock(&self.kept).record.log_level
+    }
+
+    /// `logging/setLevel`: from now on nothing below `level` is delivered.
+    pub fn set_log_level(&self, level: LogLevel) {
+        lock(&self.kept).record.log_level = level;
+        self.with_mailbox(|mailbox| mailbox.queue.forget_below(level));
+    }
+
+    /// Queues a `notifications/message`, if its level is wanted. `params` makes the notification's parameters as JSON.
+    pub fn log(&self, level: LogLevel, params: impl FnOnce() -> Value) {
+        if level < self.log_level() {
+            return;
+        }
+        let json = crate::protocol::message::notification("notifications/message", &params());
+        self.with_mailbox(|mailbox| mailbox.queue.push(level, json.into()));
+        self.wake.notify_waiters();
+    }
+
+    fn with_mailbox<T>(&self, change: impl FnOnce(&mut Mailbox) -> T) -> T {
+        let mut mailbox = lock(&self.mailbox);
+        let (bytes, pending) = (mailbox.queue.bytes(), mailbox.queue.pending());
+        let streams = mailbox.open_streams();
+        let result = change(&mut mailbox);
+        add(&self.house.totals.queue_bytes, mailbox.queue.bytes(), bytes);
+        add(&self.house.totals.pending, mailbox.queue.pending(), pending);
+        add(&self.house.totals.streams, mailbox.open_streams(), streams);
+        result
+    }
+
+    /// The queue in figures.
+    #[must_use]
+    pub fn queue_figures(&self) -> QueueFigures {
+        let mailbox = lock(&self.mailbox);
+        QueueFigures {
+            pending: mailbox.queue.pending(),
+            held: mailbox.queue.held(),
+            dropped: mailbox.queue.dropped(),
+            bytes: mailbox.queue.bytes(),
+            streams: mailbox.open_streams(),
+        }
+    }
+
+    /// Registers a call that runs, so that the client can cancel it. Dropping the guard takes it out again.
+    #[must_use]
+    pub fn running(self: &Arc<Self>, id: &Id) -> RunningCall {
+        let id = id.canonical();
+        let cancelled = CancellationToken::new();
+        lock(&self.calls).push((id.clone(), cancelled.clone()));
+        if self.ended().is_some() {
+            cancelled.cancel();
+        }
+        RunningCall { session: Arc::clone(self), id, cancelled }
+    }
+
+    /// Cancels the calls with this id that run. Returns whether there were any.
+    pub fn cancel(&self, id: &Id) -> bool {
+        let calls = lock(&self.calls);
+        let matching = calls.iter().filter(|(running, _)| running == id);
+        matching.inspect(|(_, cancelled)| cancelled.cancel()).count() > 0
+    }
+
+    /// Marks it ended: streams end, running calls are cancelled.
+    fn end(&self, reason: EndReason) {
+        self.ended.store(reason as u8, Ordering::Release);
+        for (_, cancelled) in lock(&self.calls).iter() {
+            cancelled.cancel();
+        }
+        self.wake.notify_waiters();
+    }
+
+    /// Opens a stream on the queue, resuming after `last_event_id` where that names an event of this session.
+    #[must_use]
+    pub fn open_stream(self: &Arc<Self>, last_event_id: Option<&str>) -> Stream {
+        Stream::open(Arc::clone(self), last_event_id)
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        let totals = &self.house.totals;
+        add(&totals.storage_bytes, 0, lock(&self.kept).bytes());
+        let mailbox = lock(&self.mailbox);
+        add(&totals.queue_bytes, 0, mailbox.queue.bytes());
+        add(&totals.pending, 0, mailbox.queue.pending());
+        add(&totals.streams, 0, mailbox.open_streams());
+        lock(&self.house.idle).remove(self.place);
+    }
+}
+
+/// What a JSON value holds beyond itself, in bytes, roughly: texts, keys and slots.
+fn weight(value: &Value) -> usize {
+    match value {
+        Value::String(text) => text.len(),
+        Value::Array(items) => items.iter().map(|item| size_of::<Value>() + weight(item)).sum(),
+        Value::Object(members) => {
+            members.iter().map(|(key, value)| size_of::<(String, Value)>() + key.len() + weight(value)).sum()
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+    }
+}
+
+/// A request's time in a session: the session is not idle while this lives.
+pub struct Visit {
+    session: Arc<Session>,
+    started: Instant,
+    requests: u32,
+}
+
+impl Visit {
+    fn new(session: Arc<Session>) -> Self {
+        session.hold();
+        session.house.totals.in_flight.fetch_add(1, Ordering::Relaxed);
+        Self { session, started: Instant::now(), requests: 0 }
+    }
+
+    /// The session.
+    #[must_use]
+    pub fn session(&self) -> &Arc<Session> {
+        &self.session
+    }
+
+    /// Counts JSON-RPC requests of this visit.
+    pub fn count_requests(&mut self, n: u32) {
+        self.requests += n;
+        lock(&self.session.kept).record.request_count += u64::from(n);
+    }
+}
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        if self.requests > 0 {
+            let elapsed = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX);
+            let record = &mut lock(&self.session.kept).record;
+            record.total_handling_us = record.total_handling_us.saturating_add(elapsed);
+            record.finished_count += u64::from(self.requests);
+        }
+        self.session.house.totals.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.session.release();
+    }
+}
+
+/// A call that runs and can be cancelled.
+pub struct RunningCall {
+    session: Arc<Session>,
+    id: Id,
+    cancelled: CancellationToken,
+}
+
+impl RunningCall {
+    /// Resolves when the client cancels the call or its session ends.
+    pub async fn cancelled(&self) {
+        self.cancelled.cancelled().await;
+    }
+}
+
+impl Drop for RunningCall {
+    fn drop(&mut self) {
+        // One entry a guard: calls with the same id are alike.
+        let mut calls = lock(&self.session.calls);
+        if let Some(i) = calls.iter().position(|(id, _)| *id == self.id) {
+            calls.swap_remove(i);
+        }
+        if calls.is_empty() {
+            *calls = Vec::new();
+        }
     }
 }

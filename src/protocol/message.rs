@@ -23,6 +23,12 @@ impl Id {
         &self.0
     }
 
+    /// The same id written in the one way that [`Id::from_value`] writes it, for comparing.
+    #[must_use]
+    pub fn canonical(&self) -> Self {
+        serde_json::from_str(&self.0).ok().and_then(|value| Self::from_value(&value)).unwrap_or_else(|| self.clone())
+    }
+
     fn read(raw: &RawValue) -> Option<Self> {
         let text = raw.get();
         text.starts_with(|c: char| c == '"' || c == '-' || c.is_ascii_digit()).then(|| Self(text.into()))

@@ -33,8 +33,10 @@ pub struct Record {
     pub owner: Option<Identity>,
     /// Attempts to use the id by others.
     pub intrusions: Intrusions,
-    /// Requests handled: POST messages, GETs and DELETEs that found the session. `initialize` is the first.
+    /// JSON-RPC requests; `initialize` is the first.
     pub request_count: u64,
+    /// Tool calls among them.
+    pub tool_calls: u64,
     /// Handling time of all finished requests, in microseconds.
     pub total_handling_us: u64,
     /// Requests that finished, to average over.

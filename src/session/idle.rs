@@ -1,0 +1,150 @@
+//! The order in which sessions became idle: two lists through one slab, longest idle first.
+//!
+//! Every operation takes constant time, so that a sweep costs what it removes and the bound finds its longest-idle
+//! session at once, however many sessions there are. A session is moved to the back when its last request ends. One that
+//! has work again stays where it is; whoever finds it at the front takes it out, and it comes back when it is idle again.
+
+use uuid::Uuid;
+
+const NONE: u32 = u32::MAX;
+
+/// A session's place. Kept by the session, good for as long as it lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place(u32);
+
+/// The two lists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum List {
+    /// Idle, nothing said yet.
+    Fresh = 0,
+    /// Idle for so long that the session was told it is about to expire.
+    Warned = 1,
+}
+
+#[derive(Debug)]
+struct Node {
+    id: Uuid,
+    previous: u32,
+    next: u32,
+    list: Option<List>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Ends {
+    first: u32,
+    last: u32,
+}
+
+/// Both lists. See the module's documentation.
+#[derive(Debug)]
+pub struct IdleOrder {
+    nodes: Vec<Node>,
+    free: Vec<u32>,
+    ends: [Ends; 2],
+}
+
+impl Default for IdleOrder {
+    fn default() -> Self {
+        let empty = Ends { first: NONE, last: NONE };
+        Self { nodes: Vec::new(), free: Vec::new(), ends: [empty; 2] }
+    }
+}
+
+impl IdleOrder {
+    /// A place for a session, in no list yet.
+    pub fn add(&mut self, id: Uuid) -> Place {
+        let node = Node { id, previous: NONE, next: NONE, list: None };
+        if let Some(slot) = self.free.pop() {
+            self.nodes[slot as usize] = node;
+            return Place(slot);
+        }
+        self.nodes.push(node);
+        Place(u32::try_from(self.nodes.len() - 1).unwrap_or(NONE))
+    }
+
+    /// Gives the place up.
+    pub fn remove(&mut self, place: Place) {
+        self.take_out(place);
+        self.free.push(place.0);
+    }
+
+    /// Puts the session at the back of `list`: nobody has been idle for a shorter time.
+    pub fn put_last(&mut self, place: Place, list: List) {
+        self.take_out(place);
+        let last = self.ends[list as usize].last;
+        let node = &mut self.nodes[place.0 as usize];
+        node.previous = last;
+        node.list = Some(list);
+        match last {
+            NONE => self.ends[list as usize].first = place.0,
+            last => self.nodes[last as usize].next = place.0,
+        }
+        self.ends[list as usize].last = place.0;
+    }
+
+    /// Takes the session out of its list, if it is in one.
+    pub fn take_out(&mut self, place: Place) {
+        let node = &mut self.nodes[place.0 as usize];
+        let Some(list) = node.list.take() else { return };
+        let (previous, next) = (node.previous, node.next);
+        (node.previous, node.next) = (NONE, NONE);
+        match previous {
+            NONE => self.ends[list as usize].first = next,
+            previous => self.nodes[previous as usize].next = next,
+        }
+        match next {
+            NONE => self.ends[list as usize].last = previous,
+            next => self.nodes[next as usize].previous = previous,
+        }
+    }
+
+    /// The session that has been longest in `list`.
+    #[must_use]
+    pub fn first(&self, list: List) -> Option<(Place, Uuid)> {
+        match self.ends[list as usize].first {
+            NONE => None,
+            first => Some((Place(first), self.nodes[first as usize].id)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn order(idle: &mut IdleOrder, list: List) -> Vec<Uuid> {
+        std::iter::from_fn(|| {
+            let (place, id) = idle.first(list)?;
+            idle.take_out(place);
+            Some(id)
+        })
+        .collect()
+    }
+
+    proptest! {
+        #[test]
+        fn the_longest_idle_is_always_first(ops in prop::collection::vec((0u128..6, 0usize..4), 0..60)) {
+            let mut idle = IdleOrder::default();
+            let mut places = std::collections::HashMap::new();
+            let mut model: [Vec<Uuid>; 2] = Default::default();
+            for (n, op) in ops {
+                let id = Uuid::from_u128(n);
+                let place = *places.entry(id).or_insert_with(|| idle.add(id));
+                model.iter_mut().for_each(|list| list.retain(|other| *other != id));
+                match op {
+                    0 => { idle.put_last(place, List::Fresh); model[0].push(id); }
+                    1 => { idle.put_last(place, List::Warned); model[1].push(id); }
+                    2 => idle.take_out(place),
+                    _ => { idle.remove(place); places.remove(&id); }
+                }
+                for (list, expected) in [List::Fresh, List::Warned].into_iter().zip(&model) {
+                    prop_assert_eq!(idle.first(list).map(|(_, id)| id), expected.first().copied());
+                }
+            }
+            prop_assert_eq!(order(&mut idle, List::Fresh), model[0].clone());
+            prop_assert_eq!(order(&mut idle, List::Warned), model[1].clone());
+        }
+    }
+}

@@ -1,0 +1,648 @@
+//! All sessions: creation, look-up, the bound, expiry and the memory of those that ended.
+
+use std::collections::{HashMap, VecDeque};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::idle::{IdleOrder, List};
+use super::{ClientInfo, House, Identity, Intrusions, LogLevel, Record, Session, State, Totals, Visit, lock};
+use crate::clock::{Clock, Moment};
+use crate::config::Config;
+use crate::protocol::Revision;
+
+/// How many ended ids are remembered with their reason: enough for the sessions of an hour of a busy server, 0.5 MB.
+pub const REMEMBERED: usize = 10_000;
+
+/// The most sessions a sweep looks at under one write lock: some 100 µs, so that nobody waits for a sweep to notice.
+const SWEEP_CHUNK: usize = 256;
+
+/// What bounds sessions.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Idle time after which a session expires.
+    pub timeout: Duration,
+    /// How long before its expiry an idle session is told.
+    pub warning: Duration,
+    /// The most sessions.
+    pub max_sessions: usize,
+    /// Messages held per session.
+    pub queue_size: usize,
+}
+
+impl From<&Config> for Limits {
+    fn from(config: &Config) -> Self {
+        // A tenth of the timeout, but at least one sweep ahead: otherwise the sweep that would tell finds it expired.
+        let warning =
+            (config.session_timeout / 10).max(config.session_cleanup_interval).min(config.session_timeout / 2);
+        Self {
+            timeout: config.session_timeout,
+            warning,
+            max_sessions: config.max_sessions,
+            queue_size: config.message_queue_size,
+        }
+    }
+}
+
+/// Why a session ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum EndReason {
+    /// Idle for longer than the timeout.
+    Expired = 1,
+    /// The client sent DELETE.
+    Deleted = 2,
+    /// It was the longest idle one when there were too many.
+    Evicted = 3,
+}
+
+impl EndReason {
+    pub(super) fn from_byte(byte: u8) -> Option<Self> {
+        [Self::Expired, Self::Deleted, Self::Evicted].into_iter().find(|reason| *reason as u8 == byte)
+    }
+
+    /// `expired`, `deleted`, `evicted`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Expired => "expired",
+            Self::Deleted => "deleted",
+            Self::Evicted => "evicted",
+        }
+    }
+}
+
+/// Why there is no session to work on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Missing {
+    /// Never heard of, or forgotten.
+    Unknown,
+    /// It ended.
+    Ended {
+        /// Why.
+        reason: EndReason,
+        /// When.
+        at: Moment,
+    },
+    /// It belongs to someone else. To the caller this must look like [`Missing::Unknown`].
+    NotYours {
+        /// Whether the caller had an identity at all.
+        anonymous: bool,
+    },
+}
+
+/// There are as many sessions as may be, and all of them are at work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("all {max_sessions} sessions are in use")]
+pub struct Full {
+    /// The bound.
+    pub max_sessions: usize,
+}
+
+/// What `initialize` says of a new session.
+#[derive(Debug, Clone)]
+pub struct NewSession {
+    /// The negotiated revision.
+    pub protocol_version: Revision,
+    /// Who the client is.
+    pub client_info: ClientInfo,
+    /// What the client can do.
+    pub client_capabilities: Value,
+    /// Who is behind it, where sessions are bound.
+    pub owner: Option<Identity>,
+}
+
+/// Figures over all sessions, for healthProbe.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Stats {
+    /// Sessions that live.
+    pub active: usize,
+    /// The bound.
+    pub max_sessions: usize,
+    /// Ever created.
+    pub created: u64,
+    /// Ended by expiry.
+    pub expired: u64,
+    /// Ended by DELETE.
+    pub deleted: u64,
+    /// Ended to give way.
+    pub evicted: u64,
+    /// Refused because all were at work.
+    pub refused: u64,
+    /// When the last one was refused.
+    pub last_refused: Option<Moment>,
+    /// Sweeps so far.
+    pub sweeps: u64,
+    /// When the last sweep ended.
+    pub last_sweep: Option<Moment>,
+    /// Mean lifetime of the sessions that ended; `None` before the first did.
+    pub average_lifetime: Option<Duration>,
+    /// Memory held by records, in bytes.
+    pub storage_bytes: u64,
+    /// Memory held by queues, in bytes.
+    pub queue_bytes: u64,
+    /// Messages not yet delivered.
+    pub pending_messages: u64,
+    /// GET streams open.
+    pub streams: u64,
+    /// Requests at work in a session.
+    pub in_flight: u64,
+}
+
+/// An id that ended.
+#[derive(Debug, Clone, Copy)]
+struct Tombstone {
+    reason: EndReason,
+    at: Moment,
+    /// Hash of the owner's identity: the reason is nobody else's business.
+    owner: Option<u64>,
+}
+
+#[derive(Debug, Default)]
+struct Counters {
+    created: u64,
+    ended: [u64; 4],
+    refused: u64,
+    last_refused: Option<Moment>,
+    sweeps: u64,
+    last_sweep: Option<Moment>,
+    lifetime: Duration,
+}
+
+/// All sessions. Shared as `Arc<RwLock<SessionManager>>`; every operation is short and none waits.
+pub struct SessionManager {
+    sessions: HashMap<Uuid, Arc<Session>>,
+    tombstones: HashMap<Uuid, Tombstone>,
+    buried: VecDeque<Uuid>,
+    counters: Counters,
+    house: Arc<House>,
+}
+
+impl SessionManager {
+    /// No sessions yet.
+    #[must_use]
+    pub fn new(limits: Limits, clock: Arc<Clock>) -> Self {
+        let house = House { clock, limits, idle: Mutex::new(IdleOrder::default()), totals: Totals::default() };
+        Self {
+            sessions: HashMap::new(),
+            tombstones: HashMap::new(),
+            buried: VecDeque::new(),
+            counters: Counters::default(),
+            house: Arc::new(house),
+        }
+    }
+
+    /// Makes a session and enters it. At the bound the longest-idle one gives way and is returned too.
+    ///
+    /// # Errors
+    /// [`Full`] when there are too many and none is idle.
+    pub fn create(&mut self, new: NewSession) -> Result<(Visit, Option<Arc<Session>>), Full> {
+        let now = self.house.clock.now();
+        let evicted = match self.make_room(now) {
+            Ok(evicted) => evicted,
+            Err(full) => {
+                self.counters.refused += 1;
+                self.counters.last_refused = Some(now);
+                return Err(full);
+            }
+        };
+        let id = Uuid::new_v4();
+        let record = Record {
+            id,
+            created: now,
+            last_activity: now,
+            initialized: true,
+            client_ready: false,
+            protocol_version: new.protocol_version,
+            client_info: new.client_info,
+            client_capabilities: new.client_capabilities,
+            log_level: LogLevel::default(),
+            owner: new.owner,
+            intrusions: Intrusions::default(),
+            request_count: 0,
+            tool_calls: 0,
+            total_handling_us: 0,
+            finished_count: 0,
+            state: State::default(),
+        };
+        let place = lock(&self.house.idle).add(id);
+        let session = Arc::new(Session::new(record, place, Arc::clone(&self.house)));
+        self.sessions.insert(id, Arc::clone(&session));
+        self.counters.created += 1;
+        Ok((Visit::new(session), evicted))
+    }
+
+    /// Room for one more: an expired session first, else the longest idle.
+    fn make_room(&mut self, now: Moment) -> Result<Option<Arc<Session>>, Full> {
+        let max_sessions = self.house.limits.max_sessions;
+        if self.sessions.len() < max_sessions {
+            return Ok(None);
+        }
+        while let Some(session) = self.longest_idle(List::Warned).or_else(|| self.longest_idle(List::Fresh)) {
+            if session.is_held() {
+                lock(&self.house.idle).take_out(session.place);
+                continue;
+            }
+            let reason = if session.is_expired(now) { EndReason::Expired } else { EndReason::Evicted };
+            self.end(&session, reason);
+            return Ok(Some(session));
+        }
+        Err(Full { max_sessions })
+    }
+
+    /// The first session of a list that still lives.
+    fn longest_idle(&self, list: List) -> Option<Arc<Session>> {
+        loop {
+            let (place, id) = lock(&self.house.idle).first(list)?;
+            match self.sessions.get(&id) {
+                Some(session) => return Some(Arc::clone(session)),
+                // It ended while its last request was on its way out.
+                None => lock(&self.house.idle).take_out(place),
+            }
+        }
+    }
+
+    /// Looks a session up for `caller` and enters it: from here until the visit ends it is not idle.
+    ///
+    /// # Errors
+    /// [`Missing`], with the reason where the id is remembered.
+    pub fn enter(&self, id: Uuid, caller: impl FnOnce() -> Option<Identity>) -> Result<Visit, Missing> {
+        let Some(session) = self.sessions.get(&id) else {
+            return Err(self.missing(id, caller));
+        };
+        let now = self.house.clock.now();
+        let kept = &mut lock(&session.kept);
+        if let Some(owner) = &kept.record.owner {
+            let caller = caller();
+            if caller.as_ref().map(|caller| &caller.id) != Some(&owner.id) {
+                let intrusions = &mut kept.record.intrusions;
+                let anonymous = caller.is_none();
+                *(if anonymous { &mut intrusions.anonymous } else { &mut intrusions.other }) += 1;
+                intrusions.last = Some(now);
+                return Err(Missing::NotYours { anonymous });
+            }
+        }
+        let expires = kept.record.last_activity.plus(self.house.limits.timeout);
+        if !session.is_held() && expires <= now {
+            return Err(Missing::Ended { reason: EndReason::Expired, at: expires });
+        }
+        Ok(Visit::new(Arc::clone(session)))
+    }
+
+    fn missing(&self, id: Uuid, caller: impl FnOnce() -> Option<Identity>) -> Missing {
+        match self.tombstones.get(&id) {
+            Some(stone) if stone.owner.is_none() || stone.owner == caller().map(|caller| fingerprint(&caller)) => {
+                Missing::Ended { reason: stone.reason, at: stone.at }
+            }
+            _ => Missing::Unknown,
+        }
+    }
+
+    /// Ends a session: its streams end, its id is dead from now on.
+    pub fn end(&mut self, session: &Session, reason: EndReason) {
+        if self.sessions.remove(&session.id).is_none() {
+            return;
+        }
+        session.end(reason);
+        lock(&self.house.idle).take_out(session.place);
+        let now = self.house.clock.now();
+        let (created, owner, last_activity) = session
+            .with_record(|record| (record.created, record.owner.as_ref().map(fingerprint), record.last_activity));
+        let at = match reason {
+            EndReason::Expired => last_activity.plus(self.house.limits.timeout).min(now),
+            EndReason::Deleted | EndReason::Evicted => now,
+        };
+        self.counters.ended[reason as usize] += 1;
+        self.counters.lifetime += at.since(created);
+        if self.buried.len() >= REMEMBERED
+            && let Some(oldest) = self.buried.pop_front()
+        {
+            self.tombstones.remove(&oldest);
+        }
+        self.buried.push_back(session.id);
+        self.tombstones.insert(session.id, Tombstone { reason, at, owner });
+    }
+
+    /// Ends at most [`SWEEP_CHUNK`] expired sessions and warns those that are about to expire. Returns the ended ones (to
+    /// be dropped without the lock) and whether there is more to do.
+    fn sweep_some(&mut self) -> (Vec<Arc<Session>>, bool) {
+        let now = self.house.clock.now();
+        let limits = self.house.limits;
+        let mut ended = Vec::new();
+        for _ in 0..SWEEP_CHUNK {
+            let warned = self.longest_idle(List::Warned);
+            let Some(session) = warned.filter(|session| session.is_held() || session.is_expired(now)) else { break };
+            if session.is_held() {
+                lock(&self.house.idle).take_out(session.place);
+            } else {
+                self.end(&session, EndReason::Expired);
+                ended.push(session);
+            }
+        }
+        let mut steps = ended.len();
+        while steps < SWEEP_CHUNK {
+            let Some(session) = self.longest_idle(List::Fresh) else { break };
+            if session.is_held() {
+                lock(&self.house.idle).take_out(session.place);
+            } else if session.is_expired(now) {
+                self.end(&session, EndReason::Expired);
+                ended.push(session);
+            } else if session.last_activity().plus(limits.timeout - limits.warning) <= now {
+                lock(&self.house.idle).put_last(session.place, List::Warned);
+                let left = session.last_activity().plus(limits.timeout).since(now);
+                session.log(LogLevel::Notice, || expiry_notice(left));
+            } else {
+                break;
+            }
+            steps += 1;
+        }
+        let more = ended.len() >= SWEEP_CHUNK || steps >= SWEEP_CHUNK;
+        if !more {
+            self.counters.sweeps += 1;
+            self.counters.last_sweep = Some(now);
+        }
+        (ended, more)
+    }
+
+    /// Figures over all sessions.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let counters = &self.counters;
+        let totals = &self.house.totals;
+        let ended: u64 = counters.ended.iter().sum();
+        let map_bytes = self.sessions.capacity() * (size_of::<(Uuid, Arc<Session>)>() + 1);
+        let total = |sum: &std::sync::atomic::AtomicI64| u64::try_from(sum.load(Ordering::Relaxed)).unwrap_or(0);
+        Stats {
+            active: self.sessions.len(),
+            max_sessions: self.house.limits.max_sessions,
+            created: counters.created,
+            expired: counters.ended[EndReason::Expired as usize],
+            deleted: counters.ended[EndReason::Deleted as usize],
+            evicted: counters.ended[EndReason::Evicted as usize],
+            refused: counters.refused,
+            last_refused: counters.last_refused,
+            sweeps: counters.sweeps,
+            last_sweep: counters.last_sweep,
+            average_lifetime: u32::try_from(ended).ok().and_then(|n| counters.lifetime.checked_div(n)),
+            storage_bytes: total(&totals.storage_bytes) + map_bytes as u64,
+            queue_bytes: total(&totals.queue_bytes),
+            pending_messages: total(&totals.pending),
+            streams: total(&totals.streams),
+            in_flight: total(&totals.in_flight),
+        }
+    }
+}
+
+fn expiry_notice(left: Duration) -> Value {
+    json!({
+        "level": LogLevel::Notice,
+        "logger": "session",
+        "data": {
+            "message": format!("this session expires in {} unless it is used", crate::text::duration(left)),
+            "expiresInSeconds": left.as_secs(),
+        },
+    })
+}
+
+fn fingerprint(identity: &Identity) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    identity.id.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// Read access. A holder that panicked left plain data behind.
+pub fn read(manager: &RwLock<SessionManager>) -> RwLockReadGuard<'_, SessionManager> {
+    manager.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Write access. A holder that panicked left plain data behind.
+pub fn write(manager: &RwLock<SessionManager>) -> RwLockWriteGuard<'_, SessionManager> {
+    manager.write().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Ends every session that has expired. Returns how many. The lock is given back between chunks.
+pub fn sweep(manager: &RwLock<SessionManager>) -> usize {
+    let mut removed = 0;
+    loop {
+        // Bound first: the sessions are dropped after the lock is given back.
+        let (ended, more) = write(manager).sweep_some();
+        removed += ended.len();
+        if !more {
+            return removed;
+        }
+        drop(ended);
+    }
+}
+
+/// Sweeps every `interval` until `shutdown`. Logs only when it removed something.
+pub async fn sweep_regularly(manager: Arc<RwLock<SessionManager>>, interval: Duration, shutdown: CancellationToken) {
+    let mut ticks = tokio::time::interval(interval);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            _ = ticks.tick() => {}
+        }
+        let removed = sweep(&manager);
+        if removed > 0 {
+            tracing::info!(removed, active = read(&manager).stats().active, "removed {removed} expired sessions");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::IdentitySource;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    fn manager(max_sessions: usize) -> (RwLock<SessionManager>, Arc<Clock>) {
+        let clock = Arc::new(Clock::standing_still());
+        let limits = Limits { timeout: HOUR, warning: Duration::from_secs(360), max_sessions, queue_size: 5 };
+        (RwLock::new(SessionManager::new(limits, Arc::clone(&clock))), clock)
+    }
+
+    fn new_session(owner: Option<&str>) -> NewSession {
+        NewSession {
+            protocol_version: Revision::V2025_06_18,
+            client_info: ClientInfo::default(),
+            client_capabilities: json!({}),
+            owner: owner.map(identity),
+        }
+    }
+
+    fn identity(id: &str) -> Identity {
+        Identity { id: id.to_owned(), source: IdentitySource::XUserId }
+    }
+
+    fn create(manager: &RwLock<SessionManager>) -> Uuid {
+        write(manager).create(new_session(None)).unwrap().0.session().id()
+    }
+
+    fn missing(manager: &RwLock<SessionManager>, id: Uuid) -> Missing {
+        read(manager).enter(id, || None).err().unwrap()
+    }
+
+    #[test]
+    fn a_session_is_dead_at_its_moment_and_the_sweep_only_buries_it() {
+        let (manager, clock) = manager(10);
+        let id = create(&manager);
+        clock.advance(HOUR - Duration::from_secs(1));
+        drop(read(&manager).enter(id, || None).unwrap());
+        clock.advance(HOUR - Duration::from_secs(1));
+        assert!(read(&manager).enter(id, || None).is_ok(), "use keeps it alive");
+        clock.advance(HOUR);
+        let Missing::Ended { reason: EndReason::Expired, at } = missing(&manager, id) else { panic!() };
+        assert_eq!(sweep(&manager), 1);
+        let Missing::Ended { reason: EndReason::Expired, at: remembered } = missing(&manager, id) else { panic!() };
+        assert_eq!(at, remembered);
+        assert_eq!(read(&manager).stats().active, 0);
+    }
+
+    #[test]
+    fn a_session_with_work_or_a_stream_does_not_expire() {
+        let (manager, clock) = manager(10);
+        let (visit, _) = write(&manager).create(new_session(None)).unwrap();
+        let id = visit.session().id();
+        clock.advance(3 * HOUR);
+        assert_eq!(sweep(&manager), 0);
+        let stream = visit.session().open_stream(None);
+        drop(visit);
+        clock.advance(3 * HOUR);
+        assert_eq!(sweep(&manager), 0);
+        drop(read(&manager).enter(id, || None).unwrap());
+        drop(stream);
+        clock.advance(HOUR);
+        assert_eq!(sweep(&manager), 1);
+    }
+
+    #[test]
+    fn a_sweep_removes_all_that_expired_and_nothing_else() {
+        let (manager, clock) = manager(10_000);
+        for _ in 0..1000 {
+            create(&manager);
+        }
+        clock.advance(HOUR / 2);
+        let young: Vec<_> = (0..500).map(|_| create(&manager)).collect();
+        clock.advance(HOUR / 2);
+        assert_eq!(sweep(&manager), 1000);
+        assert!(young.iter().all(|id| read(&manager).enter(*id, || None).is_ok()));
+        let stats = read(&manager).stats();
+        assert_eq!((stats.active, stats.expired, stats.created), (500, 1000, 1500));
+        assert_eq!(stats.average_lifetime, Some(HOUR));
+    }
+
+    #[test]
+    fn an_idle_session_is_told_once_before_it_expires() {
+        let (manager, clock) = manager(10);
+        let id = create(&manager);
+        clock.advance(HOUR - Duration::from_secs(300));
+        sweep(&manager);
+        sweep(&manager);
+        let visit = read(&manager).enter(id, || None).unwrap();
+        let mut stream = visit.session().open_stream(None);
+        let notice = stream.try_next().unwrap().unwrap().json;
+        assert!(notice.contains("\"notice\"") && notice.contains("expires in 5m 0s"), "{notice}");
+        assert_eq!(stream.try_next(), Ok(None));
+    }
+
+    #[test]
+    fn at_the_bound_the_longest_idle_gives_way_and_busy_ones_never() {
+        let (manager, clock) = manager(3);
+        let (busy, _) = write(&manager).create(new_session(None)).unwrap();
+        let first = create(&manager);
+        clock.advance(Duration::from_secs(1));
+        let second = create(&manager);
+        clock.advance(Duration::from_secs(1));
+        drop(read(&manager).enter(first, || None).unwrap());
+        let (third, evicted) = write(&manager).create(new_session(None)).unwrap();
+        assert_eq!(evicted.unwrap().id(), second, "the first was used since");
+        let Missing::Ended { reason: EndReason::Evicted, .. } = missing(&manager, second) else { panic!() };
+        let (_fourth, evicted) = write(&manager).create(new_session(None)).unwrap();
+        assert_eq!(evicted.unwrap().id(), first);
+        assert_eq!(write(&manager).create(new_session(None)).err(), Some(Full { max_sessions: 3 }));
+        assert_eq!(read(&manager).stats().refused, 1);
+        drop((busy, third));
+    }
+
+    #[test]
+    fn a_bound_session_is_unknown_to_everybody_else_and_its_owner_hears_of_them() {
+        let (manager, _) = manager(10);
+        let id = write(&manager).create(new_session(Some("alice"))).unwrap().0.session().id();
+        let enter =
+            |who: Option<&str>| read(&manager).enter(id, || who.map(identity)).map(|visit| visit.session().record());
+        assert_eq!(enter(Some("bob")).err(), Some(Missing::NotYours { anonymous: false }));
+        assert_eq!(enter(None).err(), Some(Missing::NotYours { anonymous: true }));
+        let intrusions = enter(Some("alice")).unwrap().intrusions;
+        assert_eq!((intrusions.other, intrusions.anonymous, intrusions.last.is_some()), (1, 1, true));
+        let session = Arc::clone(read(&manager).enter(id, || Some(identity("alice"))).unwrap().session());
+        write(&manager).end(&session, EndReason::Deleted);
+        let after = |who: &str| read(&manager).enter(id, || Some(identity(who))).err().unwrap();
+        assert_eq!(after("bob"), Missing::Unknown, "why it ended is the owner's business");
+        assert!(matches!(after("alice"), Missing::Ended { reason: EndReason::Deleted, .. }));
+    }
+
+    #[test]
+    fn what_is_remembered_of_the_ended_is_bounded() {
+        let (manager, _) = manager(1);
+        let first = create(&manager);
+        for _ in 0..=REMEMBERED {
+            create(&manager);
+        }
+        assert_eq!(missing(&manager, first), Missing::Unknown);
+        assert_eq!(read(&manager).tombstones.len(), REMEMBERED);
+        assert_eq!(read(&manager).buried.len(), REMEMBERED);
+    }
+
+    #[test]
+    fn the_sums_return_to_nothing_when_the_sessions_do() {
+        let (manager, clock) = manager(10);
+        for _ in 0..5 {
+            let (visit, _) = write(&manager).create(new_session(Some("x"))).unwrap();
+            let session = visit.session();
+            let custom = json!({"a": [1, 2, {"b": "text"}]});
+            session.echo("message", custom.as_object()).unwrap();
+            session.echo("longer message", json!({"a": null, "c": 1}).as_object()).unwrap();
+            for _ in 0..8 {
+                session.log(LogLevel::Info, || json!({"level": "info"}));
+            }
+            session.log(LogLevel::Debug, || panic!("below the level"));
+        }
+        let stats = read(&manager).stats();
+        assert_eq!((stats.pending_messages, stats.in_flight), (25, 0));
+        assert!(stats.storage_bytes > 5 * 100 && stats.queue_bytes > 25 * 50, "{stats:?}");
+        clock.advance(HOUR);
+        sweep(&manager);
+        let stats = read(&manager).stats();
+        assert_eq!((stats.pending_messages, stats.queue_bytes, stats.streams), (0, 0, 0));
+        assert_eq!(read(&manager).house.totals.storage_bytes.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn custom_data_is_merged_and_bounded() {
+        let (manager, _) = manager(1);
+        let (visit, _) = write(&manager).create(new_session(None)).unwrap();
+        let session = visit.session();
+        session.echo("a", json!({"keep": 1, "drop": 2}).as_object()).unwrap();
+        session.echo("b", json!({"drop": null, "new": "x"}).as_object()).unwrap();
+        assert_eq!(Value::Object(session.record().state.custom_data), json!({"keep": 1, "new": "x"}));
+        let large = json!({"large": "x".repeat(crate::session::MAX_CUSTOM_DATA)});
+        assert!(session.echo("c", large.as_object()).is_err());
+        assert_eq!(session.record().state.last_echo.as_deref(), Some("b"), "nothing is changed by a refused echo");
+    }
+
+    #[test]
+    fn a_record_survives_a_round_trip_through_json() {
+        let (manager, _) = manager(1);
+        let record = write(&manager).create(new_session(Some("x"))).unwrap().0.session().record();
+        let text = serde_json::to_string(&record).unwrap();
+        let again: Record = serde_json::from_str(&text).unwrap();
+        assert_eq!(serde_json::to_string(&again).unwrap(), text);
+    }
+}

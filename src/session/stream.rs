@@ -1,0 +1,94 @@
+//! A GET stream's place at a session's queue.
+
+use std::sync::Arc;
+
+use super::Session;
+use super::mailbox::{Connection, Next, event_id};
+
+/// A message with its event id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// `STREAM-POSITION`.
+    pub id: String,
+    /// The JSON-RPC notification.
+    pub json: Box<str>,
+}
+
+/// An open stream. While it lives its session is not idle; dropping it closes the connection, and the next newest stream
+/// takes over.
+pub struct Stream {
+    session: Arc<Session>,
+    connection: Connection,
+    position: u64,
+    resumed: bool,
+}
+
+impl Stream {
+    pub(super) fn open(session: Arc<Session>, last_event_id: Option<&str>) -> Self {
+        session.hold();
+        let (connection, position, resumed) = session.with_mailbox(|mailbox| mailbox.open(last_event_id));
+        session.wake.notify_waiters();
+        Self { session, connection, position, resumed }
+    }
+
+    /// Whether it continues an earlier stream.
+    #[must_use]
+    pub fn is_resumed(&self) -> bool {
+        self.resumed
+    }
+
+    /// The id that names the stream's present position: what a priming event carries.
+    #[must_use]
+    pub fn position_id(&self) -> String {
+        event_id(self.connection.stream, self.position)
+    }
+
+    /// The next message, if there is one now. `Err` when the stream is over: its session ended or another connection took
+    /// its place.
+    ///
+    /// # Errors
+    /// [`Over`]
+    pub fn try_next(&mut self) -> Result<Option<Event>, Over> {
+        if self.session.ended().is_some() {
+            return Err(Over);
+        }
+        let least = self.session.log_level();
+        match self.session.with_mailbox(|mailbox| mailbox.next(self.connection, self.position, least)) {
+            Next::Delivery(delivery) => {
+                self.position = delivery.seq;
+                Ok(Some(Event { id: self.position_id(), json: delivery.json }))
+            }
+            Next::Nothing => Ok(None),
+            Next::Displaced => Err(Over),
+        }
+    }
+
+    /// Waits for the next message; `None` when the stream is over. Nothing is lost when the future is dropped.
+    pub async fn next(&mut self) -> Option<Event> {
+        let session = Arc::clone(&self.session);
+        loop {
+            let woken = session.wake.notified();
+            tokio::pin!(woken);
+            // Listening before looking: a message that comes in between is not missed.
+            woken.as_mut().enable();
+            match self.try_next() {
+                Ok(Some(event)) => return Some(event),
+                Ok(None) => woken.await,
+                Err(Over) => return None,
+            }
+        }
+    }
+}
+
+/// The stream is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the stream is over")]
+pub struct Over;
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.session.with_mailbox(|mailbox| mailbox.close(self.connection));
+        self.session.wake.notify_waiters();
+        self.session.release();
+    }
+}
