@@ -42,6 +42,10 @@ async fn serve(config: Config) -> Result<(), Box<dyn Error>> {
     let address = listener.local_addr()?;
     let url = endpoint_url(&address.ip().to_string(), address.port());
     tracing::info!(%address, %url, version = env!("CARGO_PKG_VERSION"), "listening on {address}, MCP endpoint {url}");
+    if config.port == 0 && !tracing::enabled!(tracing::Level::INFO) {
+        // Nobody could know the port.
+        writeln!(io::stdout(), "{url}")?;
+    }
     shutdown.cancelled().await;
     Ok(())
 }

@@ -8,7 +8,7 @@
 use std::fs;
 use std::path::{Component, Path};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use sysinfo::{MINIMUM_CPU_UPDATE_INTERVAL, MemoryRefreshKind, Pid, ProcessRefreshKind, ProcessesToUpdate};
@@ -135,11 +135,12 @@ impl Machine {
 #[derive(Default)]
 struct Sampler {
     system: Option<sysinfo::System>,
+    /// When the sample before was taken, and the CPU time that the process had used by then, in milliseconds.
+    before: Option<(Instant, u64)>,
 }
 
 impl Sampler {
     fn sample(&mut self) -> Sample {
-        let is_first = self.system.is_none();
         let mut sample = Sample {
             memory_limit_bytes: fs::read_to_string("/proc/self/cgroup")
                 .ok()
@@ -147,7 +148,7 @@ impl Sampler {
             threads: fs::read_to_string("/proc/self/status").ok().and_then(|status| threads(&status)),
             ..Sample::default()
         };
-        if is_first {
+        if self.system.is_none() {
             self.system = sysinfo::System::new().ok();
         }
         let Some(system) = &mut self.system else { return sample };
@@ -158,13 +159,24 @@ impl Sampler {
         let what = ProcessRefreshKind::nothing().with_cpu().with_memory().without_tasks();
         system.refresh_processes_specifics(ProcessesToUpdate::Some(&[pid]), true, what);
         if let Some(process) = system.process(pid) {
-            sample.cpu_percent = (!is_first).then(|| process.cpu_usage());
+            let used = (Instant::now(), process.accumulated_cpu_time());
+            sample.cpu_percent = self.before.replace(used).and_then(|before| cpu_percent(before, used));
             sample.memory_bytes = Some(process.memory());
             sample.open_files = process.open_files().and_then(|count| u64::try_from(count).ok());
             sample.open_files_limit = process.open_files_limit().and_then(|limit| u64::try_from(limit).ok());
         }
         sample
     }
+}
+
+/// CPU time used between two readings (when, milliseconds used by then), in percent of one core.
+///
+/// Not sysinfo's `cpu_usage()`: that is measured against `/proc/stat`, which some sandboxes make up, and is 0 for a
+/// process that has used less than 10 ms so far.
+fn cpu_percent(before: (Instant, u64), after: (Instant, u64)) -> Option<f32> {
+    let elapsed = after.0.duration_since(before.0);
+    let used = Duration::from_millis(after.1.saturating_sub(before.1));
+    (!elapsed.is_zero()).then(|| used.div_duration_f32(elapsed) * 100.0)
 }
 
 /// The `Threads:` line of `/proc/self/status`.
@@ -271,6 +283,15 @@ mod tests {
         assert_eq!(sample(Some(3), Some(2)).memory_available_bytes(), Some(2));
         assert_eq!(sample(None, Some(2)).memory_available_bytes(), Some(2));
         assert_eq!(sample(None, None).memory_available_bytes(), None);
+    }
+
+    #[test]
+    fn cpu_usage_is_the_share_of_one_core_since_the_sample_before() {
+        let start = Instant::now();
+        let later = start + Duration::from_secs(5);
+        assert_eq!(cpu_percent((start, 100), (later, 1350)), Some(25.0));
+        assert_eq!(cpu_percent((start, 0), (later, 10_000)), Some(200.0));
+        assert_eq!(cpu_percent((start, 0), (start, 10)), None);
     }
 
     #[test]

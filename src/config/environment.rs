@@ -62,7 +62,7 @@ fn cors_without_access(config: &Config) -> Option<String> {
         Origins::Any => vec![],
         Origins::Only(origins) => {
             let refused =
-                |origin: &&String| !config.allowed_origins.allow(origin) && !network::is_loopback_origin(origin);
+                |origin: &&String| !config.allowed_origins.contains(origin) && !network::is_loopback_origin(origin);
             origins.iter().filter(refused).cloned().collect()
         }
     };

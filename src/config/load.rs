@@ -426,6 +426,15 @@ mod tests {
     }
 
     #[test]
+    #[cfg(unix)]
+    fn a_value_that_is_not_text_is_a_mistake() {
+        use std::os::unix::ffi::OsStringExt as _;
+        let raw = OsString::from_vec(b"/logs/\xff".to_vec());
+        let error = Config::load(["program"], [("LOG_FILE", raw)]).expect_err("accepted");
+        assert_eq!(error.to_string(), "LOG_FILE: \"/logs/\u{fffd}\" is not UTF-8");
+    }
+
+    #[test]
     fn help_and_version_win_over_mistakes() {
         for flag in ["--help", "--version"] {
             assert!(matches!(load(&[flag], &[("MCP_ECHO_PORT", "bad")]), Ok(Command::Print(_))), "{flag}");

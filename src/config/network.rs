@@ -7,7 +7,7 @@ use super::{AllowedHost, Origins};
 impl Origins {
     /// Whether `origin` (normalised) is in the set.
     #[must_use]
-    pub fn allow(&self, origin: &str) -> bool {
+    pub fn contains(&self, origin: &str) -> bool {
         match self {
             Self::Any => true,
             Self::Only(origins) => origins.iter().any(|allowed| allowed == origin),
@@ -147,7 +147,29 @@ fn host_name(name: &str) -> Result<String, String> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn normalising_twice_changes_nothing(
+            text in "(?i:https?|wss?|app)://([a-zA-Z0-9._-]{1,12}|\\[::[0-9a-fA-F]{1,4}\\])(:[0-9]{1,5})?"
+        ) {
+            if let Ok(origin) = normalise_origin(&text) {
+                prop_assert_eq!(normalise_origin(&origin), Ok(origin.clone()));
+                prop_assert_eq!(origin.to_ascii_lowercase(), origin);
+            }
+        }
+
+        #[test]
+        fn no_text_breaks_the_parsers(text in "\\PC{0,40}|[a-z:/\\[\\]@.*0-9]{0,20}") {
+            let _ = (normalise_origin(&text), allowed_host(&text), is_loopback_origin(&text));
+            if let Ok(host) = bind_host(&text) {
+                prop_assert_eq!(bind_host(&host), Ok(host));
+            }
+        }
+    }
 
     #[test]
     fn origins_are_lower_case_without_the_default_port() {
