@@ -1,11 +1,25 @@
 //! Configuration: one struct, read once at start.
+//!
+//! [`Config::load`] takes arguments and environment as parameters and reads neither itself, so that tests set none. What
+//! can be set, with defaults and bounds, is one table: [`VARIABLES`].
+
+mod environment;
+mod flags;
+mod load;
+mod network;
+mod reader;
+mod variables;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use load::{Command, ConfigError, endpoint_url};
+pub use network::{is_loopback_host, is_loopback_origin, normalise_origin};
+pub use variables::{Accepts, VARIABLES, Variable};
+
 use crate::protocol::Served;
 
-/// Everything that can be set. Field docs name the variable; defaults and rules stand in the README's table.
+/// Everything that can be set. Field docs name the variable; defaults and bounds stand in [`VARIABLES`].
 #[derive(Debug, Clone)]
 pub struct Config {
     /// `MCP_ECHO_HOST`, `--host`: address or name to bind.
@@ -48,7 +62,7 @@ pub struct Config {
     pub shutdown_grace: Duration,
     /// `LOG_FILE`.
     pub log_file: Option<PathBuf>,
-    /// `LOG_LEVEL`, or what `RUST_LOG` says: a tracing-subscriber filter.
+    /// What `RUST_LOG`, debug and `LOG_LEVEL` come to, in this order: a valid tracing-subscriber filter.
     pub log_filter: String,
     /// `LOG_FORMAT`.
     pub log_format: LogFormat,
@@ -56,6 +70,8 @@ pub struct Config {
     pub settings: Vec<Setting>,
     /// The variables that environmentDump may show, as found in the environment (allow-list; values not yet redacted).
     pub environment: Vec<(String, String)>,
+    /// What is likely a mistake but stops nothing, a sentence each: logged at start.
+    pub warnings: Vec<String>,
 }
 
 /// One setting and where its value came from.
@@ -148,14 +164,78 @@ pub struct AllowedHost {
     pub port: Option<u16>,
 }
 
+impl SessionBinding {
+    /// `user`, `off`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Off => "off",
+        }
+    }
+}
+
+impl ResponseMode {
+    /// `auto`, `json`, `sse`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Json => "json",
+            Self::Sse => "sse",
+        }
+    }
+}
+
+impl KeepAliveStyle {
+    /// `event`, `comment`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Event => "event",
+            Self::Comment => "comment",
+        }
+    }
+}
+
+impl LogFormat {
+    /// `text`, `json`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Json => "json",
+        }
+    }
+}
+
+impl std::fmt::Display for Origins {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Any => f.write_str("*"),
+            Self::Only(origins) => f.write_str(&origins.join(",")),
+        }
+    }
+}
+
+impl std::fmt::Display for AllowedHost {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.port {
+            Some(port) => write!(f, "{}:{port}", self.host),
+            None => f.write_str(&self.host),
+        }
+    }
+}
+
 impl Default for Config {
+    /// What an empty command line in an empty environment comes to.
     fn default() -> Self {
-        Self {
+        let mut config = Self {
             host: "127.0.0.1".to_owned(),
             port: 3000,
             debug: false,
-            session_timeout: Duration::from_secs(3600),
-            session_cleanup_interval: Duration::from_secs(60),
+            session_timeout: Duration::from_hours(1),
+            session_cleanup_interval: Duration::from_mins(1),
             session_binding: SessionBinding::User,
             max_sessions: 10_000,
             message_queue_size: 100,
@@ -175,6 +255,76 @@ impl Default for Config {
             log_format: LogFormat::Text,
             settings: Vec::new(),
             environment: Vec::new(),
+            warnings: Vec::new(),
+        };
+        config.settings = config.described("INFO", "", |_| Source::Default);
+        config
+    }
+}
+
+impl Config {
+    /// Every setting as text. The two that went into `log_filter` are passed along.
+    fn described(&self, log_level: &str, rust_log: &str, source: impl Fn(&str) -> Source) -> Vec<Setting> {
+        let setting = |variable: &Variable| Setting {
+            variable: variable.name,
+            value: match variable.name {
+                "LOG_LEVEL" => log_level.to_owned(),
+                "RUST_LOG" => rust_log.to_owned(),
+                name => self.text(name),
+            },
+            source: source(variable.name),
+        };
+        VARIABLES.iter().map(setting).collect()
+    }
+
+    /// The effective value of a variable, as one would write it.
+    fn text(&self, variable: &str) -> String {
+        match variable {
+            "MCP_ECHO_HOST" => self.host.clone(),
+            "MCP_ECHO_PORT" => self.port.to_string(),
+            "MCP_ECHO_DEBUG" => self.debug.to_string(),
+            "MCP_SESSION_TIMEOUT" => self.session_timeout.as_secs().to_string(),
+            "MCP_SESSION_CLEANUP_INTERVAL" => self.session_cleanup_interval.as_secs().to_string(),
+            "MCP_SESSION_BINDING" => self.session_binding.name().to_owned(),
+            "MCP_MAX_SESSIONS" => self.max_sessions.to_string(),
+            "MCP_MESSAGE_QUEUE_SIZE" => self.message_queue_size.to_string(),
+            "MCP_REQUIRE_SESSION" => self.require_session.to_string(),
+            "MCP_ECHO_STRICT" => self.strict.to_string(),
+            "MCP_ECHO_RESPONSE" => self.response.name().to_owned(),
+            "MCP_PROTOCOL_VERSION" => self.protocol.preferred().name().to_owned(),
+            "MCP_PROTOCOL_VERSIONS_SUPPORTED" => list(self.protocol.newest_first()),
+            "MCP_SSE_KEEPALIVE_INTERVAL" => self.sse_keepalive_interval.as_secs().to_string(),
+            "MCP_SSE_KEEPALIVE_STYLE" => self.sse_keepalive_style.name().to_owned(),
+            "MCP_ALLOWED_ORIGINS" => self.allowed_origins.to_string(),
+            "MCP_ALLOWED_HOSTS" => list(&self.allowed_hosts),
+            "MCP_CORS_ORIGINS" => self.cors_origins.as_ref().map(ToString::to_string).unwrap_or_default(),
+            "MCP_MAX_BODY_BYTES" => self.max_body_bytes.to_string(),
+            "MCP_SHUTDOWN_GRACE" => self.shutdown_grace.as_secs().to_string(),
+            "LOG_FILE" => self.log_file.as_ref().map(|path| path.display().to_string()).unwrap_or_default(),
+            "LOG_FORMAT" => self.log_format.name().to_owned(),
+            _ => String::new(),
+        }
+    }
+}
+
+fn list<T: std::fmt::Display>(items: &[T]) -> String {
+    items.iter().map(T::to_string).collect::<Vec<_>>().join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_those_of_the_table() {
+        for (setting, variable) in Config::default().settings.iter().zip(VARIABLES) {
+            assert_eq!(setting.variable, variable.name);
+            if variable.default.is_empty() {
+                let derived = ["MCP_PROTOCOL_VERSION", "MCP_PROTOCOL_VERSIONS_SUPPORTED"].contains(&variable.name);
+                assert_eq!(setting.value.is_empty(), !derived, "{}", variable.name);
+            } else {
+                assert_eq!(setting.value, variable.default, "{}", variable.name);
+            }
         }
     }
 }

@@ -2,7 +2,11 @@
 //!
 //! # Layout
 //!
-//! - [`config`]: one struct of settings, read once.
+//! - [`config`]: one struct of settings, read once; the table of variables.
+//! - [`logging`]: log lines, text or JSON, to stdout and a file.
+//! - [`listen`]: the listening socket, and the signals that end the server.
+//! - [`healthcheck`]: the subcommand that probes a running server.
+//! - [`system`]: CPU and memory of this process, sampled in the background.
 //! - [`protocol`]: JSON-RPC messages, errors, the table of revisions.
 //! - [`session`]: sessions and their queues.
 //! - [`tools`]: the table of eleven, one file each.
@@ -15,8 +19,12 @@
 pub mod clock;
 pub mod config;
 pub mod diagnosis;
+pub mod healthcheck;
+pub mod listen;
+pub mod logging;
 pub mod protocol;
 pub mod request;
 pub mod session;
+pub mod system;
 pub mod text;
 pub mod tools;
