@@ -23,7 +23,7 @@ const TOKENS: [&str; 7] =
     ["dpop", "x-amzn-oidc-data", "cf-authorization", "x-auth", "x-auth-key", "client-key", "x-key"];
 
 /// Names with a telling word in them whose values are public: lists of header names, metadata, ids.
-const OPEN: [&str; 9] = [
+const OPEN: [&str; 10] = [
     "access-control-allow-credentials",
     "access-control-allow-headers",
     "access-control-request-headers",
@@ -34,6 +34,8 @@ const OPEN: [&str; 9] = [
     "signature-input",
     "accept-signature",
     "cookie-name",
+    // Istio `outputPayloadToHeader`, by convention: claims without a signature.
+    "x-jwt-payload",
     "token-binding",
 ];
 
