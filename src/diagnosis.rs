@@ -2,6 +2,7 @@
 
 pub mod agreement;
 pub mod claims;
+pub mod cors;
 pub mod forwarding;
 pub mod headers;
 pub mod identity;
