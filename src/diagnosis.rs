@@ -1,1 +1,13 @@
 //! What is wrong with a request, and what must not be shown of it: pure functions, no I/O.
+
+pub mod agreement;
+pub mod claims;
+pub mod cors;
+pub mod forwarding;
+pub mod headers;
+pub mod identity;
+pub mod origin;
+pub mod products;
+pub mod redact;
+#[cfg(test)]
+pub(crate) mod testing;

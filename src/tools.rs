@@ -4,6 +4,13 @@
 //! from the same facts. It knows neither HTTP answers nor JSON-RPC.
 
 mod arguments;
+mod auth_context;
+mod cors_analysis;
+mod environment_dump;
+#[cfg(test)]
+mod fixture;
+mod print_header;
+mod who_is_the_goat;
 
 use std::sync::Arc;
 

@@ -1,0 +1,256 @@
+//! Redaction: the one place that decides what of a value may be seen, by tools, logs and findings alike.
+//!
+//! Two questions are asked of every value. What does its *name* say ([`is_secret`]: `X-Auth-Token` is a token whatever it
+//! looks like), and what does its *shape* say ([`value`]: a JWT is a token wherever it turns up)? Whatever is shown is
+//! also escaped, so that a header cannot forge a log line: control bytes, line separators and bidirectional overrides
+//! come out as `\n`, `\x1b`, `\u{202e}`, and bytes that are not UTF-8 as `\xff`.
+//!
+//! What is left of a secret is enough to recognise it and too little to use it: the first [`SHOWN`] characters, but
+//! never more than a third; nothing of passwords, client secrets, signatures and cookie values, which have no public
+//! beginning (RFC 9700 section 4 and RFC 6819 section 5.1.6 ask that credentials stay out of logs).
+//!
+//! What was redacted may be redacted again: it never shows more, and as a rule stays what it was.
+
+mod names;
+mod shapes;
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
+pub use names::is_secret;
+use names::{Kind, kind};
+
+/// How many characters of a token are shown. The header of a JWT begins with them in nearly every token (`eyJhbGc` is
+/// `{"alg"`), and so do the prefixes of most opaque tokens; the sample in the product documentation shows seven.
+pub const SHOWN: usize = 7;
+
+/// How many characters of a session id are shown, as in the sample: enough to find it again in a log.
+pub const SESSION_SHOWN: usize = 8;
+
+/// What stands for a value of which nothing is shown.
+pub const HIDDEN: &str = "***";
+
+/// From this length on, `showSecrets` shows both ends of a value: then at least half of it stays hidden.
+const LONG_ENOUGH_FOR_ENDS: usize = 16;
+
+/// Authentication schemes that are shown whole: the IANA registry (RFC 9110 section 16.4.1) and those of common
+/// products. Anything else in front of a space may itself be the secret.
+const SCHEMES: [&str; 20] = [
+    "Basic",
+    "Bearer",
+    "Concealed",
+    "Digest",
+    "DPoP",
+    "GNAP",
+    "HOBA",
+    "Mutual",
+    "Negotiate",
+    "NTLM",
+    "OAuth",
+    "PrivateToken",
+    "SCRAM-SHA-1",
+    "SCRAM-SHA-256",
+    "vapid",
+    "ApiKey",
+    "AWS4-HMAC-SHA256",
+    "Key",
+    "SSWS",
+    "Token",
+];
+
+/// What clients send where a token should be. They hide nothing, and to see them is the diagnosis.
+const PLACEHOLDERS: [&str; 10] =
+    ["undefined", "null", "None", "nil", "[object Object]", "<token>", "${TOKEN}", "$TOKEN", "{{token}}", "YOUR_TOKEN"];
+
+/// A header's value as it may be shown. `name` in any case, with `-` or `_`.
+///
+/// `Authorization` and its kin (RFC 9110 section 11.6.2) are shown as scheme and [`SHOWN`] characters; of Basic
+/// credentials nothing is shown, because they are the user name and password in another spelling (RFC 7617 section 2) and
+/// seven characters of base64 are five bytes of them. Of cookies the names stay (RFC 6265 section 4.2.1).
+#[must_use]
+pub fn header<'a>(name: &str, value: &'a (impl AsRef<[u8]> + ?Sized)) -> Cow<'a, str> {
+    let text = decode(value.as_ref());
+    match kind(name) {
+        None => map(text, |text| shapes::mask(text)),
+        Some(Kind::Session) => Cow::Owned(session_id(&text)),
+        Some(kind) => Cow::Owned(
+            escape(&match kind {
+                Kind::Credentials => credentials(&text),
+                Kind::Cookies => cookies(&text),
+                Kind::SetCookie => set_cookie(&text),
+                Kind::Token | Kind::Session => token(&text),
+                Kind::Hidden => hidden(&text).to_owned(),
+            })
+            .into_owned(),
+        ),
+    }
+}
+
+/// Any text, with every secret masked that has a shape of its own: JWTs, tokens with a known prefix, secret parameters
+/// of URIs, forms and JSON (`access_token=`, `code=`, `"client_secret":`), Basic and Bearer credentials, `user:password@`
+/// in URLs, private keys.
+#[must_use]
+pub fn value(text: &str) -> Cow<'_, str> {
+    map(Cow::Borrowed(text), |text| shapes::mask(text))
+}
+
+/// A URI: secret query and fragment parameters and user information masked (RFC 6750 section 2.3 on tokens in URIs,
+/// RFC 6749 section 4.1.2 on `code`, RFC 3986 section 3.2.1 on `user:password`).
+#[must_use]
+pub fn uri(uri: &str) -> Cow<'_, str> {
+    value(uri)
+}
+
+/// A session id: the first [`SESSION_SHOWN`] characters and `...`. It is a capability: whoever holds it can use the
+/// session where it is bound to nobody.
+#[must_use]
+pub fn session_id(id: &str) -> String {
+    escape(&beginning(id, SESSION_SHOWN)).into_owned()
+}
+
+/// A variable of the environment or a setting. Masked whole when its name says that it is a secret or when it looks
+/// like a token whatever its name; otherwise only the secrets inside it are.
+///
+/// `show_secrets` shows the first and last 4 characters of masked values of 16 or more: two people can then tell
+/// whether they hold the same one.
+#[must_use]
+pub fn environment<'a>(name: &str, value: &'a str, show_secrets: bool) -> Cow<'a, str> {
+    // `MCP_REQUIRE_SESSION` and its kin set how sessions work; no variable holds a session's id.
+    let by_name = kind(name).is_some_and(|kind| kind != Kind::Session);
+    if value.is_empty() || !(by_name || shapes::is_token(value)) {
+        return map(Cow::Borrowed(value), |text| shapes::mask(text));
+    }
+    let length = value.chars().count();
+    if !show_secrets || length < LONG_ENOUGH_FOR_ENDS {
+        return Cow::Borrowed(HIDDEN);
+    }
+    let first: String = value.chars().take(4).collect();
+    let last: String = value.chars().skip(length - 4).collect();
+    Cow::Owned(escape(&format!("{first}...{last}")).into_owned())
+}
+
+/// Text without anything that could end a line, move a cursor or reorder what is read: see the module's documentation.
+#[must_use]
+pub fn escape(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(is_unsafe) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 8);
+    for c in text.chars() {
+        if is_unsafe(c) {
+            out.extend(c.escape_default());
+        } else {
+            out.push(c);
+        }
+    }
+    Cow::Owned(out)
+}
+
+/// Control characters, line and paragraph separators, and the characters that change the order of what is read
+/// (Unicode Standard Annex 9, section 2).
+fn is_unsafe(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+}
+
+/// Bytes as text; those that are not UTF-8 as `\xff`.
+pub(crate) fn decode(bytes: &[u8]) -> Cow<'_, str> {
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(bytes.len() + 8);
+    for chunk in bytes.utf8_chunks() {
+        out.push_str(chunk.valid());
+        for byte in chunk.invalid() {
+            let _ = write!(out, "\\x{byte:02x}");
+        }
+    }
+    Cow::Owned(out)
+}
+
+/// Applies `mask` and escapes, without a copy where nothing changes.
+fn map<'a>(text: Cow<'a, str>, mask: impl Fn(&str) -> Cow<'_, str>) -> Cow<'a, str> {
+    let changed = {
+        let masked = mask(&text);
+        let escaped = escape(&masked);
+        (*escaped != *text).then(|| escaped.into_owned())
+    };
+    changed.map_or(text, Cow::Owned)
+}
+
+/// The beginning of a secret, never more than a third of it.
+fn beginning(secret: &str, at_most: usize) -> String {
+    if secret.is_empty() {
+        return String::new();
+    }
+    // A value that was masked before keeps what is left of it.
+    if let Some(shown) = secret.strip_suffix("...")
+        && shown.chars().count() <= at_most
+    {
+        return secret.to_owned();
+    }
+    let shown = at_most.min(secret.chars().count() / 3);
+    let beginning: String = secret.chars().take(shown).collect();
+    format!("{beginning}...")
+}
+
+/// A token: its beginning, so that one sees what kind it is. Placeholders are shown.
+fn token(text: &str) -> String {
+    let text = text.trim();
+    if PLACEHOLDERS.contains(&text) { text.to_owned() } else { beginning(text, SHOWN) }
+}
+
+fn hidden(text: &str) -> &str {
+    if text.trim().is_empty() { "" } else { HIDDEN }
+}
+
+/// `Bearer eyJhbGc...`. A scheme that is repeated by mistake (`Bearer Bearer …`) is shown as sent.
+fn credentials(text: &str) -> String {
+    let text = text.trim();
+    let (scheme, rest) = text.split_once([' ', '\t']).unwrap_or((text, ""));
+    if !SCHEMES.iter().any(|known| known.eq_ignore_ascii_case(scheme)) {
+        return token(text);
+    }
+    let rest = rest.trim_start();
+    let shown = if rest.is_empty() {
+        return scheme.to_owned();
+    } else if scheme.eq_ignore_ascii_case("Basic") {
+        hidden(rest).to_owned()
+    } else if rest.split([' ', '\t']).next().is_some_and(|next| SCHEMES.iter().any(|s| s.eq_ignore_ascii_case(next))) {
+        credentials(rest)
+    } else {
+        token(rest)
+    };
+    format!("{scheme} {shown}")
+}
+
+/// `name=***; other=***`: which cookies there are, not what they hold.
+fn cookies(text: &str) -> String {
+    let pairs = text.split(';').map(str::trim).filter(|pair| !pair.is_empty());
+    pairs.map(cookie_pair).collect::<Vec<_>>().join("; ")
+}
+
+/// `name=***`. A cookie without a name is all value.
+fn cookie_pair(pair: &str) -> String {
+    match pair.split_once('=') {
+        Some((name, _)) => format!("{}={HIDDEN}", shapes::mask(name.trim())),
+        None => HIDDEN.to_owned(),
+    }
+}
+
+/// `name=***; Path=/; HttpOnly`: the attributes of RFC 6265 section 4.1.1 and its successors stay.
+fn set_cookie(text: &str) -> String {
+    const ATTRIBUTES: [&str; 9] =
+        ["expires", "max-age", "domain", "path", "secure", "httponly", "samesite", "partitioned", "priority"];
+    let mut parts = text.split(';').map(str::trim);
+    let mut shown = vec![cookie_pair(parts.next().unwrap_or_default())];
+    for part in parts.filter(|part| !part.is_empty()) {
+        let name = part.split('=').next().unwrap_or_default().trim();
+        let known = ATTRIBUTES.iter().any(|attribute| attribute.eq_ignore_ascii_case(name));
+        shown.push(if known { shapes::mask(part).into_owned() } else { cookie_pair(part) });
+    }
+    shown.join("; ")
+}
+
+#[cfg(test)]
+mod tests;

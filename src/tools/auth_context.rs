@@ -1,0 +1,435 @@
+//! authContext: who the user is, by which token, and whether headers, token and session tell the same story.
+
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use super::{Annotations, Arguments, Context, Outcome, Run, Tool, ToolError};
+use crate::diagnosis::agreement;
+use crate::diagnosis::claims::{bearer_claims, bearers, text_claim};
+use crate::diagnosis::forwarding::{proxies, public_url};
+use crate::diagnosis::headers::title_case;
+use crate::diagnosis::identity::{User, caller};
+use crate::diagnosis::{products, redact};
+use crate::request::Request;
+use crate::session::Record;
+
+/// See the module's documentation.
+pub(crate) const TOOL: Tool = Tool {
+    name: "authContext",
+    title: "Authentication context",
+    description: "Shows who the caller is as proxies and token tell it (nothing is verified here), the token's kind and \
+                  length, the auth products and proxies seen, the public URL, and whether identity headers, token claims \
+                  and session owner agree. Use it when a request arrives as the wrong user or as nobody.",
+    input_schema: || json!({"type": "object", "properties": {}, "additionalProperties": false}),
+    output_schema,
+    annotations: Annotations::READ_ONLY,
+    run: Run::Now(run),
+};
+
+/// From this length on a token's ends are shown: the 12 characters are then a quarter of it at most.
+const PREVIEW_FROM: usize = 48;
+
+fn output_schema() -> Value {
+    let text = json!({"type": ["string", "null"]});
+    let texts = json!({"type": "array", "items": {"type": "string"}});
+    json!({
+        "type": "object",
+        "properties": {
+            "user": {
+                "type": "object",
+                "properties": {
+                    "id": text, "name": text, "displayName": text, "email": text, "githubUser": text, "groups": texts,
+                },
+                "required": ["id", "name", "displayName", "email", "githubUser", "groups"],
+            },
+            "token": {
+                "type": ["object", "null"],
+                "properties": {
+                    "type": {"type": "string"}, "length": {"type": "integer", "minimum": 0}, "preview": text,
+                },
+                "required": ["type", "length", "preview"],
+            },
+            "authenticated": {"type": "boolean", "description": "identity header or token present; not verified here"},
+            "sessionId": text,
+            "requestId": {"type": "string"},
+            "products": {
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "properties": {"name": {"type": "string"}, "headers": texts},
+                    "required": ["name", "headers"],
+                },
+            },
+            "proxies": {
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "properties": {"name": {"type": "string"}, "evidence": texts},
+                    "required": ["name", "evidence"],
+                },
+            },
+            "publicUrl": {
+                "type": "object",
+                "properties": {"url": text, "sources": texts, "conflicts": texts},
+                "required": ["url", "sources", "conflicts"],
+            },
+            "agreement": {
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "properties": {
+                        "id": {"type": "string"},
+                        "subject": {"type": "string"},
+                        "agrees": {"type": "boolean"},
+                        "detail": {"type": "string"},
+                    },
+                    "required": ["id", "subject", "agrees", "detail"],
+                },
+            },
+        },
+        "required": [
+            "user", "token", "authenticated", "sessionId", "requestId", "products", "proxies", "publicUrl", "agreement",
+        ],
+    })
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Facts {
+    user: UserFacts,
+    token: Option<Token>,
+    authenticated: bool,
+    session_id: Option<String>,
+    request_id: String,
+    products: Vec<Seen>,
+    proxies: Vec<Proxy>,
+    public_url: Public,
+    agreement: Vec<Check>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct UserFacts {
+    id: Option<String>,
+    name: Option<String>,
+    display_name: Option<String>,
+    email: Option<String>,
+    github_user: Option<String>,
+    groups: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Token {
+    r#type: String,
+    length: usize,
+    /// `first6...last6`, only where the token is [`PREVIEW_FROM`] long or longer.
+    preview: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Seen {
+    name: &'static str,
+    headers: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Proxy {
+    name: &'static str,
+    evidence: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Public {
+    url: Option<String>,
+    sources: Vec<&'static str>,
+    conflicts: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Check {
+    id: &'static str,
+    subject: String,
+    agrees: bool,
+    detail: String,
+}
+
+fn run(context: &Context<'_>, _: &Arguments) -> Result<Outcome, ToolError> {
+    let record = context.session.map(|session| session.record());
+    let facts = facts(context.request, record.as_ref());
+    Ok(Outcome { text: text(&facts), structured: json!(facts) })
+}
+
+fn facts(request: &Request, record: Option<&Record>) -> Facts {
+    let headers = &request.headers;
+    let claims = bearer_claims(headers);
+    let token = token(request);
+    let user = user(request, claims.as_ref());
+    let public = public_url(headers, &request.uri);
+    let seen = products::seen(headers);
+    let checks = agreement::checks(headers, claims.as_ref(), record.and_then(|record| record.owner.as_ref()));
+    let safe = |text: String| redact::value(&text).into_owned();
+    Facts {
+        // What another product's proxy says of the user counts as much as a bearer token: neither is verified here.
+        authenticated: token.is_some() || user.id.is_some(),
+        user,
+        token,
+        session_id: record.map(|record| record.id.to_string()),
+        request_id: request.id.as_str().to_owned(),
+        products: seen
+            .into_iter()
+            .map(|seen| Seen {
+                name: seen.product,
+                headers: seen.headers.iter().map(|name| title_case(name)).collect(),
+            })
+            .collect(),
+        proxies: proxies(headers).into_iter().map(|p| Proxy { name: p.name, evidence: p.evidence }).collect(),
+        public_url: Public {
+            url: public.url().map(safe),
+            sources: public.sources,
+            conflicts: public.conflicts.into_iter().map(safe).collect(),
+        },
+        agreement: checks
+            .into_iter()
+            .map(|check| Check { id: check.id, subject: check.subject, agrees: check.agrees, detail: check.detail })
+            .collect(),
+    }
+}
+
+/// The user by headers, and where they are silent by the token's claims.
+fn user(request: &Request, claims: Option<&Map<String, Value>>) -> UserFacts {
+    let told = User::told_by(&request.headers);
+    let claim = |names: &[&str]| claims.and_then(|claims| text_claim(claims, names)).map(|(_, value)| value);
+    let safe = |text: String| redact::value(&text).into_owned();
+    let id = caller(&request.headers).map(|caller| caller.id);
+    let header_name = told.name.map(|told| told.value);
+    UserFacts {
+        id: told.id.map(|told| told.value).or(id).map(safe),
+        name: header_name
+            .or_else(|| claim(&["preferred_username", "github_username", "username", "login", "nickname"]))
+            .map(safe),
+        display_name: told.display_name.map(|told| told.value).or_else(|| claim(&["name"])).map(safe),
+        email: told.email.map(|told| told.value).or_else(|| claim(&["email"])).map(safe),
+        github_user: claims.and_then(github_user).map(safe),
+        groups: told.groups.into_iter().map(safe).collect(),
+    }
+}
+
+/// The GitHub login, only where the token says that it is one: by the claim's name, or by an issuer or subject of GitHub.
+fn github_user(claims: &Map<String, Value>) -> Option<String> {
+    let text = |name: &str| claims.get(name).and_then(Value::as_str).unwrap_or_default();
+    let (issuer, subject) = (text("iss").to_ascii_lowercase(), text("sub").to_ascii_lowercase());
+    let host = issuer.split("://").last().unwrap_or_default().split(['/', ':']).next().unwrap_or_default();
+    let from_github = host == "github.com" || host.ends_with(".github.com") || subject.starts_with("github|");
+    let named = text_claim(claims, &["github_username", "github_login", "github_user"]);
+    let found = named
+        .or_else(|| from_github.then(|| text_claim(claims, &["login", "preferred_username", "nickname"])).flatten());
+    found.map(|(_, login)| login)
+}
+
+/// The first token of the Authorization header, else that of the gateway's own header.
+fn token(request: &Request) -> Option<Token> {
+    let preview = |token: &str| {
+        let length = token.chars().count();
+        let ends = (length >= PREVIEW_FROM).then(|| {
+            let (first, last): (String, String) =
+                (token.chars().take(6).collect(), token.chars().skip(length - 6).collect());
+            redact::escape(&format!("{first}...{last}")).into_owned()
+        });
+        (length, ends)
+    };
+    if let Some(authorization) = request.header("authorization") {
+        let (scheme, rest) = authorization.trim().split_once([' ', '\t']).unwrap_or((authorization.trim(), ""));
+        let bearer = bearers(&request.headers).next().unwrap_or(rest.trim());
+        // Of `user:password` in base64 no end is shown, and a scheme that nobody knows may itself be the secret.
+        let shown = redact::header("authorization", authorization);
+        let known = shown == scheme || shown.starts_with(&format!("{scheme} "));
+        let (length, preview) = preview(if known { bearer } else { authorization });
+        let kind = match scheme.to_ascii_lowercase().as_str() {
+            "bearer" => "Bearer".to_owned(),
+            "dpop" => "DPoP".to_owned(),
+            _ if known => scheme.to_owned(),
+            _ => "unknown".to_owned(),
+        };
+        let basic = scheme.eq_ignore_ascii_case("Basic");
+        return (length > 0).then(|| Token { r#type: kind, length, preview: preview.filter(|_| !basic) });
+    }
+    let (length, preview) = preview(request.header("x-auth-token")?.trim());
+    (length > 0).then(|| Token { r#type: "X-Auth-Token header".to_owned(), length, preview })
+}
+
+const UNKNOWN: &str = "not available";
+
+fn text(facts: &Facts) -> String {
+    let Facts { user, token, .. } = facts;
+    let or_unknown = |fact: &Option<String>| fact.clone().unwrap_or_else(|| UNKNOWN.to_owned());
+    let mut text = "🔐 Authentication Context\n\n👤 User Information:".to_owned();
+    text += &format!("\n- User ID: {}", or_unknown(&user.id));
+    text += &format!("\n- Username: {}", or_unknown(&user.name));
+    text += &format!("\n- GitHub User: {}", or_unknown(&user.github_user));
+    for (label, fact) in [("Name", &user.display_name), ("Email", &user.email)] {
+        if let Some(fact) = fact {
+            text += &format!("\n- {label}: {fact}");
+        }
+    }
+    if !user.groups.is_empty() {
+        text += &format!("\n- Groups: {}", user.groups.join(", "));
+    }
+    text += "\n\n🎫 Token Details:";
+    text += &format!("\n- Token Type: {}", token.as_ref().map_or(UNKNOWN, |token| &token.r#type));
+    match token {
+        None => text += &format!("\n- Token Length: {UNKNOWN}\n- Token Preview: {UNKNOWN}"),
+        Some(Token { length, preview, .. }) => {
+            text += &format!("\n- Token Length: {length} characters");
+            let hidden = format!("{UNKNOWN} (too short to show its ends, or not a token)");
+            text += &format!("\n- Token Preview: {}", preview.as_deref().unwrap_or(&hidden));
+        }
+    }
+    text += "\n\n🔑 Derived Information:";
+    text += match facts.authenticated {
+        true => "\n- Authentication: ✅ Authenticated",
+        false => "\n- Authentication: ❌ Not authenticated",
+    };
+    text += &format!("\n- Session: {}", or_unknown(&facts.session_id));
+    text += &format!("\n- Request ID: {}", facts.request_id);
+    text + &ours(facts)
+}
+
+/// The sections that the sample does not show.
+fn ours(facts: &Facts) -> String {
+    let mut text = "\n\n🛡️ Proxies and Products:".to_owned();
+    for proxy in &facts.proxies {
+        text += &format!("\n- Proxy: {} ({})", proxy.name, proxy.evidence.join(", "));
+    }
+    for product in &facts.products {
+        text += &format!("\n- Identity: {} ({})", product.name, product.headers.join(", "));
+    }
+    if facts.proxies.is_empty() && facts.products.is_empty() {
+        text += "\n- None seen: no header of a proxy or an auth product";
+    }
+    let Public { url, sources, conflicts } = &facts.public_url;
+    text += "\n\n🌍 Public URL:";
+    text += &match url {
+        Some(url) if !sources.is_empty() => format!("\n- {url} (from {})", sources.join(", ")),
+        Some(url) => format!("\n- {url}"),
+        None => format!("\n- {UNKNOWN}"),
+    };
+    for conflict in conflicts {
+        text += &format!("\n- ❌ {conflict}");
+    }
+    text += "\n\n🤝 Agreement:";
+    if facts.agreement.is_empty() {
+        text += "\n- Nothing to compare: no identity header, no token, no session owner";
+    }
+    for Check { subject, agrees, detail, .. } in &facts.agreement {
+        text += &format!("\n- {} {subject}: {detail}", if *agrees { "✅" } else { "❌" });
+    }
+    text += "\n\nNothing here is verified: headers and claims are what the request says.";
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::diagnosis::testing::jwt;
+    use crate::session::{Identity, IdentitySource};
+    use crate::tools::fixture::{SESSION, call, record, request, satisfies};
+
+    fn show(given: &[(&str, &str)], record: Option<&Record>) -> Outcome {
+        let facts = facts(&request(given), record);
+        let outcome = Outcome { text: text(&facts), structured: json!(facts) };
+        satisfies(&TOOL, &outcome);
+        outcome
+    }
+
+    #[test]
+    fn the_context_is_shown_as_the_sample_shows_it() {
+        let token = jwt(&json!({"sub": "12345", "github_username": "johndoe"}));
+        let record = record(Some(Identity { id: "12345".into(), source: IdentitySource::XUserId }));
+        let outcome = show(
+            &[
+                ("host", "mcp-echo.example.com"),
+                ("x-forwarded-proto", "https"),
+                ("authorization", &format!("Bearer {token}")),
+                ("x-user-id", "12345"),
+                ("x-user-name", "johndoe"),
+            ],
+            Some(&record),
+        );
+        let (first, last) = (&token[..6], &token[token.len() - 6..]);
+        let expected = format!(
+            "🔐 Authentication Context\n\n\
+             👤 User Information:\n- User ID: 12345\n- Username: johndoe\n- GitHub User: johndoe\n\n\
+             🎫 Token Details:\n- Token Type: Bearer\n- Token Length: {} characters\n- Token Preview: {first}...{last}\n\n\
+             🔑 Derived Information:\n- Authentication: ✅ Authenticated\n- Session: {SESSION}\n- Request ID: req_abc123",
+            token.len()
+        );
+        assert!(outcome.text.starts_with(&format!("{expected}\n\n🛡️ Proxies and Products:")), "{}", outcome.text);
+        assert!(outcome.text.contains("\n- Identity: mcp-oauth-gateway (X-User-Id, X-User-Name)"));
+        assert!(outcome.text.contains("\n- https://mcp-echo.example.com/mcp (from X-Forwarded-Proto, Host)"));
+        assert!(outcome.text.contains("\n- ✅ X-User-Id and token claim sub: 12345"));
+        assert!(outcome.text.contains("\n- ✅ caller and session owner: 12345 (X-User-Id header)"));
+        assert!(!outcome.text.contains('❌'));
+        assert_eq!(outcome.structured["token"]["length"], token.len());
+    }
+
+    #[test]
+    fn what_is_unknown_is_said_and_not_invented() {
+        let outcome = call(&TOOL, &request(&[]), &Config::default(), &json!({})).unwrap();
+        for line in [
+            "- User ID: not available\n- Username: not available\n- GitHub User: not available\n",
+            "- Token Type: not available\n- Token Length: not available\n- Token Preview: not available\n",
+            "- Authentication: ❌ Not authenticated\n- Session: not available\n- Request ID: req_abc123\n",
+        ] {
+            assert!(outcome.text.contains(line), "{}", outcome.text);
+        }
+    }
+
+    #[test]
+    fn a_github_user_is_one_that_the_token_calls_so() {
+        let github = |claims: Value| {
+            let outcome = show(&[("authorization", &format!("Bearer {}", jwt(&claims)))], None);
+            outcome.structured["user"]["githubUser"].as_str().map(str::to_owned)
+        };
+        assert_eq!(
+            github(json!({"sub": "1", "login": "jd", "iss": "https://github.com/login/oauth"})).as_deref(),
+            Some("jd")
+        );
+        assert_eq!(github(json!({"sub": "github|1", "nickname": "jd"})).as_deref(), Some("jd"));
+        for no_github in [
+            json!({"sub": "1", "login": "jd"}),
+            json!({"sub": "1", "preferred_username": "jd", "iss": "https://github.com.evil.example"}),
+            json!({"sub": "not-github|1", "nickname": "jd"}),
+        ] {
+            assert_eq!(github(no_github.clone()), None, "{no_github}");
+        }
+    }
+
+    #[test]
+    fn no_token_is_shown_of_which_the_ends_would_say_too_much() {
+        let preview = |authorization: &str| {
+            let outcome = show(&[("authorization", authorization)], None);
+            assert!(!outcome.text.contains("Sup3rSecret"), "{}", outcome.text);
+            outcome.structured["token"].clone()
+        };
+        assert_eq!(preview("Bearer Sup3rSecret"), json!({"type": "Bearer", "length": 11, "preview": null}));
+        assert_eq!(preview(&format!("Basic {}", "QUJD".repeat(20)))["preview"], Value::Null);
+        assert_eq!(preview(&format!("Bearer {}", "a".repeat(48)))["preview"], "aaaaaa...aaaaaa");
+        assert_eq!(preview(&format!("Sup3rSecret {}", "a".repeat(48)))["type"], "unknown");
+        assert_eq!(show(&[("authorization", "Bearer ")], None).structured["authenticated"], false);
+    }
+
+    #[test]
+    fn contradictions_are_marked() {
+        let token = jwt(&json!({"sub": "12345"}));
+        let record = record(Some(Identity { id: "1".into(), source: IdentitySource::BearerSub }));
+        let outcome = show(
+            &[("authorization", &format!("Bearer {token}")), ("x-user-id", "666"), ("x-user-id", "667")],
+            Some(&record),
+        );
+        assert!(outcome.text.contains("- User ID: 666, 667"));
+        assert!(outcome.text.contains("- ❌ X-User-Id and token claim sub: header 666, 667, claim 12345"));
+        assert!(outcome.text.contains("- ❌ identity headers come once: X-User-Id ×2"));
+        assert!(outcome.text.contains("- ❌ caller and session owner"));
+    }
+}

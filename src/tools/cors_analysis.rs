@@ -1,0 +1,431 @@
+//! corsAnalysis: what a browser would make of this request, or of one that the arguments describe.
+
+use http::{HeaderName, Method};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::{Annotations, Arguments, Context, Outcome, Run, Tool, ToolError};
+use crate::diagnosis::cors::{self, Attempt, Class, NEEDS, Policy};
+use crate::diagnosis::forwarding::proxies;
+use crate::diagnosis::headers::{Category, category, title_case};
+use crate::diagnosis::{products, redact};
+
+/// See the module's documentation.
+pub(crate) const TOOL: Tool = Tool {
+    name: "corsAnalysis",
+    title: "CORS analysis",
+    description: "Says what kind of request this is to a browser, whether a preflight comes first and why, and plays it \
+                  through against this server's own CORS policy, with pass or fail for each point. Give origin, method \
+                  and headers to simulate another request. Use it when a browser client fails where curl works.",
+    input_schema,
+    output_schema,
+    annotations: Annotations::READ_ONLY,
+    run: Run::Now(run),
+};
+
+/// The most header names that are simulated: a request has fewer, and each one costs a line.
+const MAX_HEADERS: usize = 64;
+
+/// The longest origin, method or header name that is looked at.
+const MAX_LENGTH: usize = 256;
+
+fn input_schema() -> Value {
+    json!({
+        "type": "object",
+        "properties": {
+            "origin": {
+                "type": "string",
+                "description": "Origin to simulate, as a browser sends it: https://app.example. Default: this request's.",
+            },
+            "method": {"type": "string", "description": "HTTP method to simulate. Default: this request's."},
+            "headers": {
+                "type": "array",
+                "items": {"type": "string"},
+                "description": "Names of the headers that the script sets. Default: those of this request.",
+            },
+        },
+        "additionalProperties": false,
+    })
+}
+
+fn output_schema() -> Value {
+    let texts = json!({"type": "array", "items": {"type": "string"}});
+    json!({
+        "type": "object",
+        "properties": {
+            "simulated": {"type": "boolean", "description": "whether an argument replaced a part of the request"},
+            "request": {
+                "type": "object",
+                "properties": {
+                    "origin": {"type": ["string", "null"]},
+                    "ownOrigin": {"type": ["string", "null"]},
+                    "method": {"type": "string"},
+                    "headers": texts,
+                    "class": {"type": "string"},
+                    "fetchSite": {"type": ["string", "null"]},
+                    "fetchMode": {"type": ["string", "null"]},
+                },
+                "required": ["origin", "ownOrigin", "method", "headers", "class", "fetchSite", "fetchMode"],
+            },
+            "preflight": {
+                "type": "object",
+                "properties": {"needed": {"type": "boolean"}, "reasons": texts},
+                "required": ["needed", "reasons"],
+            },
+            "policy": {
+                "type": "object",
+                "properties": {
+                    "setBy": {"type": "string", "enum": ["server", "proxy", "nobody"]},
+                    "origins": {"type": "string"},
+                    "allowMethods": texts,
+                    "allowHeaders": texts,
+                    "exposeHeaders": texts,
+                    "maxAgeSeconds": {"type": "integer"},
+                    "credentials": {"type": "boolean"},
+                },
+                "required": [
+                    "setBy", "origins", "allowMethods", "allowHeaders", "exposeHeaders", "maxAgeSeconds", "credentials",
+                ],
+            },
+            "points": {
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "properties": {
+                        "id": {"type": "string"},
+                        "verdict": {"type": "string", "enum": ["pass", "fail", "note"]},
+                        "summary": {"type": "string"},
+                        "fix": {"type": ["string", "null"]},
+                    },
+                    "required": ["id", "verdict", "summary", "fix"],
+                },
+            },
+            "needs": {
+                "type": "array",
+                "description": "what each protocol revision needs of whoever sets CORS",
+                "items": {
+                    "type": "object",
+                    "properties": {
+                        "revision": {"type": "string"},
+                        "current": {"type": "boolean"},
+                        "methods": texts,
+                        "headers": texts,
+                        "exposed": texts,
+                    },
+                    "required": ["revision", "current", "methods", "headers", "exposed"],
+                },
+            },
+        },
+        "required": ["simulated", "request", "preflight", "policy", "points", "needs"],
+    })
+}
+
+#[derive(Serialize)]
+struct Facts {
+    simulated: bool,
+    request: RequestFacts,
+    preflight: Preflight,
+    policy: PolicyFacts,
+    points: Vec<Point>,
+    needs: Vec<Needs>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct RequestFacts {
+    origin: Option<String>,
+    own_origin: Option<String>,
+    method: String,
+    headers: Vec<String>,
+    class: &'static str,
+    #[serde(skip)]
+    meaning: &'static str,
+    fetch_site: Option<String>,
+    fetch_mode: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Preflight {
+    needed: bool,
+    reasons: Vec<String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct PolicyFacts {
+    set_by: &'static str,
+    origins: &'static str,
+    allow_methods: &'static [&'static str],
+    allow_headers: &'static [&'static str],
+    expose_headers: &'static [&'static str],
+    max_age_seconds: u32,
+    credentials: bool,
+}
+
+#[derive(Serialize)]
+struct Point {
+    id: &'static str,
+    verdict: &'static str,
+    #[serde(skip)]
+    sign: &'static str,
+    summary: String,
+    fix: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Needs {
+    revision: &'static str,
+    current: bool,
+    methods: &'static [&'static str],
+    headers: &'static [&'static str],
+    exposed: &'static [&'static str],
+}
+
+fn run(context: &Context<'_>, arguments: &Arguments) -> Result<Outcome, ToolError> {
+    let facts = facts(context, arguments)?;
+    Ok(Outcome { text: text(&facts), structured: json!(facts) })
+}
+
+fn facts(context: &Context<'_>, arguments: &Arguments) -> Result<Facts, ToolError> {
+    let Context { request, config, revision, .. } = context;
+    check(arguments)?;
+    let safe = |text: &str| redact::value(text).into_owned();
+    let given = arguments.str("origin").map(str::trim);
+    let origin = given.or_else(|| request.header("origin")).map(safe);
+    let method = arguments.str("method").map_or_else(|| request.method.to_string(), str::to_ascii_uppercase);
+    let headers: Vec<String> = match arguments.strings("headers") {
+        Some(names) => names.iter().map(|name| name.trim().to_owned()).collect(),
+        None => request.headers.keys().map(HeaderName::as_str).filter(|name| by_script(name)).map(title_case).collect(),
+    };
+    let own_origin = cors::own_origin(&request.headers, &request.uri);
+    let behind_proxy = !proxies(&request.headers).is_empty() || !products::seen(&request.headers).is_empty();
+    let needs = cors::needs(*revision);
+    let attempt = Attempt {
+        origin: origin.as_deref(),
+        own_origin: own_origin.as_deref(),
+        method: &method,
+        headers: headers.iter().map(String::as_str).collect(),
+        behind_proxy,
+    };
+    let class = Class::of(attempt.origin, attempt.own_origin);
+    let reasons = if class.needs_cors() { cors::preflight_reasons(&method, &attempt.headers) } else { Vec::new() };
+    let points = cors::simulate(&attempt, needs, config);
+    let policy = Policy::of(config);
+    let on = policy != Policy::Off;
+    Ok(Facts {
+        simulated: ["origin", "method"].iter().any(|name| arguments.str(name).is_some())
+            || arguments.strings("headers").is_some(),
+        preflight: Preflight { needed: !reasons.is_empty(), reasons },
+        policy: PolicyFacts {
+            set_by: match (on, behind_proxy) {
+                (true, _) => "server",
+                (false, true) => "proxy",
+                (false, false) => "nobody",
+            },
+            origins: policy.name(),
+            allow_methods: if on { &cors::ALLOW_METHODS } else { &[] },
+            allow_headers: if on { &cors::ALLOW_HEADERS } else { &[] },
+            expose_headers: if on { &cors::EXPOSE_HEADERS } else { &[] },
+            max_age_seconds: if on { cors::MAX_AGE } else { 0 },
+            credentials: false,
+        },
+        points: points.into_iter().map(Point::from).collect(),
+        needs: NEEDS.iter().map(|row| Needs::of(row, needs)).collect(),
+        request: RequestFacts {
+            fetch_site: request.header("sec-fetch-site").map(safe),
+            fetch_mode: request.header("sec-fetch-mode").map(safe),
+            class: class.name(),
+            meaning: class.meaning(),
+            own_origin: own_origin.as_deref().map(safe),
+            origin,
+            method,
+            headers,
+        },
+    })
+}
+
+impl From<cors::Point> for Point {
+    fn from(point: cors::Point) -> Self {
+        Self {
+            id: point.id,
+            verdict: point.verdict.name(),
+            sign: point.verdict.sign(),
+            summary: point.summary,
+            fix: point.fix,
+        }
+    }
+}
+
+impl Needs {
+    fn of(row: &cors::Needs, current: &cors::Needs) -> Self {
+        Self {
+            revision: row.revision,
+            current: row.revision == current.revision,
+            methods: row.methods,
+            headers: row.headers,
+            exposed: row.exposed,
+        }
+    }
+}
+
+/// What the schema cannot say: names must be such as a browser could send.
+fn check(arguments: &Arguments) -> Result<(), ToolError> {
+    let mut problems = Vec::new();
+    if arguments.str("origin").is_some_and(|origin| origin.len() > MAX_LENGTH) {
+        problems.push(format!("`origin` must not be longer than {MAX_LENGTH} bytes"));
+    }
+    if let Some(method) = arguments.str("method")
+        && (method.len() > MAX_LENGTH || Method::from_bytes(method.as_bytes()).is_err())
+    {
+        problems.push("`method` must be an HTTP method such as POST".to_owned());
+    }
+    let names = arguments.strings("headers").unwrap_or_default();
+    if names.len() > MAX_HEADERS {
+        problems.push(format!("`headers` must not have more than {MAX_HEADERS} names"));
+    }
+    let bad = |name: &&str| name.len() > MAX_LENGTH || HeaderName::from_bytes(name.trim().as_bytes()).is_err();
+    if let Some(i) = names.iter().position(bad) {
+        problems.push(format!("`headers[{i}]` must be the name of a header, such as Authorization"));
+    }
+    if problems.is_empty() { Ok(()) } else { Err(ToolError::InvalidArguments(problems)) }
+}
+
+/// Whether a header of the real request was probably set by the script: not by the browser, a proxy or an auth product.
+fn by_script(name: &str) -> bool {
+    let own = ["authorization", "content-type", "dpop", "x-api-key", "api-key", "traceparent", "tracestate", "baggage"];
+    own.contains(&name) || matches!(category(name), Category::Mcp | Category::Custom)
+}
+
+fn text(facts: &Facts) -> String {
+    let Facts { request, preflight, policy, .. } = facts;
+    let unknown = || "not available".to_owned();
+    let mut text = "🌍 CORS Analysis\n\n📨 Request:".to_owned();
+    text += if facts.simulated { " (simulated)" } else { "" };
+    text += &format!("\n- Origin: {}", request.origin.clone().unwrap_or_else(|| "none".to_owned()));
+    text += &format!("\n- Kind: {}", request.meaning);
+    text += &format!("\n- This server's origin: {}", request.own_origin.clone().unwrap_or_else(unknown));
+    text += &format!("\n- Method: {}", request.method);
+    text += &format!("\n- Headers set by the script: {}", list(&request.headers));
+    if let (Some(site), mode) = (&request.fetch_site, &request.fetch_mode) {
+        text += &format!("\n- Sec-Fetch: site {site}, mode {}", mode.clone().unwrap_or_else(unknown));
+    }
+    text += match preflight.needed {
+        true => "\n- Preflight: needed",
+        false => "\n- Preflight: not needed",
+    };
+    if preflight.needed {
+        text += &format!(", because of {}", preflight.reasons.join(", "));
+    }
+    text += "\n\n🛂 Who sets CORS here:";
+    text += &match policy.set_by {
+        "server" => format!("\n- This server, for {}", policy.origins),
+        "proxy" => "\n- Not this server (MCP_CORS_ORIGINS is unset): the proxy in front has to".to_owned(),
+        _ => "\n- Nobody: MCP_CORS_ORIGINS is unset, and no proxy is seen in front".to_owned(),
+    };
+    if policy.set_by == "server" {
+        text += &format!("\n- Allow-Methods: {}", policy.allow_methods.join(", "));
+        text += &format!("\n- Allow-Headers: {}", policy.allow_headers.join(", "));
+        text += &format!("\n- Expose-Headers: {}", policy.expose_headers.join(", "));
+    }
+    text += "\n\n🧪 Check by check:";
+    for Point { sign, summary, fix, .. } in &facts.points {
+        text += &format!("\n- {sign} {summary}");
+        if let Some(fix) = fix {
+            text += &format!(" → {fix}");
+        }
+    }
+    text += "\n\n📚 Needed by revision:";
+    for Needs { revision, current, methods, headers, exposed } in &facts.needs {
+        text += &format!("\n- {revision}{}", if *current { " (this request's)" } else { "" });
+        text += &format!("\n  Allow-Methods: {}", methods.join(", "));
+        text += &format!("\n  Allow-Headers: {}", headers.join(", "));
+        text += &format!("\n  Expose-Headers: {}", exposed.join(", "));
+    }
+    text
+}
+
+fn list(names: &[String]) -> String {
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::tools::fixture::{call, request};
+
+    fn analyse(given: &[(&str, &str)], config: &Config, arguments: &Value) -> Outcome {
+        call(&TOOL, &request(given), config, arguments).unwrap()
+    }
+
+    #[test]
+    fn a_local_inspector_passes_every_point() {
+        let given = [
+            ("host", "localhost:3000"),
+            ("origin", "http://localhost:6274"),
+            ("content-type", "application/json"),
+            ("authorization", "Bearer eyJhbGciOiJSUzI1NiJ9.e30.c2lnbmF0dXJl"),
+            ("mcp-protocol-version", "2025-11-25"),
+            ("user-agent", "Mozilla/5.0"),
+            ("sec-fetch-site", "same-site"),
+            ("sec-fetch-mode", "cors"),
+        ];
+        let outcome = analyse(&given, &Config::default(), &json!({}));
+        assert!(outcome.text.starts_with(
+            "🌍 CORS Analysis\n\n📨 Request:\n- Origin: http://localhost:6274\n- Kind: loopback: a page served from this \
+             machine\n- This server's origin: http://localhost:3000\n- Method: POST\n- Headers set by the script: \
+             Content-Type, Authorization, Mcp-Protocol-Version\n- Sec-Fetch: site same-site, mode cors\n- Preflight: needed"
+        ), "{}", outcome.text);
+        assert!(!outcome.text.contains('❌'), "{}", outcome.text);
+        assert_eq!(outcome.structured["policy"]["setBy"], "server");
+        assert_eq!(outcome.structured["request"]["class"], "loopback");
+        let current: Vec<_> =
+            outcome.structured["needs"].as_array().unwrap().iter().filter(|n| n["current"] == true).collect();
+        assert_eq!(current.len(), 1);
+        assert_eq!(current[0]["revision"], "2025-11-25");
+    }
+
+    #[test]
+    fn another_site_is_told_what_stops_it() {
+        let public = Config { host: "0.0.0.0".into(), ..Config::default() };
+        let arguments = json!({"origin": "https://app.example", "method": "delete", "headers": ["Authorization"]});
+        let outcome = analyse(&[("x-forwarded-for", "1.2.3.4")], &public, &arguments);
+        assert!(outcome.text.contains("(simulated)"));
+        assert!(outcome.text.contains("❌ the server answers 403 to this Origin → add it to MCP_ALLOWED_ORIGINS"));
+        assert!(outcome.text.contains("❌ preflight: header Authorization is not allowed → set CORS at the proxy"));
+        assert!(outcome.text.contains("❌ response: Mcp-Session-Id cannot be read"));
+        assert_eq!(outcome.structured["policy"]["setBy"], "proxy");
+        assert_eq!(outcome.structured["preflight"]["reasons"], json!(["method DELETE", "header Authorization"]));
+    }
+
+    #[test]
+    fn a_request_without_origin_is_no_browsers() {
+        let outcome = analyse(&[], &Config::default(), &json!({}));
+        assert_eq!(outcome.structured["request"]["class"], "no-origin");
+        assert!(outcome.text.contains("- Origin: none\n"));
+        assert_eq!(outcome.structured["preflight"]["needed"], false);
+    }
+
+    #[test]
+    fn names_that_no_browser_could_send_are_refused() {
+        let bad = json!({"method": "GE T", "headers": ["Accept", "a:b"], "origin": "x".repeat(300)});
+        let refused = call(&TOOL, &request(&[]), &Config::default(), &bad).unwrap_err();
+        assert_eq!(
+            refused,
+            ToolError::InvalidArguments(vec![
+                "`origin` must not be longer than 256 bytes".into(),
+                "`method` must be an HTTP method such as POST".into(),
+                "`headers[1]` must be the name of a header, such as Authorization".into(),
+            ])
+        );
+        let many = json!({"headers": vec!["a"; 65]});
+        assert!(call(&TOOL, &request(&[]), &Config::default(), &many).is_err());
+    }
+
+    #[test]
+    fn an_origin_that_is_none_is_said_to_be_none_and_cannot_forge_a_line() {
+        let outcome = analyse(&[], &Config::default(), &json!({"origin": "x\n- ✅ fine https://u:p@h"}));
+        assert_eq!(outcome.structured["request"]["class"], "malformed-origin");
+        assert!(outcome.text.contains("- Origin: x\\n- ✅ fine https://***@h\n"), "{}", outcome.text);
+    }
+}

@@ -1,0 +1,224 @@
+//! environmentDump: the effective configuration with its sources, the allow-listed environment, the machine.
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::{Annotations, Arguments, Context, Outcome, Run, Tool, ToolError};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::diagnosis::redact;
+use crate::text;
+
+/// See the module's documentation.
+pub(crate) const TOOL: Tool = Tool {
+    name: "environmentDump",
+    title: "Environment dump",
+    description: "Shows the effective configuration and where each value came from (flag, environment, default), the \
+                  server's own environment variables, and the machine it runs on. Secrets are masked; nothing outside a \
+                  short allow-list is shown. Use it to find out which setting is in effect.",
+    input_schema: || {
+        json!({
+            "type": "object",
+            "properties": {
+                "showSecrets": {
+                    "type": "boolean",
+                    "description": "Show the first and last 4 characters of masked values of 16 characters or more.",
+                },
+            },
+            "additionalProperties": false,
+        })
+    },
+    output_schema,
+    annotations: Annotations::READ_ONLY,
+    run: Run::Now(run),
+};
+
+fn output_schema() -> Value {
+    json!({
+        "type": "object",
+        "properties": {
+            "configuration": {
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "properties": {
+                        "variable": {"type": "string"},
+                        "value": {"type": "string"},
+                        "source": {"type": "string", "enum": ["flag", "environment", "default"]},
+                    },
+                    "required": ["variable", "value", "source"],
+                },
+            },
+            "environment": {"type": "object", "additionalProperties": {"type": "string"}},
+            "system": {
+                "type": "object",
+                "properties": {
+                    "hostName": {"type": ["string", "null"]},
+                    "os": {"type": "string"},
+                    "architecture": {"type": "string"},
+                    "cpuCount": {"type": ["integer", "null"], "minimum": 1},
+                    "processId": {"type": "integer"},
+                    "serverVersion": {"type": "string"},
+                    "uptimeSeconds": {"type": "integer", "minimum": 0},
+                },
+                "required": ["hostName", "os", "architecture", "cpuCount", "processId", "serverVersion", "uptimeSeconds"],
+            },
+            "secretsShown": {"type": "boolean"},
+        },
+        "required": ["configuration", "environment", "system", "secretsShown"],
+    })
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Facts {
+    configuration: Vec<Setting>,
+    environment: serde_json::Map<String, Value>,
+    system: System,
+    secrets_shown: bool,
+}
+
+#[derive(Serialize)]
+struct Setting {
+    variable: &'static str,
+    value: String,
+    source: &'static str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct System {
+    host_name: Option<String>,
+    os: &'static str,
+    architecture: &'static str,
+    cpu_count: Option<usize>,
+    process_id: u32,
+    server_version: &'static str,
+    uptime_seconds: u64,
+}
+
+fn run(context: &Context<'_>, arguments: &Arguments) -> Result<Outcome, ToolError> {
+    let facts = facts(context.config, context.clock, arguments.bool("showSecrets"));
+    Ok(Outcome { text: write(&facts), structured: json!(facts) })
+}
+
+fn facts(config: &Config, clock: &Clock, show_secrets: bool) -> Facts {
+    let shown = |name: &str, value: &str| redact::environment(name, value, show_secrets).into_owned();
+    let settings = config.settings.iter();
+    let variables = config.environment.iter();
+    Facts {
+        configuration: settings
+            .map(|setting| Setting {
+                variable: setting.variable,
+                value: shown(setting.variable, &setting.value),
+                source: setting.source.name(),
+            })
+            .collect(),
+        environment: variables
+            .map(|(name, value)| (redact::escape(name).into_owned(), Value::String(shown(name, value))))
+            .collect(),
+        system: System {
+            host_name: sysinfo::System::host_name().ok().map(|name| redact::escape(&name).into_owned()),
+            os: std::env::consts::OS,
+            architecture: std::env::consts::ARCH,
+            cpu_count: std::thread::available_parallelism().ok().map(usize::from),
+            process_id: std::process::id(),
+            server_version: env!("CARGO_PKG_VERSION"),
+            uptime_seconds: clock.uptime().as_secs(),
+        },
+        secrets_shown: show_secrets,
+    }
+}
+
+fn write(facts: &Facts) -> String {
+    let Facts { configuration, environment, system, .. } = facts;
+    let or_unset = |value: &str| if value.is_empty() { "(not set)".to_owned() } else { value.to_owned() };
+    let mut out = "🌱 Environment Dump\n\n⚙️ Configuration:".to_owned();
+    for Setting { variable, value, source } in configuration {
+        out += &format!("\n- {variable}: {} ({source})", or_unset(value));
+    }
+    if configuration.is_empty() {
+        out += "\n- not available";
+    }
+    out += "\n\n📦 Environment Variables:";
+    for (name, value) in environment {
+        out += &format!("\n- {name}: {}", or_unset(value.as_str().unwrap_or_default()));
+    }
+    if environment.is_empty() {
+        out += "\n- none of those that may be shown is set";
+    }
+    let unknown = || "not available".to_owned();
+    out += "\n\n🖥️ System Information:";
+    out += &format!("\n- Host Name: {}", system.host_name.clone().unwrap_or_else(unknown));
+    out += &format!("\n- OS: {}\n- Architecture: {}", system.os, system.architecture);
+    out += &format!("\n- CPUs: {}", system.cpu_count.map_or_else(unknown, |count| count.to_string()));
+    out += &format!("\n- Process ID: {}\n- Server Version: {}", system.process_id, system.server_version);
+    out += &format!("\n- Uptime: {}", text::duration(std::time::Duration::from_secs(system.uptime_seconds)));
+    out += match facts.secrets_shown {
+        true => "\n\n🔒 Of masked values of 16 characters or more the ends are shown.",
+        false => "\n\n🔒 Secrets are masked.",
+    };
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Setting, Source};
+    use crate::tools::fixture::{call, request};
+
+    fn config() -> Config {
+        let setting = |variable, value: &str, source| Setting { variable, value: value.to_owned(), source };
+        Config {
+            settings: vec![
+                setting("MCP_ECHO_PORT", "8080", Source::Flag),
+                setting("MCP_SESSION_TIMEOUT", "3600", Source::Default),
+                setting("LOG_FILE", "", Source::Default),
+            ],
+            environment: vec![
+                ("RUST_LOG".into(), "info".into()),
+                ("MCP_API_KEY".into(), "0123456789-sup3rs3cret-tail".into()),
+                ("MCP_NOTE".into(), "ghp_0123456789abcdefghijABCDEFGHIJ012345".into()),
+                ("MCP_PASSWORD".into(), "short".into()),
+            ],
+            ..Config::default()
+        }
+    }
+
+    #[test]
+    fn each_setting_is_shown_with_its_source() {
+        let outcome = call(&TOOL, &request(&[]), &config(), &json!({})).unwrap();
+        assert!(
+            outcome.text.starts_with(
+                "🌱 Environment Dump\n\n⚙️ Configuration:\n- MCP_ECHO_PORT: 8080 (flag)\n- MCP_SESSION_TIMEOUT: 3600 \
+                 (default)\n- LOG_FILE: (not set) (default)\n\n📦 Environment Variables:\n- RUST_LOG: info\n- MCP_API_KEY: \
+                 ***\n- MCP_NOTE: ***\n- MCP_PASSWORD: ***\n\n🖥️ System Information:\n- Host Name: "
+            ),
+            "{}",
+            outcome.text
+        );
+        assert!(outcome.text.contains(&format!("\n- Process ID: {}\n", std::process::id())));
+        assert_eq!(
+            outcome.structured["configuration"][0],
+            json!({"variable": "MCP_ECHO_PORT", "value": "8080", "source": "flag"})
+        );
+    }
+
+    #[test]
+    fn even_shown_secrets_show_only_their_ends() {
+        let outcome = call(&TOOL, &request(&[]), &config(), &json!({"showSecrets": true})).unwrap();
+        let environment = &outcome.structured["environment"];
+        assert_eq!(environment["MCP_API_KEY"], "0123...tail");
+        assert_eq!(environment["MCP_NOTE"], "ghp_...2345");
+        assert_eq!(environment["MCP_PASSWORD"], "***");
+        assert!(!outcome.structured.to_string().contains("sup3rs3cret"));
+    }
+
+    #[test]
+    fn nothing_to_show_is_said() {
+        let outcome = call(&TOOL, &request(&[]), &Config::default(), &json!({"showSecrets": null})).unwrap();
+        assert!(outcome.text.contains("none of those that may be shown is set"));
+        let refused = call(&TOOL, &request(&[]), &config(), &json!({"showSecrets": "yes"})).unwrap_err();
+        assert_eq!(refused.to_string(), "`showSecrets` must be a boolean, got the string \"yes\"");
+    }
+}

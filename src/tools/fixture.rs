@@ -1,0 +1,80 @@
+//! What the tools' tests are made from: a request, a record, a call, and the promises that every tool keeps.
+
+use std::time::Instant;
+
+use http::{Method, Uri, Version};
+use serde_json::{Map, Value};
+
+use super::{Arguments, Context, Outcome, Run, Tool, ToolError};
+use crate::clock::{Clock, Moment};
+use crate::config::Config;
+use crate::diagnosis::testing::headers;
+use crate::protocol::Revision;
+use crate::request::{Request, RequestId};
+use crate::session::{ClientInfo, Identity, Intrusions, LogLevel, Record, State};
+
+/// The session id of the samples.
+pub(crate) const SESSION: &str = "550e8400-e29b-41d4-a716-446655440000";
+
+/// A POST to /mcp with these headers and the request id of the samples.
+pub(crate) fn request(given: &[(&str, &str)]) -> Request {
+    Request {
+        id: RequestId::accept("req_abc123").unwrap(),
+        method: Method::POST,
+        uri: Uri::from_static("/mcp"),
+        version: Version::HTTP_11,
+        headers: headers(given),
+        peer: None,
+        local: None,
+        received: Instant::now(),
+        received_at: "2024-01-01T12:00:00.123Z".parse().unwrap(),
+        body_bytes: 0,
+    }
+}
+
+/// A session of the samples' client, owned by `owner`.
+pub(crate) fn record(owner: Option<Identity>) -> Record {
+    Record {
+        id: SESSION.parse().unwrap(),
+        created: Moment(1_704_110_400_000),
+        last_activity: Moment(1_704_110_400_000),
+        initialized: true,
+        client_ready: true,
+        protocol_version: Revision::V2025_06_18,
+        client_info: ClientInfo { name: "test-client".into(), version: "1.0".into(), title: None },
+        client_capabilities: Value::Null,
+        log_level: LogLevel::Info,
+        owner,
+        intrusions: Intrusions::default(),
+        request_count: 1,
+        total_handling_us: 0,
+        finished_count: 0,
+        state: State::default(),
+    }
+}
+
+/// Calls `tool` without a session, checks its arguments as the server does and its answer against its output schema.
+pub(crate) fn call(tool: &Tool, request: &Request, config: &Config, arguments: &Value) -> Result<Outcome, ToolError> {
+    let arguments: Map<String, Value> = arguments.as_object().unwrap().clone();
+    let arguments = Arguments::check(arguments, &(tool.input_schema)())?;
+    let clock = Clock::new();
+    let context = Context { request, session: None, revision: Revision::V2025_11_25, config, clock: &clock };
+    let Run::Now(run) = tool.run else { panic!("{} does not answer at once", tool.name) };
+    let outcome = run(&context, &arguments)?;
+    satisfies(tool, &outcome);
+    Ok(outcome)
+}
+
+/// Checks that both schemas are JSON Schema 2020-12 and that `outcome` satisfies the tool's own.
+pub(crate) fn satisfies(tool: &Tool, outcome: &Outcome) {
+    let (input, output) = ((tool.input_schema)(), (tool.output_schema)());
+    for schema in [&input, &output] {
+        assert!(jsonschema::draft202012::meta::is_valid(schema), "{}: {schema}", tool.name);
+        assert_eq!(schema["type"], "object");
+    }
+    assert_eq!(input["additionalProperties"], false);
+    let validator = jsonschema::draft202012::new(&output).unwrap();
+    let errors: Vec<String> =
+        validator.iter_errors(&outcome.structured).map(|error| format!("{}: {error}", error.instance_path())).collect();
+    assert!(errors.is_empty(), "{}: {errors:?}\n{}", tool.name, outcome.structured);
+}

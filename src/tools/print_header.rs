@@ -1,0 +1,217 @@
+//! printHeader: every header of the request, sorted by what it says, secrets redacted.
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::{Annotations, Arguments, Context, Outcome, Run, Tool, ToolError};
+use crate::diagnosis::headers::{Category, category, title_case};
+use crate::diagnosis::redact;
+use crate::request::Request;
+
+/// See the module's documentation.
+pub(crate) const TOOL: Tool = Tool {
+    name: "printHeader",
+    title: "HTTP headers",
+    description: "Shows every HTTP header that reached the server, by category (authentication, forwarding, standard, \
+                  MCP, custom), repeated ones each, with statistics. Secrets are redacted. Use it to see what a proxy \
+                  added, removed or changed.",
+    input_schema: || json!({"type": "object", "properties": {}, "additionalProperties": false}),
+    output_schema,
+    annotations: Annotations::READ_ONLY,
+    run: Run::Now(run),
+};
+
+fn output_schema() -> Value {
+    let lines = json!({
+        "type": "array",
+        "items": {
+            "type": "object",
+            "properties": {
+                "name": {"type": "string"},
+                "value": {"type": "string", "description": "redacted where it is a secret"},
+                "redacted": {"type": "boolean", "description": "whether the value is shown otherwise than as received"},
+                "bytes": {"type": "integer", "minimum": 0, "description": "length of the value"},
+            },
+            "required": ["name", "value", "redacted", "bytes"],
+        },
+    });
+    let count = json!({"type": "integer", "minimum": 0});
+    json!({
+        "type": "object",
+        "properties": {
+            "headers": {
+                "type": "object",
+                "properties": {
+                    "authentication": lines,
+                    "forwarding": lines,
+                    "standard": lines,
+                    "mcp": lines,
+                    "custom": lines,
+                },
+                "required": ["authentication", "forwarding", "standard", "mcp", "custom"],
+            },
+            "statistics": {
+                "type": "object",
+                "properties": {"total": count, "auth": count, "custom": count, "bytes": count},
+                "required": ["total", "auth", "custom", "bytes"],
+            },
+        },
+        "required": ["headers", "statistics"],
+    })
+}
+
+#[derive(Serialize)]
+struct Facts {
+    headers: Sections,
+    statistics: Statistics,
+}
+
+#[derive(Serialize, Default)]
+struct Sections {
+    authentication: Vec<Line>,
+    forwarding: Vec<Line>,
+    standard: Vec<Line>,
+    mcp: Vec<Line>,
+    custom: Vec<Line>,
+}
+
+/// One header line.
+#[derive(Serialize)]
+struct Line {
+    name: String,
+    value: String,
+    redacted: bool,
+    bytes: usize,
+}
+
+#[derive(Serialize)]
+struct Statistics {
+    total: usize,
+    auth: usize,
+    custom: usize,
+    /// As HTTP/1.1 sends them (RFC 9112 section 5): name, colon, space, value, CR, LF.
+    bytes: usize,
+}
+
+fn run(context: &Context<'_>, _: &Arguments) -> Result<Outcome, ToolError> {
+    let facts = facts(context.request);
+    Ok(Outcome { text: text(&facts), structured: json!(facts) })
+}
+
+fn facts(request: &Request) -> Facts {
+    let mut sections = Sections::default();
+    let mut bytes = 0;
+    for (name, value) in &request.headers {
+        bytes += name.as_str().len() + value.len() + 4;
+        let shown = redact::header(name.as_str(), value);
+        let line = Line {
+            name: title_case(name.as_str()),
+            redacted: shown.as_bytes() != value.as_bytes(),
+            value: shown.into_owned(),
+            bytes: value.len(),
+        };
+        sections.of(category(name.as_str())).push(line);
+    }
+    let statistics = Statistics {
+        total: request.headers.len(),
+        auth: sections.authentication.len(),
+        custom: sections.custom.len(),
+        bytes,
+    };
+    Facts { headers: sections, statistics }
+}
+
+impl Sections {
+    fn of(&mut self, category: Category) -> &mut Vec<Line> {
+        match category {
+            Category::Authentication => &mut self.authentication,
+            Category::Forwarding => &mut self.forwarding,
+            Category::Standard => &mut self.standard,
+            Category::Mcp => &mut self.mcp,
+            Category::Custom => &mut self.custom,
+        }
+    }
+}
+
+fn text(facts: &Facts) -> String {
+    let Facts { headers, statistics } = facts;
+    let sections = [
+        ("🔐 Authentication Headers:", &headers.authentication),
+        ("🔀 Forwarding Headers:", &headers.forwarding),
+        ("🌐 Standard Headers:", &headers.standard),
+        ("🔄 MCP Headers:", &headers.mcp),
+        ("🧩 Custom Headers:", &headers.custom),
+    ];
+    let mut text = "📋 HTTP Headers Analysis\n\n".to_owned();
+    for (title, lines) in sections.iter().filter(|(_, lines)| !lines.is_empty()) {
+        text += title;
+        for Line { name, value, .. } in *lines {
+            text += &format!("\n  {name}: {value}");
+        }
+        text += "\n\n";
+    }
+    let Statistics { total, auth, custom, bytes } = statistics;
+    text += "📊 Header Statistics:";
+    text += &format!("\n  Total headers: {total}\n  Auth headers: {auth}\n  Custom headers: {custom}");
+    text += &format!("\n  Header bytes: {bytes}");
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::tools::fixture::{SESSION, call, request};
+
+    fn print(given: &[(&str, &str)]) -> Outcome {
+        call(&TOOL, &request(given), &Config::default(), &json!({})).unwrap()
+    }
+
+    #[test]
+    fn headers_are_printed_as_the_sample_shows_them() {
+        let outcome = print(&[
+            ("authorization", "Bearer eyJhbGciOiJSUzI1NiJ9.e30.c2lnbmF0dXJl"),
+            ("x-user-id", "12345"),
+            ("x-user-name", "johndoe"),
+            ("host", "mcp-echo.example.com"),
+            ("user-agent", "MCP-Client/1.0"),
+            ("mcp-session-id", SESSION),
+            ("x-one", "1"),
+            ("x-two", "2"),
+        ]);
+        let expected = "📋 HTTP Headers Analysis\n\n\
+             🔐 Authentication Headers:\n  Authorization: Bearer eyJhbGc...\n  X-User-Id: 12345\n  X-User-Name: johndoe\n\n\
+             🌐 Standard Headers:\n  Host: mcp-echo.example.com\n  User-Agent: MCP-Client/1.0\n\n\
+             🔄 MCP Headers:\n  Mcp-Session-Id: 550e8400...\n\n\
+             🧩 Custom Headers:\n  X-One: 1\n  X-Two: 2\n\n\
+             📊 Header Statistics:\n  Total headers: 8\n  Auth headers: 3\n  Custom headers: 2\n  Header bytes: 231";
+        assert_eq!(outcome.text, expected);
+        assert_eq!(outcome.structured["statistics"], json!({"total": 8, "auth": 3, "custom": 2, "bytes": 231}));
+    }
+
+    #[test]
+    fn repeated_headers_stand_on_a_line_each_and_empty_sections_are_left_out() {
+        let outcome = print(&[("x-forwarded-for", "10.0.0.1"), ("x-forwarded-for", "10.0.0.2")]);
+        assert!(
+            outcome.text.contains("🔀 Forwarding Headers:\n  X-Forwarded-For: 10.0.0.1\n  X-Forwarded-For: 10.0.0.2\n")
+        );
+        assert!(!outcome.text.contains("🔐") && !outcome.text.contains("🧩"));
+        assert_eq!(outcome.structured["headers"]["custom"], json!([]));
+    }
+
+    #[test]
+    fn no_header_can_forge_a_section() {
+        let outcome = print(&[("x-note", "a\t🔐\u{2028}b")]);
+        assert!(outcome.text.contains("X-Note: a\\t🔐\\u{2028}b"));
+        assert_eq!(outcome.structured["headers"]["custom"][0]["redacted"], true);
+    }
+
+    #[test]
+    fn it_takes_no_arguments() {
+        let refused = call(&TOOL, &request(&[]), &Config::default(), &json!({"all": true})).unwrap_err();
+        assert_eq!(refused.to_string(), "`all` is unknown: this tool takes no arguments");
+        assert!(
+            print(&[]).text.ends_with("Total headers: 0\n  Auth headers: 0\n  Custom headers: 0\n  Header bytes: 0")
+        );
+    }
+}
