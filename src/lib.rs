@@ -16,10 +16,13 @@
 //! - [`text`]: how figures are written for people.
 #![forbid(unsafe_code)]
 
+pub mod app;
 pub mod clock;
 pub mod config;
 pub mod diagnosis;
+pub mod dispatch;
 pub mod healthcheck;
+pub mod http;
 pub mod listen;
 pub mod logging;
 pub mod protocol;

@@ -5,6 +5,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 use std::{env, io};
 
+use mcp_echo_stateful::app::App;
 use mcp_echo_stateful::config::{Command, Config, endpoint_url};
 use mcp_echo_stateful::{healthcheck, listen, logging};
 
@@ -46,7 +47,7 @@ async fn serve(config: Config) -> Result<(), Box<dyn Error>> {
         // Nobody could know the port.
         writeln!(io::stdout(), "{url}")?;
     }
-    shutdown.cancelled().await;
+    App::new(config).serve(listener, shutdown).await?;
     Ok(())
 }
 

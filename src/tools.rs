@@ -4,26 +4,36 @@
 //! from the same facts. It knows neither HTTP answers nor JSON-RPC.
 
 mod arguments;
+mod registry;
+
 mod auth_context;
 mod cors_analysis;
+mod echo;
 mod environment_dump;
 #[cfg(test)]
 mod fixture;
+mod health_probe;
 mod print_header;
+mod replay_last_echo;
+mod request_timing;
+mod session_info;
 mod who_is_the_goat;
 
-use std::sync::Arc;
+use std::sync::{Arc, RwLock};
 
 use futures_util::future::BoxFuture;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
+use tokio::sync::mpsc;
 
 pub use arguments::Arguments;
+pub use registry::{Entry, Registry};
 
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::protocol::Revision;
 use crate::request::Request;
-use crate::session::Session;
+use crate::session::{Session, SessionManager};
+use crate::system::System;
 
 /// A tool: what clients are told of it, and what it does.
 pub struct Tool {
@@ -110,7 +120,65 @@ pub struct Context<'a> {
     pub config: &'a Config,
     /// Time.
     pub clock: &'a Clock,
+    /// All sessions, for figures over them.
+    pub sessions: &'a RwLock<SessionManager>,
+    /// This process in figures.
+    pub system: &'a System,
+    /// `_meta` of the call's parameters.
+    pub meta: Option<&'a Map<String, Value>>,
+    /// Where notifications that belong to the call go, if the client can have any.
+    pub outbox: Option<&'a Outbox>,
+    /// Tool calls in the session so far, this one included.
+    pub tool_calls: u64,
+}
+
+impl Context<'_> {
+    /// Tells the client how far the call is, if it asked (`_meta.progressToken`) and can be told. `progress` must grow
+    /// from one call to the next (MCP basic/utilities/progress). A client too slow to read misses some.
+    pub fn progress(&self, progress: u64, total: u64, message: &str) {
+        let token = self.meta.and_then(|meta| meta.get("progressToken"));
+        let (Some(token), Some(outbox)) = (token.filter(|t| t.is_string() || t.is_number()), self.outbox) else {
+            return;
+        };
+        let mut params = json!({ "progressToken": token, "progress": progress, "total": total });
+        if self.revision.has_progress_messages() {
+            params["message"] = message.into();
+        }
+        outbox.send(crate::protocol::message::notification("notifications/progress", &params));
+    }
+}
+
+/// Where notifications that belong to a call go: bounded; what does not fit is dropped.
+#[derive(Debug, Clone)]
+pub struct Outbox(mpsc::Sender<String>);
+
+impl Outbox {
+    /// Notifications that may wait for a slow reader. Progress comes about once a second.
+    const CAPACITY: usize = 64;
+
+    /// An outbox and its other end.
+    #[must_use]
+    pub fn new() -> (Self, mpsc::Receiver<String>) {
+        let (sender, receiver) = mpsc::channel(Self::CAPACITY);
+        (Self(sender), receiver)
+    }
+
+    fn send(&self, notification: String) {
+        // Full: the reader is slow. Closed: it is gone. Neither is the call's business.
+        let _ = self.0.try_send(notification);
+    }
 }
 
 /// All tools, in the order of `tools/list`.
-pub const TOOLS: &[Tool] = &[];
+pub const TOOLS: &[Tool] = &[
+    echo::TOOL,
+    replay_last_echo::TOOL,
+    print_header::TOOL,
+    auth_context::TOOL,
+    request_timing::TOOL,
+    cors_analysis::TOOL,
+    environment_dump::TOOL,
+    health_probe::TOOL,
+    session_info::TOOL,
+    who_is_the_goat::TOOL,
+];

@@ -248,6 +248,13 @@ impl Served {
         self.newest_first.iter().copied().find(|revision| revision.name() == name)
     }
 
+    /// What a request without session and without MCP-Protocol-Version is answered in: [`Revision::WHEN_UNNAMED`], or the
+    /// preferred revision where that one is not served.
+    #[must_use]
+    pub fn when_unnamed(&self) -> Revision {
+        self.get(Revision::WHEN_UNNAMED.name()).unwrap_or(self.preferred)
+    }
+
     /// Version negotiation (basic/lifecycle, Version Negotiation): the one asked for if it is served, else the preferred one.
     #[must_use]
     pub fn negotiate(&self, asked: &str) -> Revision {

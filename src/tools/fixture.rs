@@ -47,6 +47,7 @@ pub(crate) fn record(owner: Option<Identity>) -> Record {
         owner,
         intrusions: Intrusions::default(),
         request_count: 1,
+        tool_calls: 1,
         total_handling_us: 0,
         finished_count: 0,
         state: State::default(),

@@ -1,0 +1,181 @@
+//! The server put together: state, router, and the loop that accepts connections until it is told to stop.
+
+use std::io;
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
+
+use axum::body::Body;
+use http::Request;
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::ServiceExt as _;
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::dispatch::Engine;
+use crate::http::{Connection, Http, router};
+use crate::session::{Limits, SessionManager, read, sweep_regularly};
+use crate::system::System;
+use crate::tools::{Registry, TOOLS, Tool};
+
+/// The longest that a connection may take to send a request's head, or wait between two requests. Longer than the idle
+/// pools of proxies keep their connections (Traefik 90 s, nginx and AWS ALB 60 s): they, not we, should close first.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// The most bytes of a request's head: room for a token of 32 KiB next to large cookies. More is answered 431, as are more
+/// than 100 headers (hyper's own bound, which it keeps without allocating).
+const MAX_HEAD: usize = 64 * 1024;
+
+/// The most streams of an HTTP/2 connection at once: hyper's own default, named because it is a bound.
+const MAX_H2_STREAMS: u32 = 200;
+
+/// How long to wait when the system has no file descriptors left for another connection.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// The server, not yet listening.
+pub struct App {
+    config: Arc<Config>,
+    clock: Arc<Clock>,
+    sessions: Arc<RwLock<SessionManager>>,
+    tools: &'static [Tool],
+}
+
+impl App {
+    /// A server with the eleven tools.
+    #[must_use]
+    pub fn new(config: Config) -> Self {
+        Self::with(config, Arc::new(Clock::new()), TOOLS)
+    }
+
+    /// A server with a clock and a table of tools of the caller's: for tests.
+    #[must_use]
+    pub fn with(config: Config, clock: Arc<Clock>, tools: &'static [Tool]) -> Self {
+        let sessions = SessionManager::new(Limits::from(&config), Arc::clone(&clock));
+        Self { config: Arc::new(config), clock, sessions: Arc::new(RwLock::new(sessions)), tools }
+    }
+
+    /// The sessions: for tests that look at them from inside.
+    #[must_use]
+    pub fn sessions(&self) -> Arc<RwLock<SessionManager>> {
+        Arc::clone(&self.sessions)
+    }
+
+    /// Serves until `shutdown` is cancelled; then stops accepting, ends every GET stream, lets requests in flight finish
+    /// for at most the grace period, and returns.
+    ///
+    /// # Errors
+    /// When the listener cannot tell its address.
+    pub async fn serve(self, listener: TcpListener, shutdown: CancellationToken) -> io::Result<()> {
+        let grace = self.config.shutdown_grace;
+        let calls = TaskTracker::new();
+        let sweeping = tokio::spawn(sweep_regularly(
+            Arc::clone(&self.sessions),
+            self.config.session_cleanup_interval,
+            shutdown.clone(),
+        ));
+        let http = Arc::new(Http {
+            bound_to_loopback: listener.local_addr()?.ip().is_loopback(),
+            engine: Engine {
+                config: self.config,
+                clock: self.clock,
+                sessions: Arc::clone(&self.sessions),
+                tools: Registry::new(self.tools),
+                system: System::start(shutdown.clone()),
+            },
+            shutdown: shutdown.clone(),
+            calls: calls.clone(),
+        });
+        let connections = GracefulShutdown::new();
+        accept(listener, router(http), &connections, &shutdown).await;
+
+        let drained = async {
+            connections.shutdown().await;
+            calls.close();
+            calls.wait().await;
+            let _ = sweeping.await;
+        };
+        if tokio::time::timeout(grace, drained).await.is_err() {
+            let in_flight = read(&self.sessions).stats().in_flight;
+            tracing::warn!(in_flight, "requests were still at work after {} s; ending without them", grace.as_secs());
+        } else {
+            tracing::info!("all requests finished; bye");
+        }
+        Ok(())
+    }
+}
+
+/// Accepts connections until `shutdown`.
+async fn accept(
+    listener: TcpListener,
+    router: axum::Router,
+    connections: &GracefulShutdown,
+    shutdown: &CancellationToken,
+) {
+    let mut server = auto::Builder::new(TokioExecutor::new());
+    server
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(MAX_HEAD)
+        .http2()
+        .timer(TokioTimer::new())
+        .max_header_list_size(u32::try_from(MAX_HEAD).unwrap_or(u32::MAX))
+        .max_concurrent_streams(MAX_H2_STREAMS);
+    let server = Arc::new(server);
+    loop {
+        let stream = tokio::select! {
+            biased;
+            () = shutdown.cancelled() => return,
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => stream,
+                Err(error) if is_the_connections_fault(&error) => continue,
+                Err(error) => {
+                    tracing::error!("cannot accept connections: {error}; trying again");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            },
+        };
+        serve_connection(stream, &router, &server, connections);
+    }
+}
+
+/// Errors of `accept` that concern one connection that is already gone.
+fn is_the_connections_fault(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+}
+
+fn serve_connection(
+    stream: TcpStream,
+    router: &axum::Router,
+    server: &Arc<auto::Builder<TokioExecutor>>,
+    connections: &GracefulShutdown,
+) {
+    // Without it a streamed answer waits some 40 ms for the client's delayed ACK.
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!("cannot set TCP_NODELAY: {error}");
+    }
+    let Ok(peer) = stream.peer_addr() else { return };
+    let connection = Connection { peer, local: stream.local_addr().ok() };
+    let router = router.clone();
+    let service = tower::service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(connection);
+        router.clone().oneshot(request.map(Body::new))
+    });
+    let server = Arc::clone(server);
+    let watcher = connections.watcher();
+    tokio::spawn(async move {
+        let serving = server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+        if let Err(error) = watcher.watch(serving).await {
+            // A client that goes away in the middle is no news.
+            tracing::debug!(%peer, "connection ended: {error}");
+        }
+    });
+}

@@ -1,0 +1,222 @@
+//! HTTP: the only room that knows axum. [`router`] is the table of routes and the stack of layers.
+
+mod body;
+mod delete;
+mod get;
+mod guard;
+pub mod headers;
+mod observe;
+mod post;
+mod refusal;
+mod run;
+mod sse;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodFilter, MethodRouter, on};
+use http::header::ALLOW;
+use http::{HeaderName, HeaderValue, Method, StatusCode};
+use jiff::Timestamp;
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::cors::{AllowOrigin, CorsLayer};
+
+use crate::config::Origins;
+use crate::diagnosis::{cors, identity};
+use crate::dispatch::Engine;
+use crate::protocol::RpcError;
+use crate::request::RequestId;
+use crate::session::{Missing, Visit, read};
+use headers::SessionHeader;
+use refusal::Refusal;
+
+/// The MCP endpoint. With and without the slash, never redirected: a redirect loses Authorization.
+pub const MCP_PATHS: [&str; 2] = ["/mcp", "/mcp/"];
+
+/// The probe for load balancers.
+pub const HEALTH_PATH: &str = "/healthz";
+
+/// What every handler shares.
+pub struct Http {
+    /// Answers messages.
+    pub engine: Engine,
+    /// Whether the server listens on a loopback address.
+    pub bound_to_loopback: bool,
+    /// Cancelled when the server is to end.
+    pub shutdown: CancellationToken,
+    /// Calls that outlive their request's handler: shutdown waits for them.
+    pub calls: TaskTracker,
+}
+
+/// The TCP connection of a request: an extension of it.
+#[derive(Debug, Clone, Copy)]
+pub struct Connection {
+    /// The other end.
+    pub peer: SocketAddr,
+    /// This end.
+    pub local: Option<SocketAddr>,
+}
+
+/// When and under which id a request came in: an extension of it.
+#[derive(Debug, Clone)]
+struct Arrival {
+    id: RequestId,
+    at: Instant,
+    wall: Timestamp,
+}
+
+/// The routes, and around them the layers: a request passes them from the last to the first.
+#[must_use]
+pub fn router(http: Arc<Http>) -> Router {
+    let mut router = Router::new();
+    for path in MCP_PATHS {
+        router = router.route(path, mcp());
+    }
+    router = router.route(HEALTH_PATH, on(MethodFilter::GET, health).fallback(method_not_allowed_on_health));
+    let cors = cors_layer(&http);
+    router
+        .fallback(not_found)
+        // CORS headers, where the server's own CORS is on.
+        .layer(tower::util::option_layer(cors))
+        // Origin and Host.
+        .layer(axum::middleware::from_fn_with_state(Arc::clone(&http), guard::check))
+        // A handler that panics is answered for, and the server lives on.
+        .layer(CatchPanicLayer::custom(panicked))
+        // Request id, span, log line, Server-Timing: outermost, so that nothing escapes it.
+        .layer(axum::middleware::from_fn_with_state(Arc::clone(&http), observe::observe))
+        .with_state(http)
+}
+
+fn mcp() -> MethodRouter<Arc<Http>> {
+    on(MethodFilter::POST, post::post)
+        // Named on its own, since GET would take HEAD requests along and open a stream for them.
+        .on(MethodFilter::HEAD, method_not_allowed)
+        .on(MethodFilter::GET, get::get)
+        .on(MethodFilter::DELETE, delete::delete)
+        .on(MethodFilter::OPTIONS, options)
+        .fallback(method_not_allowed)
+}
+
+/// The server's own CORS, by the policy and the lists that corsAnalysis judges by.
+fn cors_layer(http: &Http) -> Option<CorsLayer> {
+    let allow_origin = match cors::Policy::of(&http.engine.config) {
+        cors::Policy::Off => return None,
+        cors::Policy::Origins(Origins::Any) => AllowOrigin::any(),
+        _ => {
+            let config = Arc::clone(&http.engine.config);
+            AllowOrigin::predicate(move |value: &HeaderValue, _| {
+                value.to_str().is_ok_and(|value| cors::Policy::of(&config).allows(value))
+            })
+        }
+    };
+    let names = |names: &[&str]| -> Vec<HeaderName> { names.iter().filter_map(|name| name.parse().ok()).collect() };
+    let methods: Vec<Method> = cors::ALLOW_METHODS.iter().filter_map(|name| name.parse().ok()).collect();
+    Some(
+        CorsLayer::new()
+            .allow_origin(allow_origin)
+            .allow_methods(methods)
+            .allow_headers(names(&cors::ALLOW_HEADERS))
+            .expose_headers(names(&cors::EXPOSE_HEADERS))
+            .max_age(Duration::from_secs(u64::from(cors::MAX_AGE))),
+    )
+}
+
+async fn options() -> Response {
+    let mut response = StatusCode::NO_CONTENT.into_response();
+    response.headers_mut().insert(ALLOW, refusal::ALLOWED_METHODS);
+    response
+}
+
+async fn method_not_allowed(method: Method) -> Refusal {
+    let error = RpcError::invalid_request(format!(
+        "Method Not Allowed: {method}; POST sends a message, GET opens a stream, DELETE ends the session"
+    ));
+    Refusal::new(StatusCode::METHOD_NOT_ALLOWED, error)
+}
+
+async fn method_not_allowed_on_health(method: Method) -> Response {
+    let body =
+        json!({ "error": "method_not_allowed", "message": format!("{method} is not for {HEALTH_PATH}: use GET") });
+    let mut response = refusal::json(StatusCode::METHOD_NOT_ALLOWED, body.to_string());
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+    response
+}
+
+async fn health(State(http): State<Arc<Http>>) -> Response {
+    let (status, word) = if http.shutdown.is_cancelled() {
+        (StatusCode::SERVICE_UNAVAILABLE, "shutting_down")
+    } else {
+        (StatusCode::OK, "ok")
+    };
+    let body = json!({
+        "status": word,
+        "version": crate::dispatch::SERVER_VERSION,
+        "uptimeSeconds": http.engine.clock.uptime().as_secs(),
+        "activeSessions": read(&http.engine.sessions).stats().active,
+    });
+    refusal::json(status, body.to_string())
+}
+
+async fn not_found(request: Request) -> Response {
+    let path = crate::text::shorten(request.uri().path(), 200);
+    let message = if path.starts_with("/.well-known/") {
+        "this server has no authentication of its own and serves no OAuth metadata; the proxy in front of it has to answer \
+         this path"
+    } else if path == "/sse" || path.starts_with("/messages") {
+        "the HTTP+SSE transport of 2024-11-05 is not served; use streamable HTTP at /mcp"
+    } else {
+        "there is nothing here; the MCP endpoint is /mcp and the health probe is /healthz"
+    };
+    let body = json!({ "error": "not_found", "path": path, "message": message, "endpoints": ["/mcp", HEALTH_PATH] });
+    refusal::json(StatusCode::NOT_FOUND, body.to_string())
+}
+
+fn panicked(panic: Box<dyn std::any::Any + Send + 'static>) -> Response {
+    let what = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    tracing::error!(panic = what.unwrap_or("unknown"), "a handler panicked");
+    internal_error().into_response()
+}
+
+fn internal_error() -> Refusal {
+    let error = RpcError::new(
+        RpcError::INTERNAL_ERROR,
+        "Internal error: the server made a mistake; its log has the details under this response's X-Request-Id",
+    );
+    Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, error)
+}
+
+/// Enters the session that the headers name; `None` when they name none.
+fn enter_session(http: &Http, headers: &http::HeaderMap) -> Result<Option<Visit>, Refusal> {
+    let missing = match headers::session_id(headers) {
+        SessionHeader::Absent => return Ok(None),
+        SessionHeader::Foreign => Missing::Unknown,
+        SessionHeader::Id(id) => {
+            let entered = read(&http.engine.sessions).enter(id, || identity::caller(headers));
+            match entered {
+                Ok(visit) => return Ok(Some(visit)),
+                Err(missing) => {
+                    if let Missing::NotYours { anonymous } = missing {
+                        let who = if anonymous { "a request without identity" } else { "another identity" };
+                        tracing::warn!(session = prefix(id), "{who} tried a session that is bound to someone else");
+                    }
+                    missing
+                }
+            }
+        }
+    };
+    Err(Refusal::missing_session(missing, &http.engine.clock))
+}
+
+/// The first 8 characters of a session's id: enough to find it in a log, too little to use it.
+fn prefix(id: uuid::Uuid) -> String {
+    let mut id = id.to_string();
+    id.truncate(8);
+    id
+}

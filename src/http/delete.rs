@@ -1,0 +1,25 @@
+//! DELETE: the client ends its session.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+
+use super::refusal::Refusal;
+use super::{Http, enter_session, headers, prefix, refusal};
+use crate::session::{EndReason, write};
+
+/// Handles DELETE on the MCP endpoint.
+pub async fn delete(State(http): State<Arc<Http>>, request: Request) -> Result<Response, Refusal> {
+    headers::protocol_version(request.headers(), &http.engine.config.protocol)
+        .map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, error))?;
+    let visit = enter_session(&http, request.headers())?.ok_or_else(|| {
+        Refusal::bad_request("Bad Request: DELETE ends a session and needs its Mcp-Session-Id header")
+    })?;
+    write(&http.engine.sessions).end(visit.session(), EndReason::Deleted);
+    tracing::info!(session = prefix(visit.session().id()), "session deleted by its client");
+    let mut response = StatusCode::NO_CONTENT.into_response();
+    refusal::name_session(&mut response, visit.session().id());
+    Ok(response)
+}

@@ -1,0 +1,205 @@
+//! The request headers that decide how a request is served: parsed, not searched for substrings.
+
+use http::HeaderMap;
+use http::header::{ACCEPT, CONTENT_TYPE, HeaderName};
+use uuid::Uuid;
+
+use crate::protocol::{Revision, RpcError, Served};
+
+/// `Mcp-Session-Id` (MCP 2025-03-26 basic/transports, Session Management).
+pub const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
+/// `MCP-Protocol-Version` (MCP 2025-06-18 basic/transports, Protocol Version Header).
+pub const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
+/// `Last-Event-ID` (HTML Standard, Server-sent events).
+pub const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+/// `X-Request-Id`.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// `Server-Timing` (W3C Server Timing).
+pub const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+/// `X-Accel-Buffering`: nginx must not buffer a stream.
+pub const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+
+/// Which of the two forms of an answer a client accepts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Accepts {
+    /// `application/json`
+    pub json: bool,
+    /// `text/event-stream`
+    pub sse: bool,
+}
+
+/// Reads `Accept` (RFC 9110 section 12.5.1): the most specific range that matches a type decides, and `q=0` means no. No
+/// Accept, or an empty one, accepts everything.
+#[must_use]
+pub fn accepts(headers: &HeaderMap) -> Accepts {
+    // How specific the best match so far is, and what it says: */* is 1, type/* is 2, type/subtype is 3.
+    let (mut json, mut sse) = ((0, false), (0, false));
+    let mut any = false;
+    for range in headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).flat_map(|list| list.split(','))
+    {
+        let mut parts = range.split(';').map(str::trim);
+        let media = parts.next().unwrap_or_default();
+        if media.is_empty() {
+            continue;
+        }
+        any = true;
+        let allowed = parts
+            .find_map(|parameter| parameter.strip_prefix("q=").or_else(|| parameter.strip_prefix("Q=")))
+            .is_none_or(|q| q.trim().parse::<f32>().map_or(true, |q| q > 0.0));
+        for (kind, subtype, best) in [("application", "json", &mut json), ("text", "event-stream", &mut sse)] {
+            let specificity = specificity(media, kind, subtype);
+            if specificity > best.0 || (specificity == best.0 && specificity > 0 && allowed) {
+                *best = (specificity, allowed);
+            }
+        }
+    }
+    if any { Accepts { json: json.1, sse: sse.1 } } else { Accepts { json: true, sse: true } }
+}
+
+fn specificity(range: &str, kind: &str, subtype: &str) -> u8 {
+    match range.split_once('/') {
+        Some(("*", "*")) => 1,
+        Some((k, "*")) if k.eq_ignore_ascii_case(kind) => 2,
+        Some((k, s)) if k.eq_ignore_ascii_case(kind) && s.eq_ignore_ascii_case(subtype) => 3,
+        _ => 0,
+    }
+}
+
+/// Whether the body is declared as JSON: exactly one `Content-Type`, `application/json`, with any parameters. Anything
+/// else is refused: a browser may send `text/plain` across sites without asking (CVE-2026-33252 in another server).
+#[must_use]
+pub fn is_json(headers: &HeaderMap) -> bool {
+    let mut values = headers.get_all(CONTENT_TYPE).iter();
+    let (Some(value), None) = (values.next(), values.next()) else { return false };
+    let essence = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();
+    essence.eq_ignore_ascii_case("application/json")
+}
+
+/// What `MCP-Protocol-Version` says: `None` when absent or empty.
+///
+/// # Errors
+/// -32022 when it names a version that is not served, or several.
+pub fn protocol_version(headers: &HeaderMap, served: &Served) -> Result<Option<Revision>, RpcError> {
+    let Some(text) = single(headers, &PROTOCOL_VERSION) else { return Ok(None) };
+    served.get(&text).map(Some).ok_or_else(|| RpcError::unsupported_version(&text, served))
+}
+
+/// The value of a header that must not have several: repeats of the same value count once, different ones are joined.
+fn single(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
+    let mut values: Vec<String> =
+        headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes()).trim().to_owned()).collect();
+    values.dedup();
+    Some(values.join(", ")).filter(|joined| !joined.is_empty())
+}
+
+/// What `Mcp-Session-Id` says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SessionHeader {
+    /// Absent or empty.
+    Absent,
+    /// An id as this server makes them.
+    Id(Uuid),
+    /// Something that was never one of this server's ids.
+    Foreign,
+}
+
+/// Reads `Mcp-Session-Id`. Ids are compared to the letter: lower case, hyphenated.
+#[must_use]
+pub fn session_id(headers: &HeaderMap) -> SessionHeader {
+    let Some(text) = single(headers, &SESSION_ID) else { return SessionHeader::Absent };
+    match Uuid::try_parse(&text) {
+        Ok(id) if id.hyphenated().encode_lower(&mut Uuid::encode_buffer()) == text.as_str() => SessionHeader::Id(id),
+        _ => SessionHeader::Foreign,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn with(name: &HeaderName, values: &[&str]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(name, value.parse().unwrap());
+        }
+        headers
+    }
+
+    #[test]
+    fn accept_is_parsed_and_not_searched() {
+        let cases = [
+            (&[][..], true, true),
+            (&[""], true, true),
+            (&["*/*"], true, true),
+            (&["application/json, text/event-stream"], true, true),
+            (&["text/event-stream", "application/json"], true, true),
+            (&["application/json"], true, false),
+            (&["TEXT/EVENT-STREAM"], false, true),
+            (&["application/json;q=0, */*"], false, true),
+            (&["text/event-stream;q=0.0,*/*;q=0.1"], true, false),
+            (&["application/*"], true, false),
+            (&["text/html, application/xhtml+xml"], false, false),
+            (&["application/jsonp"], false, false),
+            (&["application/json; charset=utf-8; q=0"], false, false),
+            (&["x-application/json-thing"], false, false),
+            (&["*/*;q=0"], false, false),
+            (&["text/plain, */*;q=0.8"], true, true),
+        ];
+        for (values, json, sse) in cases {
+            assert_eq!(accepts(&with(&ACCEPT, values)), Accepts { json, sse }, "{values:?}");
+        }
+    }
+
+    #[test]
+    fn only_json_is_json() {
+        for good in ["application/json", "Application/JSON; charset=utf-8", "application/json ;x=y"] {
+            assert!(is_json(&with(&CONTENT_TYPE, &[good])), "{good}");
+        }
+        for bad in [&["text/plain"][..], &[], &["application/json-rpc"], &["application/json", "text/plain"], &["json"]]
+        {
+            assert!(!is_json(&with(&CONTENT_TYPE, bad)), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_version_must_be_one_that_is_served() {
+        let served = Served::all();
+        let of = |values: &[&str]| protocol_version(&with(&PROTOCOL_VERSION, values), &served);
+        assert_eq!(of(&[]), Ok(None));
+        assert_eq!(of(&[""]), Ok(None));
+        assert_eq!(of(&["2025-06-18"]), Ok(Some(Revision::V2025_06_18)));
+        assert_eq!(of(&["2025-06-18", "2025-06-18"]), Ok(Some(Revision::V2025_06_18)));
+        let error = of(&["2025-06-18", "2025-03-26"]).unwrap_err();
+        assert_eq!(error.data.unwrap()["requested"], "2025-06-18, 2025-03-26");
+        assert_eq!(of(&["1.0"]).unwrap_err().code, -32022);
+    }
+
+    #[test]
+    fn a_session_id_is_taken_to_the_letter() {
+        let id = "550e8400-e29b-41d4-a716-446655440000";
+        let of = |value: &str| session_id(&with(&SESSION_ID, &[value]));
+        assert_eq!(of(id), SessionHeader::Id(id.parse().unwrap()));
+        assert_eq!(of(""), SessionHeader::Absent);
+        for foreign in [id.to_uppercase(), id.replace('-', ""), format!("{{{id}}}"), "x".into(), "../..".into()] {
+            assert_eq!(of(&foreign), SessionHeader::Foreign, "{foreign}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn header_parsers_never_panic(value in "[ -~]{0,60}") {
+            if let Ok(header) = http::HeaderValue::from_str(&value) {
+                let mut headers = HeaderMap::new();
+                for name in [ACCEPT, CONTENT_TYPE, SESSION_ID, PROTOCOL_VERSION] {
+                    headers.append(name, header.clone());
+                }
+                accepts(&headers);
+                is_json(&headers);
+                session_id(&headers);
+                let _ = protocol_version(&headers, &Served::all());
+            }
+        }
+    }
+}

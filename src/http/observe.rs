@@ -1,0 +1,100 @@
+//! What is seen of every request: its id, one span, one log line, `Server-Timing`.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use tracing::field::{Empty, display};
+use tracing::{Instrument as _, Span};
+
+use super::headers::{REQUEST_ID, SERVER_TIMING};
+use super::refusal::{ALLOWED_METHODS, Why};
+use super::{Arrival, HEALTH_PATH, Http, MCP_PATHS};
+use crate::diagnosis::redact;
+use crate::request::RequestId;
+use crate::text::shorten;
+
+/// Characters of a caller's header value in a log line.
+const MAX_LOGGED: usize = 200;
+
+/// Wraps every request.
+pub async fn observe(State(http): State<Arc<Http>>, mut request: Request, next: Next) -> Response {
+    let at = Instant::now();
+    let given = request.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok());
+    let id = given.and_then(RequestId::accept).unwrap_or_else(RequestId::generate);
+    let quiet = request.uri().path() == HEALTH_PATH;
+    let is_options = request.method() == Method::OPTIONS && MCP_PATHS.contains(&request.uri().path());
+    let span = span(&request, &id);
+    if tracing::enabled!(tracing::Level::DEBUG) {
+        span.in_scope(|| log_headers(&request));
+    }
+    let request_id = HeaderValue::from_str(id.as_str());
+    request.extensions_mut().insert(Arrival { id, at, wall: http.engine.clock.wall_now() });
+    let mut response = next.run(request).instrument(span.clone()).await;
+    if is_options && response.status() == StatusCode::OK {
+        // The CORS layer answers preflights with 200 and without Allow.
+        *response.status_mut() = StatusCode::NO_CONTENT;
+        response.headers_mut().insert(http::header::ALLOW, ALLOWED_METHODS);
+    }
+    if let Ok(id) = request_id {
+        response.headers_mut().insert(REQUEST_ID, id);
+    }
+    let ms = at.elapsed().as_secs_f64() * 1000.0;
+    if let Ok(timing) = HeaderValue::from_str(&format!("app;dur={ms:.3}")) {
+        response.headers_mut().insert(SERVER_TIMING, timing);
+    }
+    log(&span, &response, ms, quiet);
+    response
+}
+
+fn span(request: &Request, id: &RequestId) -> Span {
+    let span = tracing::info_span!(
+        "request",
+        request_id = id.as_str(),
+        http_method = %request.method(),
+        path = %redact::uri(&shorten(request.uri().path(), MAX_LOGGED)),
+        method = Empty,
+        tool = Empty,
+        session = Empty,
+        forwarded_for = Empty,
+        user = Empty,
+        status = Empty,
+        duration_ms = Empty,
+    );
+    for (field, header) in [("forwarded_for", "x-forwarded-for"), ("user", "x-user-id")] {
+        if let Some(value) = request.headers().get(header) {
+            span.record(field, display(shorten(&redact::header(header, value.as_bytes()), MAX_LOGGED)));
+        }
+    }
+    if let Some(session) = request.headers().get(super::headers::SESSION_ID).and_then(|id| id.to_str().ok()) {
+        span.record("session", display(redact::session_id(session)));
+    }
+    span
+}
+
+/// In debug mode every header is logged, secrets hidden.
+fn log_headers(request: &Request) {
+    let headers: Vec<String> = header_lines(request.headers());
+    tracing::debug!(uri = %redact::uri(&request.uri().to_string()), version = ?request.version(), headers = ?headers, "request head");
+}
+
+fn header_lines(headers: &HeaderMap) -> Vec<String> {
+    headers.iter().map(|(name, value)| format!("{name}: {}", redact::header(name.as_str(), value.as_bytes()))).collect()
+}
+
+/// One line a request. It reads alone; its figures are fields of the span.
+fn log(span: &Span, response: &Response, ms: f64, quiet: bool) {
+    let status = response.status();
+    span.record("status", status.as_u16());
+    span.record("duration_ms", (ms * 1000.0).round() / 1000.0);
+    let _entered = span.enter();
+    match response.extensions().get::<Why>() {
+        Some(Why(why)) if status.is_server_error() => tracing::warn!("{status} in {ms:.2} ms: {why}"),
+        Some(Why(why)) => tracing::info!("{status} in {ms:.2} ms, refused: {why}"),
+        None if quiet => tracing::debug!("{status} in {ms:.2} ms"),
+        None => tracing::info!("{status} in {ms:.2} ms"),
+    }
+}

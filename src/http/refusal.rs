@@ -1,0 +1,155 @@
+//! Requests that are refused: from a reason to a status, a JSON body and a word for the log.
+
+use std::fmt;
+
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderValue, StatusCode};
+use serde_json::json;
+
+use super::headers::SESSION_ID;
+use crate::clock::Clock;
+use crate::protocol::{Id, RpcError, message};
+use crate::session::Missing;
+use crate::text::rfc3339;
+
+/// The media type of JSON bodies.
+pub const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// The methods of the MCP endpoint.
+pub const ALLOWED_METHODS: HeaderValue = HeaderValue::from_static("GET, POST, DELETE, OPTIONS");
+
+/// Whom a JSON-RPC error answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Addressee {
+    /// The request with this id.
+    Request(Id),
+    /// A request whose id could not be read: `"id":null`.
+    Unreadable,
+    /// No request: no `id` member at all.
+    Nobody,
+}
+
+/// A request that is refused as a whole.
+#[derive(Debug, Clone)]
+pub struct Refusal {
+    status: StatusCode,
+    to: Addressee,
+    error: RpcError,
+    retry_after_s: Option<u64>,
+    close: bool,
+}
+
+/// Why a response refuses: an extension of the response, for the log.
+#[derive(Debug, Clone)]
+pub struct Why(pub String);
+
+impl Refusal {
+    /// A refusal that says `error`, to a request whose id is not known.
+    #[must_use]
+    pub fn new(status: StatusCode, error: RpcError) -> Self {
+        Self { status, to: Addressee::Unreadable, error, retry_after_s: None, close: false }
+    }
+
+    /// 400, -32600
+    #[must_use]
+    pub fn bad_request(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, RpcError::invalid_request(message))
+    }
+
+    /// Addressed to the request with `id`.
+    #[must_use]
+    pub fn to(mut self, id: Option<&Id>) -> Self {
+        self.to = id.map_or(Addressee::Unreadable, |id| Addressee::Request(id.clone()));
+        self
+    }
+
+    /// Addressed to no request.
+    #[must_use]
+    pub fn to_nobody(mut self) -> Self {
+        self.to = Addressee::Nobody;
+        self
+    }
+
+    /// With `Retry-After`, in seconds.
+    #[must_use]
+    pub fn retry_after(mut self, seconds: u64) -> Self {
+        self.retry_after_s = Some(seconds);
+        self
+    }
+
+    /// Closes the connection: what the client still sends is not wanted.
+    #[must_use]
+    pub fn and_close(mut self) -> Self {
+        self.close = true;
+        self
+    }
+
+    /// 404 for a session that there is not, with the reason where the caller may know it.
+    #[must_use]
+    pub fn missing_session(missing: Missing, clock: &Clock) -> Self {
+        const HINT: &str = "POST initialize without an Mcp-Session-Id header to start a new session";
+        let data = match missing {
+            Missing::Ended { reason, at } => {
+                json!({ "reason": reason.name(), "endedAt": rfc3339(clock.wall(at)), "hint": HINT })
+            }
+            // Someone else's session must look like none at all.
+            Missing::Unknown | Missing::NotYours { .. } => json!({ "hint": HINT }),
+        };
+        let error = RpcError::new(RpcError::INTERNAL_ERROR, "Session not found or expired").with_data(data);
+        Self::new(StatusCode::NOT_FOUND, error)
+    }
+
+    /// 406
+    #[must_use]
+    pub fn not_acceptable(message: &str) -> Self {
+        Self::new(StatusCode::NOT_ACCEPTABLE, RpcError::invalid_request(format!("Not Acceptable: {message}")))
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let body = match &self.to {
+            Addressee::Request(id) => message::error(Some(id), &self.error),
+            Addressee::Unreadable => message::error(None, &self.error),
+            Addressee::Nobody => message::error_without_id(&self.error),
+        };
+        let mut response = json(self.status, body);
+        if let Some(seconds) = self.retry_after_s {
+            response.headers_mut().insert(RETRY_AFTER, seconds.into());
+        }
+        if self.close {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        if self.status == StatusCode::METHOD_NOT_ALLOWED {
+            response.headers_mut().insert(ALLOW, ALLOWED_METHODS);
+        }
+        response.extensions_mut().insert(Why(self.to_string()));
+        response
+    }
+}
+
+/// A JSON response.
+#[must_use]
+pub fn json(status: StatusCode, body: impl Into<Body>) -> Response {
+    let mut response = Response::new(body.into());
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, JSON);
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// Names the session on a response.
+pub fn name_session(response: &mut Response, id: uuid::Uuid) {
+    let mut text = uuid::Uuid::encode_buffer();
+    if let Ok(value) = HeaderValue::from_str(id.hyphenated().encode_lower(&mut text)) {
+        response.headers_mut().insert(SESSION_ID, value);
+    }
+}

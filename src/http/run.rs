@@ -1,0 +1,257 @@
+//! Running calls and choosing the form of their answer: one JSON body, or a stream.
+//!
+//! Most calls are ready when they are first looked at; those are answered on the spot. The others go on in a task of
+//! their own, for two reasons: a disconnect is not a cancellation (MCP 2025-11-25 basic/transports, Sending Messages),
+//! and shutdown can wait for them.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures_util::Stream;
+use futures_util::future::BoxFuture;
+use http::StatusCode;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tracing::Instrument as _;
+
+use super::headers::Accepts;
+use super::refusal::{self, Refusal};
+use super::{Http, internal_error, sse};
+use crate::config::ResponseMode;
+use crate::dispatch::Job;
+use crate::protocol::message;
+use crate::session::{Missing, Visit};
+use crate::tools::Outbox;
+
+/// The calls of one POST.
+pub struct Work {
+    /// What is to be done.
+    pub jobs: Vec<Job>,
+    /// Answers to messages that were no calls.
+    pub errors: Vec<Vec<u8>>,
+    /// Whether they came as an array, and are answered as one.
+    pub batch: bool,
+    /// The session they work on: kept from idling until they are done.
+    pub visit: Option<Visit>,
+}
+
+/// The forms that an answer may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Json,
+    Stream,
+    /// JSON, unless there is something to stream before the answer.
+    Either,
+}
+
+impl Form {
+    fn choose(mode: ResponseMode, accepts: Accepts) -> Self {
+        let (form, why) = match (accepts.json, accepts.sse, mode) {
+            (true, false, _) => (Self::Json, "the client accepts nothing else"),
+            (false, _, _) => (Self::Stream, "the client accepts nothing else"),
+            (true, true, ResponseMode::Json) => (Self::Json, "MCP_ECHO_RESPONSE=json"),
+            (true, true, ResponseMode::Sse) => (Self::Stream, "MCP_ECHO_RESPONSE=sse"),
+            (true, true, ResponseMode::Auto) => (Self::Either, "JSON unless there is something to stream"),
+        };
+        tracing::debug!(?form, "form of the answer: {why}");
+        form
+    }
+}
+
+/// Answers, one for each call that was not cancelled.
+type Answers = Vec<Vec<u8>>;
+
+/// Runs `work` and answers it.
+pub async fn answer(http: &Arc<Http>, accepts: Accepts, mut work: Work) -> Result<Response, Refusal> {
+    let form = Form::choose(http.engine.config.response, accepts);
+    let session = work.visit.as_ref().map(|visit| Arc::clone(visit.session()));
+    let batch = work.batch;
+    let mut notifications = None;
+    if form != Form::Json && work.jobs.iter().any(|job| job.method == "tools/call") {
+        let (outbox, receiver) = Outbox::new();
+        for job in &mut work.jobs {
+            job.outbox = Some(outbox.clone());
+        }
+        notifications = Some(receiver);
+    }
+    let mut all = Box::pin(run_all(Arc::clone(http), work));
+    let response = match futures_util::poll!(&mut all) {
+        Poll::Ready(answers) => at_once(form, answers, batch, notifications),
+        Poll::Pending => {
+            let task = http.calls.spawn(all.in_current_span());
+            later(http, form, task, batch, notifications).await
+        }
+    };
+    let mut response = match response {
+        Some(response) => response,
+        // Every call was cancelled: by the client, or because its session ended under it.
+        None => match session.as_ref().and_then(|session| session.ended()) {
+            Some(reason) => {
+                let at = http.engine.clock.now();
+                return Err(Refusal::missing_session(Missing::Ended { reason, at }, &http.engine.clock));
+            }
+            None if form == Form::Json => StatusCode::NO_CONTENT.into_response(),
+            None => sse::response_at_once(Vec::new()),
+        },
+    };
+    if let Some(session) = session {
+        refusal::name_session(&mut response, session.id());
+    }
+    Ok(response)
+}
+
+/// All calls of a POST, side by side, started in their order.
+async fn run_all(http: Arc<Http>, work: Work) -> Answers {
+    let Work { jobs, errors, visit, batch: _ } = work;
+    let mut running: Vec<Option<BoxFuture<'_, Option<Vec<u8>>>>> =
+        jobs.into_iter().map(|job| Some(Box::pin(run_one(&http, job)) as BoxFuture<'_, _>)).collect();
+    let mut answers: Vec<Option<Vec<u8>>> = running.iter().map(|_| None).collect();
+    std::future::poll_fn(|context| {
+        for (call, answer) in running.iter_mut().zip(&mut answers) {
+            if let Some(future) = call
+                && let Poll::Ready(ready) = Pin::new(future).poll(context)
+            {
+                *answer = ready;
+                *call = None;
+            }
+        }
+        if running.iter().all(Option::is_none) { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+    drop(running);
+    drop(visit);
+    answers.into_iter().flatten().chain(errors).collect()
+}
+
+/// One call; `None` when it was cancelled.
+async fn run_one(http: &Http, job: Job) -> Option<Vec<u8>> {
+    let id = job.id.clone();
+    let session = job.session.clone();
+    let mut answering = Box::pin(http.engine.answer(job));
+    let answer = match futures_util::poll!(&mut answering) {
+        Poll::Ready(answer) => answer,
+        Poll::Pending => match session.map(|session| session.running(&id)) {
+            None => answering.await,
+            // From here on the client can cancel it.
+            Some(running) => tokio::select! {
+                biased;
+                () = running.cancelled() => return None,
+                answer = answering => answer,
+            },
+        },
+    };
+    Some(match answer {
+        Ok(result) => message::result(&id, &result),
+        Err(error) => message::error(Some(&id), &error),
+    })
+}
+
+fn at_once(
+    form: Form,
+    answers: Answers,
+    batch: bool,
+    mut notifications: Option<mpsc::Receiver<String>>,
+) -> Option<Response> {
+    let early: Vec<String> = notifications
+        .as_mut()
+        .map(|receiver| std::iter::from_fn(|| receiver.try_recv().ok()).collect())
+        .unwrap_or_default();
+    if answers.is_empty() {
+        return None;
+    }
+    Some(if form == Form::Json || (form == Form::Either && early.is_empty()) {
+        refusal::json(StatusCode::OK, body(answers, batch))
+    } else {
+        let events = early.iter().map(|note| note.as_bytes()).chain(answers.iter().map(Vec::as_slice));
+        sse::response_at_once(events.flat_map(|json| sse::message(None, json)).collect())
+    })
+}
+
+/// One JSON body for all answers.
+fn body(mut answers: Answers, batch: bool) -> Vec<u8> {
+    if !batch {
+        return answers.pop().unwrap_or_default();
+    }
+    let mut body = vec![b'['];
+    body.extend(answers.join(&b','));
+    body.push(b']');
+    body
+}
+
+/// An answer whose form is known before its work is done.
+#[must_use]
+pub fn render_single(http: &Http, accepts: Accepts, answer: Vec<u8>) -> Response {
+    let form = Form::choose(http.engine.config.response, accepts);
+    at_once(form, vec![answer], false, None).unwrap_or_else(|| internal_error().into_response())
+}
+
+/// Waits for `task`, as JSON or as a stream, as the form and the first thing that happens want it.
+async fn later(
+    http: &Http,
+    form: Form,
+    mut task: JoinHandle<Answers>,
+    batch: bool,
+    mut notifications: Option<mpsc::Receiver<String>>,
+) -> Option<Response> {
+    let mut first = None;
+    if form == Form::Either
+        && let Some(receiver) = &mut notifications
+    {
+        tokio::select! {
+            biased;
+            Some(note) = receiver.recv() => first = Some(note),
+            answers = &mut task => return settle(form, answers, batch),
+        }
+    }
+    if form == Form::Json || (form == Form::Either && first.is_none()) {
+        return settle(form, (&mut task).await, batch);
+    }
+    let keep_alive = http.engine.config.sse_keepalive_interval;
+    let opening = first.map_or_else(|| sse::comment("working"), |note| sse::message(None, note.as_bytes()));
+    Some(sse::response(stream(opening, task, notifications, keep_alive)))
+}
+
+fn settle(form: Form, answers: Result<Answers, tokio::task::JoinError>, batch: bool) -> Option<Response> {
+    match answers {
+        Ok(answers) => at_once(form, answers, batch, None),
+        Err(_) => Some(internal_error().into_response()),
+    }
+}
+
+fn stream(
+    opening: Bytes,
+    mut task: JoinHandle<Answers>,
+    notifications: Option<mpsc::Receiver<String>>,
+    keep_alive: std::time::Duration,
+) -> impl Stream<Item = Bytes> + Send + 'static {
+    // Without an outbox: a channel that is closed from the start.
+    let mut notifications = notifications.unwrap_or_else(|| mpsc::channel(1).1);
+    async_stream::stream! {
+        yield opening;
+        let answers = loop {
+            tokio::select! {
+                biased;
+                Some(note) = notifications.recv() => yield sse::message(None, note.as_bytes()),
+                answers = &mut task => break answers,
+                // Not the keep-alive event of GET streams: clients read every event of a POST's stream.
+                () = tokio::time::sleep(keep_alive) => yield sse::comment("keep-alive"),
+            }
+        };
+        let Ok(answers) = answers else {
+            tracing::error!("a call panicked; its stream ends without an answer");
+            return;
+        };
+        if answers.is_empty() {
+            return;
+        }
+        while let Ok(note) = notifications.try_recv() {
+            yield sse::message(None, note.as_bytes());
+        }
+        for answer in answers {
+            yield sse::message(None, &answer);
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! echo: the message back, remembered in the session.
+
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use serde_json::json;
+use tokio::time::Instant;
+
+use super::{Annotations, Arguments, Context, Outcome, Run, Tool, ToolError};
+
+/// The longest delay, in milliseconds: the idle time-out of common proxies (nginx, AWS ALB) is 60 s.
+const MAX_DELAY_MS: u64 = 60_000;
+
+/// The longest message, in bytes: it is kept in the session for replayLastEcho.
+const MAX_MESSAGE: usize = 1024 * 1024;
+
+/// Time between two progress notifications.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
+
+pub(super) const TOOL: Tool = Tool {
+    name: "echo",
+    title: "Echo",
+    description: "Returns the message, remembers it in the session for replayLastEcho, and counts. Can answer late \
+                  (delayMs), with progress and cancellation, and keep custom data in the session.",
+    input_schema: || {
+        json!({
+            "type": "object",
+            "properties": {
+                "message": { "type": "string", "description": "The text to return (at most 1 MiB)" },
+                "uppercase": { "type": "boolean", "description": "Return it in upper case", "default": false },
+                "delayMs": {
+                    "type": "integer",
+                    "minimum": 0,
+                    "maximum": MAX_DELAY_MS,
+                    "default": 0,
+                    "description": "Answer this many milliseconds later; with a progressToken, progress comes about every second",
+                },
+                "customData": {
+                    "type": "object",
+                    "description": "Merged into the session's custom data (16 KiB at most); a null value removes its key",
+                },
+            },
+            "required": ["message"],
+            "additionalProperties": false,
+        })
+    },
+    output_schema: || {
+        json!({
+            "type": "object",
+            "properties": {
+                "message": { "type": "string", "description": "The message as returned" },
+                "sessionId": { "type": "string", "description": "The session that remembers it" },
+                "echoCount": { "type": "integer", "minimum": 1, "description": "Echoes in this session so far" },
+                "delayMs": { "type": "integer", "minimum": 0, "description": "The delay that was asked for" },
+            },
+            "required": ["message"],
+            "additionalProperties": false,
+        })
+    },
+    annotations: Annotations { read_only: false, idempotent: false },
+    run: Run::Later(run),
+};
+
+fn run<'a>(context: &'a Context<'a>, arguments: &'a Arguments) -> BoxFuture<'a, Result<Outcome, ToolError>> {
+    Box::pin(echo(context, arguments))
+}
+
+async fn echo(context: &Context<'_>, arguments: &Arguments) -> Result<Outcome, ToolError> {
+    let given = arguments.str("message").unwrap_or_default();
+    let delay_ms = arguments.u64("delayMs").unwrap_or_default();
+    let custom = arguments.object("customData");
+    if given.len() > MAX_MESSAGE {
+        return Err(invalid(format!("`message` is {} bytes long; at most {MAX_MESSAGE} are taken", given.len())));
+    }
+    if custom.is_some() && context.session.is_none() {
+        return Err(invalid("`customData` needs a session to be kept in: initialize first".to_owned()));
+    }
+    if delay_ms > 0 {
+        wait(context, delay_ms).await;
+    }
+    let message = if arguments.bool("uppercase") { given.to_uppercase() } else { given.to_owned() };
+    let mut structured = json!({ "message": message });
+    let text = match context.session {
+        None => message,
+        Some(session) => {
+            let count = session.echo(&message, custom).map_err(|error| invalid(format!("`customData`: {error}")))?;
+            structured["sessionId"] = session.id().to_string().into();
+            structured["echoCount"] = count.into();
+            format!("{message}\n\nSession: {}\nEcho count in session: {count}", session.id())
+        }
+    };
+    if delay_ms > 0 {
+        structured["delayMs"] = delay_ms.into();
+    }
+    Ok(Outcome { text, structured })
+}
+
+fn invalid(problem: String) -> ToolError {
+    ToolError::InvalidArguments(vec![problem])
+}
+
+/// Waits, telling how far it is. Progress is the milliseconds that have passed.
+async fn wait(context: &Context<'_>, delay_ms: u64) {
+    let started = Instant::now();
+    let due = started + Duration::from_millis(delay_ms);
+    let mut step = started;
+    while step < due {
+        let passed = u64::try_from((step - started).as_millis()).unwrap_or(u64::MAX);
+        context.progress(passed, delay_ms, &format!("answering in {} ms", delay_ms - passed));
+        step = (step + PROGRESS_INTERVAL).min(due);
+        tokio::time::sleep_until(step).await;
+    }
+    context.progress(delay_ms, delay_ms, "answering now");
+}

@@ -1,0 +1,254 @@
+//! healthProbe: is the server well, and what does it hold. Every figure is measured or counted.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::{Annotations, Arguments, Context, Outcome, Run, Tool, ToolError};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::session::{Stats, read};
+use crate::system::Sample;
+use crate::text::{bytes, duration, rfc3339};
+
+pub(super) const TOOL: Tool = Tool {
+    name: "healthProbe",
+    title: "Health probe",
+    description: "Deep health check: overall status with its reasons, session statistics, memory, queues, and how the \
+                  sweep is doing. For load balancers, GET /healthz is cheaper.",
+    input_schema: || json!({ "type": "object", "properties": {}, "additionalProperties": false }),
+    output_schema,
+    annotations: Annotations::READ_ONLY,
+    run: Run::Now(run),
+};
+
+fn output_schema() -> Value {
+    let integers = |names: &[&str]| -> Value {
+        names.iter().map(|name| ((*name).to_owned(), json!({ "type": ["integer", "null"] }))).collect()
+    };
+    let object = |properties: Value| json!({ "type": "object", "properties": properties });
+    json!({
+        "type": "object",
+        "properties": {
+            "status": { "enum": ["HEALTHY", "DEGRADED", "UNHEALTHY"] },
+            "reasons": { "type": "array", "items": { "type": "string" }, "description": "Why it is not HEALTHY" },
+            "sessions": object(integers(&[
+                "active", "max", "created", "expired", "deleted", "evicted", "refused", "openStreams", "requestsInFlight",
+                "cleanupRuns",
+            ])),
+            "lastCleanupAt": { "type": ["string", "null"], "format": "date-time" },
+            "memory": object(integers(&["processBytes", "limitBytes", "sessionStorageBytes", "messageQueueBytes"])),
+            "performance": object(json!({
+                "averageSessionLifetimeSeconds": { "type": ["number", "null"] },
+                "sessionsCreatedPerMinute": { "type": "number" },
+                "averageQueueDepth": { "type": "number" },
+                "cpuPercent": { "type": ["number", "null"] },
+            })),
+            "process": object(integers(&["uptimeSeconds", "threads", "openFiles", "openFilesLimit"])),
+            "version": { "type": "string" },
+        },
+        "required": ["status", "reasons", "sessions", "memory", "performance", "process", "version"],
+        "additionalProperties": false,
+    })
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Status {
+    Healthy,
+    Degraded,
+    Unhealthy,
+}
+
+impl Status {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Healthy => "HEALTHY",
+            Self::Degraded => "DEGRADED",
+            Self::Unhealthy => "UNHEALTHY",
+        }
+    }
+
+    const fn mark(self) -> &'static str {
+        match self {
+            Self::Healthy => "✅",
+            Self::Degraded => "⚠️",
+            Self::Unhealthy => "❌",
+        }
+    }
+}
+
+/// Shares, in percent, of a bound that is used: from the first on it is a warning, from the second on a failure.
+const SESSIONS_USED: (usize, usize) = (90, 101);
+const MEMORY_USED: (u64, u64) = (85, 95);
+const FILES_USED: (u64, u64) = (80, 95);
+
+/// A refused session counts against health for this long: two intervals of a usual health check.
+const REFUSAL_COUNTS: Duration = Duration::from_secs(60);
+
+/// Judges the figures. Pure, so that each reason can be shown to fire.
+fn judge(stats: &Stats, sample: &Sample, config: &Config, clock: &Clock) -> (Status, Vec<String>) {
+    let mut reasons = Vec::new();
+    let mut note = |status: Status, reason: String| reasons.push((status, reason));
+    let now = clock.now();
+    if stats.last_refused.is_some_and(|at| now.since(at) < REFUSAL_COUNTS) {
+        note(
+            Status::Unhealthy,
+            format!("new sessions are refused: all {} are in use; raise MCP_MAX_SESSIONS", stats.max_sessions),
+        );
+    } else if stats.active * 100 >= stats.max_sessions * SESSIONS_USED.0 {
+        note(
+            Status::Degraded,
+            format!(
+                "{} of {} sessions exist: the longest idle ones soon give way; clients may not send DELETE",
+                stats.active, stats.max_sessions
+            ),
+        );
+    }
+    if let (Some(used), Some(all)) = (sample.memory_bytes, sample.memory_limit_bytes) {
+        let percent = used * 100 / all.max(1);
+        if percent >= MEMORY_USED.0 {
+            let status = if percent >= MEMORY_USED.1 { Status::Unhealthy } else { Status::Degraded };
+            note(status, format!("{percent}% of the container's memory limit is used"));
+        }
+    }
+    if let (Some(used), Some(all)) = (sample.open_files, sample.open_files_limit) {
+        let percent = used * 100 / all.max(1);
+        if percent >= FILES_USED.0 {
+            let status = if percent >= FILES_USED.1 { Status::Unhealthy } else { Status::Degraded };
+            note(status, format!("{used} of {all} file descriptors are open: connections are about to be refused"));
+        }
+    }
+    let since_sweep = stats.last_sweep.map_or_else(|| clock.uptime(), |at| now.since(at));
+    if since_sweep > config.session_cleanup_interval * 3 {
+        note(Status::Degraded, format!("the last session cleanup was {} ago", duration(since_sweep)));
+    }
+    let worst = reasons.iter().map(|(status, _)| *status).max().unwrap_or(Status::Healthy);
+    (worst, reasons.into_iter().map(|(_, reason)| reason).collect())
+}
+
+fn run(context: &Context<'_>, _: &Arguments) -> Result<Outcome, ToolError> {
+    let stats = read(context.sessions).stats();
+    let sample = context.system.sample();
+    let (status, reasons) = judge(&stats, &sample, context.config, context.clock);
+    let uptime = context.clock.uptime();
+    let per_minute = rate_per_minute(stats.created, uptime);
+    let depth = average(stats.pending_messages, stats.active);
+    Ok(Outcome {
+        text: text(context, &stats, &sample, status, &reasons, per_minute, depth),
+        structured: json!({
+            "status": status.name(),
+            "reasons": reasons,
+            "sessions": {
+                "active": stats.active,
+                "max": stats.max_sessions,
+                "created": stats.created,
+                "expired": stats.expired,
+                "deleted": stats.deleted,
+                "evicted": stats.evicted,
+                "refused": stats.refused,
+                "openStreams": stats.streams,
+                "requestsInFlight": stats.in_flight,
+                "cleanupRuns": stats.sweeps,
+            },
+            "lastCleanupAt": stats.last_sweep.map(|at| rfc3339(context.clock.wall(at))),
+            "memory": {
+                "processBytes": sample.memory_bytes,
+                "limitBytes": sample.memory_limit_bytes,
+                "sessionStorageBytes": stats.storage_bytes,
+                "messageQueueBytes": stats.queue_bytes,
+            },
+            "performance": {
+                "averageSessionLifetimeSeconds": stats.average_lifetime.map(|lifetime| lifetime.as_secs_f64()),
+                "sessionsCreatedPerMinute": per_minute,
+                "averageQueueDepth": depth,
+                "cpuPercent": sample.cpu_percent,
+            },
+            "process": {
+                "uptimeSeconds": uptime.as_secs(),
+                "threads": sample.threads,
+                "openFiles": sample.open_files,
+                "openFilesLimit": sample.open_files_limit,
+            },
+            "version": env!("CARGO_PKG_VERSION"),
+        }),
+    })
+}
+
+#[expect(clippy::cast_precision_loss, reason = "for people to read")]
+fn rate_per_minute(created: u64, uptime: Duration) -> f64 {
+    // Under a minute of uptime the count itself is the rate: two sessions in the first second are not 120 a minute.
+    let minutes = (uptime.as_secs_f64() / 60.0).max(1.0);
+    (created as f64 / minutes * 100.0).round() / 100.0
+}
+
+#[expect(clippy::cast_precision_loss, reason = "for people to read")]
+fn average(sum: u64, n: usize) -> f64 {
+    if n == 0 { 0.0 } else { (sum as f64 / n as f64 * 100.0).round() / 100.0 }
+}
+
+fn text(
+    context: &Context<'_>,
+    stats: &Stats,
+    sample: &Sample,
+    status: Status,
+    reasons: &[String],
+    per_minute: f64,
+    depth: f64,
+) -> String {
+    let last_cleanup = stats
+        .last_sweep
+        .map_or_else(|| "not yet".to_owned(), |at| format!("{} ago", duration(context.clock.now().since(at))));
+    let lifetime =
+        stats.average_lifetime.map_or_else(|| "not available (no session has ended yet)".to_owned(), duration);
+    let why: String = reasons.iter().map(|reason| format!("\n- {reason}")).collect();
+    let files = match (sample.open_files, sample.open_files_limit) {
+        (Some(open), Some(limit)) => format!("{open} of at most {limit}"),
+        (Some(open), None) => open.to_string(),
+        (None, _) => "not available".to_owned(),
+    };
+    format!(
+        "🏥 System Health Report\n\n\
+         {mark} Overall Status: {name}{why}\n\n\
+         📊 Session Statistics:\n\
+         - Active Sessions: {active}\n\
+         - Total Sessions Created: {created}\n\
+         - Sessions Expired: {expired}\n\
+         - Cleanup Run Count: {sweeps}\n\
+         - Last Cleanup: {last_cleanup}\n\n\
+         💾 Memory Status:\n\
+         - Process Memory: {process}\n\
+         - Session Storage: {storage}\n\
+         - Message Queues: {queues}\n\n\
+         ⚡ Performance:\n\
+         - Average Session Lifetime: {lifetime}\n\
+         - Session Creation Rate: {per_minute:.1}/min\n\
+         - Message Queue Depth: {depth:.1} avg\n\n\
+         🔎 More:\n\
+         - Session Limit: {max}\n\
+         - Sessions Deleted: {deleted}\n\
+         - Sessions Evicted: {evicted}\n\
+         - Sessions Refused: {refused}\n\
+         - Open Streams: {streams}\n\
+         - Memory Limit: {limit}\n\
+         - File Descriptors: {files}\n\
+         - Uptime: {uptime}\n\
+         - Version: {version}",
+        mark = status.mark(),
+        name = status.name(),
+        active = stats.active,
+        created = stats.created,
+        expired = stats.expired,
+        sweeps = stats.sweeps,
+        process = sample.memory_bytes.map_or_else(|| "not available".to_owned(), bytes),
+        storage = bytes(stats.storage_bytes),
+        queues = bytes(stats.queue_bytes),
+        max = stats.max_sessions,
+        deleted = stats.deleted,
+        evicted = stats.evicted,
+        refused = stats.refused,
+        streams = stats.streams,
+        limit = sample.memory_limit_bytes.map_or_else(|| "none".to_owned(), bytes),
+        uptime = duration(context.clock.uptime()),
+        version = env!("CARGO_PKG_VERSION"),
+    )
+}

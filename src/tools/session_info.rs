@@ -1,0 +1,248 @@
+//! sessionInfo: the session as the server sees it; without one, how to get one.
+
+use serde_json::{Value, json};
+
+use super::{Annotations, Arguments, Context, Outcome, Run, Tool, ToolError};
+use crate::session::{Record, Session, Stats, read};
+use crate::text::{bytes, duration, rfc3339, shorten, time};
+
+/// Characters of custom data shown as text; the structured form has it all.
+const CUSTOM_SHOWN: usize = 2000;
+
+pub(super) const TOOL: Tool = Tool {
+    name: "sessionInfo",
+    title: "Session information",
+    description: "Shows the session: id, age, expiry, counters, queue, streams, client, custom data, and who it is bound \
+                  to. Without a session it says how to get one.",
+    input_schema: || json!({ "type": "object", "properties": {}, "additionalProperties": false }),
+    output_schema,
+    annotations: Annotations::READ_ONLY,
+    run: Run::Now(run),
+};
+
+fn output_schema() -> Value {
+    let nullable = |kind: &str| json!({ "type": [kind, "null"] });
+    json!({
+        "type": "object",
+        "properties": {
+            "session": {
+                "type": ["object", "null"],
+                "description": "null when the request has no session",
+                "properties": {
+                    "sessionId": { "type": "string" },
+                    "createdAt": { "type": "string", "format": "date-time" },
+                    "lastActivityAt": { "type": "string", "format": "date-time" },
+                    "ageSeconds": { "type": "integer" },
+                    "timeoutSeconds": { "type": "integer", "description": "Idle time after which it expires" },
+                    "expiresAt": { "type": "string", "format": "date-time", "description": "If this is the last request" },
+                    "totalRequests": { "type": "integer" },
+                    "toolCalls": { "type": "integer" },
+                    "averageResponseTimeMs": nullable("number"),
+                    "echoCount": { "type": "integer" },
+                    "replayCount": { "type": "integer" },
+                    "queue": {
+                        "type": "object",
+                        "properties": {
+                            "pending": { "type": "integer" },
+                            "held": { "type": "integer" },
+                            "dropped": { "type": "integer" },
+                            "bytes": { "type": "integer" },
+                        },
+                        "required": ["pending", "held", "dropped", "bytes"],
+                    },
+                    "openStreams": { "type": "integer" },
+                    "initialized": { "type": "boolean" },
+                    "clientReady": { "type": "boolean", "description": "notifications/initialized came" },
+                    "protocolVersion": { "type": "string" },
+                    "client": {
+                        "type": "object",
+                        "properties": {
+                            "name": { "type": "string" },
+                            "version": { "type": "string" },
+                            "title": { "type": "string" },
+                        },
+                        "required": ["name", "version"],
+                    },
+                    "clientCapabilities": { "type": ["object", "null"], "description": "null when they were too large to keep" },
+                    "logLevel": { "type": "string" },
+                    "customData": { "type": "object" },
+                    "boundTo": {
+                        "type": ["object", "null"],
+                        "properties": { "id": { "type": "string" }, "source": { "type": "string" } },
+                        "required": ["id", "source"],
+                    },
+                    "intrusions": {
+                        "type": "object",
+                        "description": "Attempts to use this session's id by others",
+                        "properties": {
+                            "otherIdentity": { "type": "integer" },
+                            "withoutIdentity": { "type": "integer" },
+                            "lastAt": { "type": ["string", "null"], "format": "date-time" },
+                        },
+                        "required": ["otherIdentity", "withoutIdentity", "lastAt"],
+                    },
+                },
+                "required": ["sessionId", "createdAt", "lastActivityAt", "totalRequests", "echoCount", "replayCount"],
+            },
+            "server": {
+                "type": "object",
+                "description": "All sessions of this server",
+                "properties": {
+                    "activeSessions": { "type": "integer" },
+                    "maxSessions": { "type": "integer" },
+                    "sessionsCreated": { "type": "integer" },
+                    "timeoutSeconds": { "type": "integer" },
+                },
+                "required": ["activeSessions", "maxSessions", "sessionsCreated", "timeoutSeconds"],
+            },
+            "hint": { "type": "string", "description": "How to get a session" },
+        },
+        "required": ["session", "server"],
+        "additionalProperties": false,
+    })
+}
+
+const HOW_TO: &str = "POST initialize, take the Mcp-Session-Id header of the answer, and send it with every request";
+
+fn run(context: &Context<'_>, _: &Arguments) -> Result<Outcome, ToolError> {
+    let stats = read(context.sessions).stats();
+    let server = json!({
+        "activeSessions": stats.active,
+        "maxSessions": stats.max_sessions,
+        "sessionsCreated": stats.created,
+        "timeoutSeconds": context.config.session_timeout.as_secs(),
+    });
+    Ok(match context.session {
+        Some(session) => with_session(context, session, &server),
+        None => without_session(context, &stats, &server),
+    })
+}
+
+fn without_session(context: &Context<'_>, stats: &Stats, server: &Value) -> Outcome {
+    let text = format!(
+        "📊 Session Information\n\n\
+         ❌ This request has no session: it came without an Mcp-Session-Id header.\n\
+         How to get one: {HOW_TO}.\n\n\
+         🖥️ Server:\n\
+         - Active Sessions: {} of at most {}\n\
+         - Total Sessions Created: {}\n\
+         - Session Timeout: {}",
+        stats.active,
+        stats.max_sessions,
+        stats.created,
+        duration(context.config.session_timeout),
+    );
+    Outcome { text, structured: json!({ "session": null, "server": server, "hint": HOW_TO }) }
+}
+
+fn with_session(context: &Context<'_>, session: &Session, server: &Value) -> Outcome {
+    let record = session.record();
+    let queue = session.queue_figures();
+    let now = context.clock.now();
+    let age = now.since(record.created);
+    let expires = now.plus(session.timeout());
+    let (created, last, expires) =
+        (context.clock.wall(record.created), context.clock.wall(record.last_activity), context.clock.wall(expires));
+    let mut text = format!(
+        "📊 Session Information\n\n\
+         🔑 Session Details:\n\
+         - Session ID: {id}\n\
+         - Created: {created}\n\
+         - Last Activity: {last}\n\
+         - Age: {age}\n\
+         - Time Until Expiry: {left}\n\n\
+         📈 Session Metrics:\n\
+         - Total Requests: {requests}\n\
+         - Echo Count: {echoes}\n\
+         - Replay Count: {replays}\n\
+         - Message Queue: {pending} pending\n\n\
+         🧠 Session State:\n\
+         - Initialized: {initialized}\n\
+         - Protocol Version: {version}\n\
+         - Client: {client} v{client_version}",
+        id = record.id,
+        created = time(created),
+        last = time(last),
+        age = duration(age),
+        left = duration(session.timeout()),
+        requests = record.request_count,
+        echoes = record.state.echo_count,
+        replays = record.state.replay_count,
+        pending = queue.pending,
+        initialized = if record.initialized { "✅" } else { "❌" },
+        version = record.protocol_version,
+        client = record.client_info.name,
+        client_version = record.client_info.version,
+    );
+    text += &details(&record, queue.streams, queue.dropped, queue.held);
+    let structured = json!({
+        "session": {
+            "sessionId": record.id.to_string(),
+            "createdAt": rfc3339(created),
+            "lastActivityAt": rfc3339(last),
+            "ageSeconds": age.as_secs(),
+            "timeoutSeconds": session.timeout().as_secs(),
+            "expiresAt": rfc3339(expires),
+            "totalRequests": record.request_count,
+            "toolCalls": record.tool_calls,
+            "averageResponseTimeMs": record.average_handling_ms(),
+            "echoCount": record.state.echo_count,
+            "replayCount": record.state.replay_count,
+            "queue": { "pending": queue.pending, "held": queue.held, "dropped": queue.dropped, "bytes": queue.bytes },
+            "openStreams": queue.streams,
+            "initialized": record.initialized,
+            "clientReady": record.client_ready,
+            "protocolVersion": record.protocol_version,
+            "client": record.client_info,
+            "clientCapabilities": record.client_capabilities,
+            "logLevel": record.log_level,
+            "boundTo": record.owner.as_ref().map(|owner| json!({ "id": owner.id, "source": owner.source.name() })),
+            "intrusions": {
+                "otherIdentity": record.intrusions.other,
+                "withoutIdentity": record.intrusions.anonymous,
+                "lastAt": record.intrusions.last.map(|at| rfc3339(context.clock.wall(at))),
+            },
+            "customData": record.state.custom_data,
+        },
+        "server": server,
+    });
+    Outcome { text, structured }
+}
+
+/// What the sample does not show, in a section of its own.
+fn details(record: &Record, streams: usize, dropped: u64, held: usize) -> String {
+    let ready = if record.client_ready {
+        "✅ notifications/initialized came"
+    } else {
+        "❌ notifications/initialized has not come: the client must send it after initialize"
+    };
+    let bound = match &record.owner {
+        Some(owner) => format!("{} ({})", shorten(&owner.id, 200), owner.source.name()),
+        None => "nobody: initialize carried neither X-User-Id nor a bearer token with a sub claim".to_owned(),
+    };
+    let custom = if record.state.custom_data.is_empty() {
+        "none".to_owned()
+    } else {
+        let json = Value::Object(record.state.custom_data.clone()).to_string();
+        format!("{} ({})", shorten(&json, CUSTOM_SHOWN), bytes(json.len() as u64))
+    };
+    let mut text = format!(
+        "\n\n🔎 More:\n\
+         - Client Ready: {ready}\n\
+         - Bound To: {bound}\n\
+         - Open Streams: {streams}\n\
+         - Log Level: {}\n\
+         - Messages Held For Resuming: {held}\n\
+         - Messages Lost: {dropped}\n\
+         - Custom Data: {custom}",
+        record.log_level.name(),
+    );
+    let intrusions = record.intrusions;
+    if intrusions.other + intrusions.anonymous > 0 {
+        text += &format!(
+            "\n- ⚠️ This session's id was tried {} times by someone else and {} times without identity (answered 404)",
+            intrusions.other, intrusions.anonymous,
+        );
+    }
+    text
+}
