@@ -73,7 +73,6 @@ struct Arrival {
 }
 
 /// The routes, and around them the layers: a request passes them from the last to the first.
-#[must_use]
 pub fn router(http: Arc<Http>) -> Router {
     let mut router = Router::new();
     for path in MCP_PATHS {
@@ -178,6 +177,7 @@ async fn not_found(request: Request) -> Response {
     refusal::json(StatusCode::NOT_FOUND, body.to_string())
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the layer's signature")]
 fn panicked(panic: Box<dyn std::any::Any + Send + 'static>) -> Response {
     let what = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
     tracing::error!(panic = what.unwrap_or("unknown"), "a handler panicked");

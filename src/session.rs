@@ -143,7 +143,7 @@ impl Session {
             + record.owner.as_ref().map_or(0, |owner| owner.id.len())
             + weight(&record.client_capabilities);
         let custom_bytes = record.state.custom_data.values().map(weight).sum();
-        let kept = Kept { fixed_bytes, custom_bytes, record };
+        let kept = Kept { record, fixed_bytes, custom_bytes };
         let mailbox = Mailbox::new(house.limits.queue_size);
         add(&house.totals.storage_bytes, kept.bytes(), 0);
         Self {

@@ -79,10 +79,16 @@ impl System {
     /// Outside a tokio runtime.
     #[must_use]
     pub fn start(shutdown: CancellationToken) -> Arc<Self> {
-        let system = Arc::new(Self { machine: Machine::read(), latest: RwLock::default() });
+        let system = Arc::new(Self::unsampled());
         let sampled = Arc::clone(&system);
         tokio::spawn(async move { shutdown.run_until_cancelled(sampled.keep_sampling()).await });
         system
+    }
+
+    /// A system that takes no samples: every figure is unknown.
+    #[must_use]
+    pub fn unsampled() -> Self {
+        Self { machine: Machine::read(), latest: RwLock::default() }
     }
 
     /// What does not change while the process runs.

@@ -36,7 +36,9 @@ fn check_host(config: &Config, bound_to_loopback: bool, request: &Request) -> Re
     let mut hosts = request.headers().get_all(HOST).iter();
     let (first, second) = (hosts.next(), hosts.next());
     if second.is_some() {
-        return Err(Refusal::bad_request("Bad Request: several Host headers (RFC 9112 section 3.2)").to_nobody());
+        return Err(
+            Refusal::bad_request("Bad Request: several Host headers (RFC 9112 section 3.2)").addressed_to_nobody()
+        );
     }
     // HTTP/2 and absolute-form requests carry the host in the target (RFC 9113 section 8.3.1, RFC 9112 section 3.2.2).
     let authority = request.uri().authority().map(http::uri::Authority::as_str);
@@ -44,7 +46,8 @@ fn check_host(config: &Config, bound_to_loopback: bool, request: &Request) -> Re
         return if request.version() == Version::HTTP_10 && first.is_none() {
             Ok(())
         } else {
-            Err(Refusal::bad_request("Bad Request: no readable Host header (RFC 9112 section 3.2)").to_nobody())
+            Err(Refusal::bad_request("Bad Request: no readable Host header (RFC 9112 section 3.2)")
+                .addressed_to_nobody())
         };
     };
     if !bound_to_loopback && config.allowed_hosts.is_empty() {
@@ -64,7 +67,7 @@ fn check_host(config: &Config, bound_to_loopback: bool, request: &Request) -> Re
     let error = RpcError::invalid_request(format!(
         "Host not allowed: {name:?}; {why}. If this name is yours, add it to MCP_ALLOWED_HOSTS"
     ));
-    Err(Refusal::new(StatusCode::FORBIDDEN, error).to_nobody())
+    Err(Refusal::new(StatusCode::FORBIDDEN, error).addressed_to_nobody())
 }
 
 /// Name (lower case) and port of a Host value.
@@ -85,7 +88,7 @@ fn check_origin(config: &Config, request: &Request) -> Result<(), Refusal> {
             let error = RpcError::invalid_request(format!(
                 "Origin not allowed: {origin:?}. If this web page is yours, add its origin to MCP_ALLOWED_ORIGINS"
             ));
-            return Err(Refusal::new(StatusCode::FORBIDDEN, error).to_nobody());
+            return Err(Refusal::new(StatusCode::FORBIDDEN, error).addressed_to_nobody());
         }
     }
     Ok(())

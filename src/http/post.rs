@@ -65,7 +65,7 @@ pub async fn post(State(http): State<Arc<Http>>, request: Request) -> Result<Res
 }
 
 fn malformed(malformed: Malformed) -> Refusal {
-    Refusal::new(StatusCode::BAD_REQUEST, malformed.error).to(malformed.id.as_ref())
+    Refusal::new(StatusCode::BAD_REQUEST, *malformed.error).to(malformed.id.as_ref())
 }
 
 /// Where a message is to be answered: the session it works on, and the revision.

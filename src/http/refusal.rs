@@ -36,7 +36,8 @@ enum Addressee {
 pub struct Refusal {
     status: StatusCode,
     to: Addressee,
-    error: RpcError,
+    /// Boxed: a refusal travels as an `Err`.
+    error: Box<RpcError>,
     retry_after_s: Option<u64>,
     close: bool,
 }
@@ -49,7 +50,7 @@ impl Refusal {
     /// A refusal that says `error`, to a request whose id is not known.
     #[must_use]
     pub fn new(status: StatusCode, error: RpcError) -> Self {
-        Self { status, to: Addressee::Unreadable, error, retry_after_s: None, close: false }
+        Self { status, to: Addressee::Unreadable, error: Box::new(error), retry_after_s: None, close: false }
     }
 
     /// 400, -32600
@@ -67,7 +68,7 @@ impl Refusal {
 
     /// Addressed to no request.
     #[must_use]
-    pub fn to_nobody(mut self) -> Self {
+    pub fn addressed_to_nobody(mut self) -> Self {
         self.to = Addressee::Nobody;
         self
     }

@@ -165,7 +165,7 @@ fn at_once(
     Some(if form == Form::Json || (form == Form::Either && early.is_empty()) {
         refusal::json(StatusCode::OK, body(answers, batch))
     } else {
-        let events = early.iter().map(|note| note.as_bytes()).chain(answers.iter().map(Vec::as_slice));
+        let events = early.iter().map(String::as_bytes).chain(answers.iter().map(Vec::as_slice));
         sse::response_at_once(events.flat_map(|json| sse::message(None, json)).collect())
     })
 }

@@ -92,13 +92,13 @@ pub type Params = Map<String, Value>;
 pub struct Malformed {
     /// The id, if there was a valid one.
     pub id: Option<Id>,
-    /// What is wrong.
-    pub error: RpcError,
+    /// What is wrong; boxed, since it travels as an `Err`.
+    pub error: Box<RpcError>,
 }
 
 impl Malformed {
     fn new(id: Option<Id>, error: RpcError) -> Self {
-        Self { id, error }
+        Self { id, error: Box::new(error) }
     }
 
     fn invalid(id: Option<Id>, message: impl Into<String>) -> Self {

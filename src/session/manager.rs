@@ -352,7 +352,7 @@ impl SessionManager {
             } else if session.is_expired(now) {
                 self.end(&session, EndReason::Expired);
                 ended.push(session);
-            } else if session.last_activity().plus(limits.timeout - limits.warning) <= now {
+            } else if session.last_activity().plus(limits.timeout.saturating_sub(limits.warning)) <= now {
                 lock(&self.house.idle).put_last(session.place, List::Warned);
                 let left = session.last_activity().plus(limits.timeout).since(now);
                 session.log(LogLevel::Notice, || expiry_notice(left));

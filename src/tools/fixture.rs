@@ -1,5 +1,6 @@
 //! What the tools' tests are made from: a request, a record, a call, and the promises that every tool keeps.
 
+use std::sync::{Arc, RwLock};
 use std::time::Instant;
 
 use http::{Method, Uri, Version};
@@ -11,7 +12,8 @@ use crate::config::Config;
 use crate::diagnosis::testing::headers;
 use crate::protocol::Revision;
 use crate::request::{Request, RequestId};
-use crate::session::{ClientInfo, Identity, Intrusions, LogLevel, Record, State};
+use crate::session::{ClientInfo, Identity, Intrusions, Limits, LogLevel, Record, SessionManager, State};
+use crate::system::System;
 
 /// The session id of the samples.
 pub(crate) const SESSION: &str = "550e8400-e29b-41d4-a716-446655440000";
@@ -58,8 +60,21 @@ pub(crate) fn record(owner: Option<Identity>) -> Record {
 pub(crate) fn call(tool: &Tool, request: &Request, config: &Config, arguments: &Value) -> Result<Outcome, ToolError> {
     let arguments: Map<String, Value> = arguments.as_object().unwrap().clone();
     let arguments = Arguments::check(arguments, &(tool.input_schema)())?;
-    let clock = Clock::new();
-    let context = Context { request, session: None, revision: Revision::V2025_11_25, config, clock: &clock };
+    let clock = Arc::new(Clock::new());
+    let sessions = RwLock::new(SessionManager::new(Limits::from(config), Arc::clone(&clock)));
+    let system = System::unsampled();
+    let context = Context {
+        request,
+        session: None,
+        revision: Revision::V2025_11_25,
+        config,
+        clock: &clock,
+        sessions: &sessions,
+        system: &system,
+        meta: None,
+        outbox: None,
+        tool_calls: 1,
+    };
     let Run::Now(run) = tool.run else { panic!("{} does not answer at once", tool.name) };
     let outcome = run(&context, &arguments)?;
     satisfies(tool, &outcome);

@@ -1,1 +1,3 @@
-//! x
+//! What the server promises its users, over real sockets. One binary, one file a promise.
+
+mod server;

@@ -1,0 +1,264 @@
+//! A real server on a free port, and what tests say to it.
+//!
+//! Every test starts its own: nothing is shared, all run in parallel, nothing sleeps. Whatever waits does so in
+//! [`within`], so that a test that would hang fails instead.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use mcp_echo_stateful::app::App;
+use mcp_echo_stateful::clock::Clock;
+use mcp_echo_stateful::config::Config;
+use mcp_echo_stateful::session::SessionManager;
+use mcp_echo_stateful::tools::TOOLS;
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+/// How long anything may take before the test fails: far more than it takes.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// `future`, or a failed test.
+pub async fn within<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, future).await.expect("it took too long")
+}
+
+/// A server that runs until it is dropped.
+pub struct TestServer {
+    pub address: SocketAddr,
+    pub clock: Arc<Clock>,
+    pub sessions: Arc<RwLock<SessionManager>>,
+    pub http: reqwest::Client,
+    pub shutdown: CancellationToken,
+    pub running: JoinHandle<std::io::Result<()>>,
+    _stop: DropGuard,
+}
+
+impl TestServer {
+    /// With the defaults, on a free port of the loopback address.
+    pub async fn start() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    /// With changed defaults.
+    pub async fn with(change: impl FnOnce(&mut Config)) -> Self {
+        Self::bound("127.0.0.1", change).await
+    }
+
+    /// Bound to `host`.
+    pub async fn bound(host: &str, change: impl FnOnce(&mut Config)) -> Self {
+        let mut config = Config { host: host.to_owned(), port: 0, ..Config::default() };
+        change(&mut config);
+        let listener = TcpListener::bind((host, 0)).await.unwrap();
+        let mut address = listener.local_addr().unwrap();
+        if address.ip().is_unspecified() {
+            address.set_ip([127, 0, 0, 1].into());
+        }
+        let clock = Arc::new(Clock::new());
+        let app = App::with(config, Arc::clone(&clock), TOOLS);
+        let sessions = app.sessions();
+        let shutdown = CancellationToken::new();
+        let running = tokio::spawn(app.serve(listener, shutdown.clone()));
+        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        let stop = shutdown.clone().drop_guard();
+        Self { address, clock, sessions, http, shutdown, running, _stop: stop }
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// A bare request to a path.
+    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.http.request(method, self.url(path))
+    }
+
+    /// A POST to the MCP endpoint with the headers of a well-behaved client.
+    pub fn post(&self, body: &Value) -> RequestBuilder {
+        self.request(Method::POST, "/mcp").header("accept", "application/json, text/event-stream").json(body)
+    }
+
+    /// Initializes a session at `version`, completely.
+    pub async fn session(&self, version: &str) -> Session<'_> {
+        self.session_with(version, |request| request).await
+    }
+
+    /// The same with headers on every request.
+    pub async fn session_with(&self, version: &str, dress: impl Fn(RequestBuilder) -> RequestBuilder) -> Session<'_> {
+        let response = within(dress(self.post(&initialize(version))).send()).await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK);
+        let id = response.headers()["mcp-session-id"].to_str().unwrap().to_owned();
+        let body: Value = within(response.json()).await.unwrap();
+        assert!(body["result"]["protocolVersion"].is_string(), "{body}");
+        let session = Session { server: self, id };
+        let ready = json!({"jsonrpc": "2.0", "method": "notifications/initialized"});
+        let response = within(dress(session.post(&ready)).send()).await.unwrap();
+        assert_eq!(response.status(), StatusCode::ACCEPTED);
+        session
+    }
+}
+
+/// The body of an `initialize`.
+pub fn initialize(version: &str) -> Value {
+    json!({
+        "jsonrpc": "2.0",
+        "id": 0,
+        "method": "initialize",
+        "params": {
+            "protocolVersion": version,
+            "capabilities": {},
+            "clientInfo": {"name": "test-client", "version": "1.0"},
+        },
+    })
+}
+
+/// The body of a tool call with id 1.
+pub fn tool_call(name: &str, arguments: &Value) -> Value {
+    json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": name, "arguments": arguments}})
+}
+
+/// A session, from its client's side.
+pub struct Session<'a> {
+    pub server: &'a TestServer,
+    pub id: String,
+}
+
+impl Session<'_> {
+    /// A POST in this session.
+    pub fn post(&self, body: &Value) -> RequestBuilder {
+        self.server.post(body).header("mcp-session-id", &self.id)
+    }
+
+    /// A request's whole JSON answer.
+    pub async fn ask(&self, body: &Value) -> Value {
+        let response = within(self.post(body).send()).await.unwrap();
+        within(response.json()).await.unwrap()
+    }
+
+    /// A tool's result; fails on a JSON-RPC error.
+    pub async fn call(&self, tool: &str, arguments: Value) -> Value {
+        let mut answer = self.ask(&tool_call(tool, &arguments)).await;
+        assert!(answer.get("error").is_none(), "{answer}");
+        answer["result"].take()
+    }
+
+    /// A tool's text.
+    pub async fn text(&self, tool: &str, arguments: Value) -> String {
+        self.call(tool, arguments).await["content"][0]["text"].as_str().unwrap().to_owned()
+    }
+
+    /// Opens a GET stream.
+    pub async fn stream(&self) -> Events {
+        self.stream_after(None).await
+    }
+
+    /// Opens a GET stream with a Last-Event-ID.
+    pub async fn stream_after(&self, last_event_id: Option<&str>) -> Events {
+        let mut request = self
+            .server
+            .request(Method::GET, "/mcp")
+            .header("accept", "text/event-stream")
+            .header("mcp-session-id", &self.id);
+        if let Some(id) = last_event_id {
+            request = request.header("last-event-id", id);
+        }
+        let response = within(request.send()).await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK);
+        Events::of(response)
+    }
+
+    /// Ends the session.
+    pub async fn delete(&self) -> StatusCode {
+        let request = self.server.request(Method::DELETE, "/mcp").header("mcp-session-id", &self.id);
+        within(request.send()).await.unwrap().status()
+    }
+}
+
+/// One server-sent event, or a comment.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Event {
+    pub name: Option<String>,
+    pub id: Option<String>,
+    pub retry: Option<String>,
+    pub data: Option<String>,
+    pub comment: Option<String>,
+}
+
+impl Event {
+    /// The event's data as JSON.
+    pub fn json(&self) -> Value {
+        serde_json::from_str(self.data.as_deref().expect("an event with data")).unwrap()
+    }
+
+    fn parse(block: &str) -> Self {
+        let mut event = Self::default();
+        for line in block.lines() {
+            let (field, value) = line.split_once(':').unwrap_or((line, ""));
+            let value = value.strip_prefix(' ').unwrap_or(value).to_owned();
+            let field = match field {
+                "" => &mut event.comment,
+                "event" => &mut event.name,
+                "id" => &mut event.id,
+                "retry" => &mut event.retry,
+                "data" => &mut event.data,
+                other => panic!("unknown field {other:?} in {block:?}"),
+            };
+            assert_eq!(field.replace(value), None, "a field twice in {block:?}");
+        }
+        event
+    }
+}
+
+/// A stream of server-sent events as it arrives.
+pub struct Events {
+    body: futures_util::stream::BoxStream<'static, reqwest::Result<bytes::Bytes>>,
+    buffer: String,
+}
+
+impl Events {
+    pub fn of(response: Response) -> Self {
+        assert_eq!(response.headers()["content-type"], "text/event-stream");
+        Self { body: response.bytes_stream().boxed(), buffer: String::new() }
+    }
+
+    /// The next event or comment; `None` at the end of the stream.
+    pub async fn next(&mut self) -> Option<Event> {
+        loop {
+            if let Some(end) = self.buffer.find("\n\n") {
+                let block: String = self.buffer.drain(..end + 2).collect();
+                return Some(Event::parse(block.trim_end_matches('\n')));
+            }
+            match within(self.body.next()).await {
+                Some(Ok(bytes)) => self.buffer.push_str(std::str::from_utf8(&bytes).unwrap()),
+                Some(Err(_)) | None => {
+                    assert!(self.buffer.is_empty(), "an event broke off: {:?}", self.buffer);
+                    return None;
+                }
+            }
+        }
+    }
+
+    /// The next event with data, comments passed over.
+    pub async fn message(&mut self) -> Option<Event> {
+        loop {
+            let event = self.next().await?;
+            if event.data.as_deref().is_some_and(|data| !data.is_empty()) {
+                return Some(event);
+            }
+        }
+    }
+
+    /// Everything until the end of the stream, comments left out.
+    pub async fn rest(mut self) -> Vec<Event> {
+        let mut events = Vec::new();
+        while let Some(event) = self.message().await {
+            events.push(event);
+        }
+        events
+    }
+}
