@@ -267,9 +267,10 @@ pub fn preflight_reasons(method: &str, headers: &[&str]) -> Vec<String> {
         reasons.push(format!("method {method}"));
     }
     for name in headers.iter().filter(|name| !is_safelisted(name) && !is_forbidden(name)) {
-        reasons.push(match name.eq_ignore_ascii_case("content-type") {
-            true => format!("header {name}: application/json"),
-            false => format!("header {name}"),
+        reasons.push(if name.eq_ignore_ascii_case("content-type") {
+            format!("header {name}: application/json")
+        } else {
+            format!("header {name}")
         });
     }
     reasons

@@ -71,7 +71,7 @@ const PLACEHOLDERS: [&str; 10] =
 pub fn header<'a>(name: &str, value: &'a (impl AsRef<[u8]> + ?Sized)) -> Cow<'a, str> {
     let text = decode(value.as_ref());
     match kind(name) {
-        None => map(text, |text| shapes::mask(text)),
+        None => map(text, shapes::mask),
         Some(Kind::Session) => Cow::Owned(session_id(&text)),
         Some(kind) => Cow::Owned(
             escape(&match kind {
@@ -91,7 +91,7 @@ pub fn header<'a>(name: &str, value: &'a (impl AsRef<[u8]> + ?Sized)) -> Cow<'a,
 /// in URLs, private keys.
 #[must_use]
 pub fn value(text: &str) -> Cow<'_, str> {
-    map(Cow::Borrowed(text), |text| shapes::mask(text))
+    map(Cow::Borrowed(text), shapes::mask)
 }
 
 /// A URI: secret query and fragment parameters and user information masked (RFC 6750 section 2.3 on tokens in URIs,
@@ -118,7 +118,7 @@ pub fn environment<'a>(name: &str, value: &'a str, show_secrets: bool) -> Cow<'a
     // `MCP_REQUIRE_SESSION` and its kin set how sessions work; no variable holds a session's id.
     let by_name = kind(name).is_some_and(|kind| kind != Kind::Session);
     if value.is_empty() || !(by_name || shapes::is_token(value)) {
-        return map(Cow::Borrowed(value), |text| shapes::mask(text));
+        return map(Cow::Borrowed(value), shapes::mask);
     }
     let length = value.chars().count();
     if !show_secrets || length < LONG_ENOUGH_FOR_ENDS {
@@ -169,7 +169,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Cow<'_, str> {
 }
 
 /// Applies `mask` and escapes, without a copy where nothing changes.
-fn map<'a>(text: Cow<'a, str>, mask: impl Fn(&str) -> Cow<'_, str>) -> Cow<'a, str> {
+fn map(text: Cow<'_, str>, mask: impl Fn(&str) -> Cow<'_, str>) -> Cow<'_, str> {
     let changed = {
         let masked = mask(&text);
         let escaped = escape(&masked);
@@ -194,10 +194,15 @@ fn beginning(secret: &str, at_most: usize) -> String {
     format!("{beginning}...")
 }
 
+/// Whether `token` is what a client sends that has none: `undefined`, `null`, `${TOKEN}`.
+pub(crate) fn is_placeholder(token: &str) -> bool {
+    PLACEHOLDERS.contains(&token.trim())
+}
+
 /// A token: its beginning, so that one sees what kind it is. Placeholders are shown.
 fn token(text: &str) -> String {
     let text = text.trim();
-    if PLACEHOLDERS.contains(&text) { text.to_owned() } else { beginning(text, SHOWN) }
+    if is_placeholder(text) { text.to_owned() } else { beginning(text, SHOWN) }
 }
 
 fn hidden(text: &str) -> &str {

@@ -93,6 +93,7 @@ struct Statistics {
     bytes: usize,
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "the shape that every tool has")]
 fn run(context: &Context<'_>, _: &Arguments) -> Result<Outcome, ToolError> {
     let facts = facts(context.request);
     Ok(Outcome { text: text(&facts), structured: json!(facts) })
@@ -142,19 +143,20 @@ fn text(facts: &Facts) -> String {
         ("🔄 MCP Headers:", &headers.mcp),
         ("🧩 Custom Headers:", &headers.custom),
     ];
-    let mut text = "📋 HTTP Headers Analysis\n\n".to_owned();
-    for (title, lines) in sections.iter().filter(|(_, lines)| !lines.is_empty()) {
-        text += title;
-        for Line { name, value, .. } in *lines {
-            text += &format!("\n  {name}: {value}");
-        }
-        text += "\n\n";
+    let mut lines = vec!["📋 HTTP Headers Analysis".to_owned()];
+    for (title, section) in sections.iter().filter(|(_, section)| !section.is_empty()) {
+        lines.push(format!("\n{title}"));
+        lines.extend(section.iter().map(|Line { name, value, .. }| format!("  {name}: {value}")));
     }
     let Statistics { total, auth, custom, bytes } = statistics;
-    text += "📊 Header Statistics:";
-    text += &format!("\n  Total headers: {total}\n  Auth headers: {auth}\n  Custom headers: {custom}");
-    text += &format!("\n  Header bytes: {bytes}");
-    text
+    lines.extend([
+        "\n📊 Header Statistics:".to_owned(),
+        format!("  Total headers: {total}"),
+        format!("  Auth headers: {auth}"),
+        format!("  Custom headers: {custom}"),
+        format!("  Header bytes: {bytes}"),
+    ]);
+    lines.join("\n")
 }
 
 #[cfg(test)]

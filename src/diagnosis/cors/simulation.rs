@@ -121,9 +121,10 @@ impl Points {
         fail: impl FnOnce() -> String,
         fix: impl FnOnce() -> String,
     ) {
-        self.0.push(match passes {
-            true => Point { id, verdict: Verdict::Pass, summary: pass(), fix: None },
-            false => Point { id, verdict: Verdict::Fail, summary: fail(), fix: Some(fix()) },
+        self.0.push(if passes {
+            Point { id, verdict: Verdict::Pass, summary: pass(), fix: None }
+        } else {
+            Point { id, verdict: Verdict::Fail, summary: fail(), fix: Some(fix()) }
         });
     }
 

@@ -107,7 +107,7 @@ fn no_shape_lets_its_secret_out_of_any_text() {
         format!("{{\"access_token\": \"{MARK}\", \"refresh_token\":\"{MARK}\"}}"),
         format!("{{\\\"client_secret\\\":\\\"{MARK}\\\"}}"),
         format!("Authorization: Bearer {MARK}"),
-        format!("used Basic {} here", BASE64_OF_USER_AND_MARK),
+        format!("used Basic {BASE64_OF_USER_AND_MARK} here"),
         format!("postgres://user:{MARK}@db.example/x"),
         format!("https://{MARK}@git.example/x.git"),
         format!("https://user:pa@{MARK}@git.example"),
@@ -232,6 +232,15 @@ fn the_environment_is_masked_by_name_and_by_look() {
     assert_eq!(environment("MCP_CLIENT_SECRET", "0123456789abcdef", true), "0123...cdef");
     assert_eq!(environment("MCP_CLIENT_SECRET", "0123456789abcde", true), HIDDEN, "too short to show its ends");
     assert_eq!(environment("MCP_URL", "https://u:hunter2@x.example/", true), "https://***@x.example/");
+}
+
+/// With the square of the length this would take minutes.
+#[test]
+fn long_values_take_time_in_proportion() {
+    for piece in ["eyJ-", "sk-", "eyJ.", "token=", "\"a\": ", "://", "-----BEGIN ", "Basic ", "%3D", "Bearer a/"] {
+        let text = piece.repeat(200_000 / piece.len());
+        assert!(!value(&text).is_empty());
+    }
 }
 
 proptest::proptest! {
