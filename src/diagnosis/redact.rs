@@ -1,9 +1,9 @@
 //! Redaction: the one place that decides what of a value may be seen, by tools, logs and findings alike.
 //!
-//! Two questions are asked of every value. What does its *name* say ([`is_secret`]: `X-Auth-Token` is a token whatever it
-//! looks like), and what does its *shape* say ([`value`]: a JWT is a token wherever it turns up)? Whatever is shown is
-//! also escaped, so that a header cannot forge a log line: control bytes, line separators and bidirectional overrides
-//! come out as `\n`, `\x1b`, `\u{202e}`, and bytes that are not UTF-8 as `\xff`.
+//! Two questions are asked of every value. What does its *name* say ([`is_secret`]: `X-Auth-Token` is a token whatever
+//! it looks like), and what does its *shape* say ([`value`]: a JWT is a token wherever it turns up)? Whatever is shown
+//! is also escaped, so that a header cannot forge a log line: control bytes, line separators and bidirectional
+//! overrides come out as `\n`, `\x1b`, `\u{202e}`, and bytes that are not UTF-8 as `\xff`.
 //!
 //! What is left of a secret is enough to recognise it and too little to use it: the first [`SHOWN`] characters, but
 //! never more than a third; nothing of passwords, client secrets, signatures and cookie values, which have no public
@@ -65,8 +65,8 @@ const PLACEHOLDERS: [&str; 10] =
 /// A header's value as it may be shown. `name` in any case, with `-` or `_`.
 ///
 /// `Authorization` and its kin (RFC 9110 section 11.6.2) are shown as scheme and [`SHOWN`] characters; of Basic
-/// credentials nothing is shown, because they are the user name and password in another spelling (RFC 7617 section 2) and
-/// seven characters of base64 are five bytes of them. Of cookies the names stay (RFC 6265 section 4.2.1).
+/// credentials nothing is shown, because they are the user name and password in another spelling (RFC 7617 section 2)
+/// and seven characters of base64 are five bytes of them. Of cookies the names stay (RFC 6265 section 4.2.1).
 #[must_use]
 pub fn header<'a>(name: &str, value: &'a (impl AsRef<[u8]> + ?Sized)) -> Cow<'a, str> {
     let text = decode(value.as_ref());
@@ -87,8 +87,8 @@ pub fn header<'a>(name: &str, value: &'a (impl AsRef<[u8]> + ?Sized)) -> Cow<'a,
 }
 
 /// Any text, with every secret masked that has a shape of its own: JWTs, tokens with a known prefix, secret parameters
-/// of URIs, forms and JSON (`access_token=`, `code=`, `"client_secret":`), Basic and Bearer credentials, `user:password@`
-/// in URLs, private keys.
+/// of URIs, forms and JSON (`access_token=`, `code=`, `"client_secret":`), Basic and Bearer credentials,
+/// `user:password@` in URLs, private keys.
 #[must_use]
 pub fn value(text: &str) -> Cow<'_, str> {
     map(Cow::Borrowed(text), shapes::mask)

@@ -17,9 +17,9 @@ use crate::session::Record;
 pub(crate) const TOOL: Tool = Tool {
     name: "authContext",
     title: "Authentication context",
-    description: "Shows who the caller is as proxies and token tell it (nothing is verified here), the token's kind and \
-                  length, the auth products and proxies seen, the public URL, and whether identity headers, token claims \
-                  and session owner agree. Use it when a request arrives as the wrong user or as nobody.",
+    description: "Shows who the caller is as proxies and token tell it (nothing is verified here), the token's kind \
+                  and length, the auth products and proxies seen, the public URL, and whether identity headers, token \
+                  claims and session owner agree. Use it when a request arrives as the wrong user or as nobody.",
     input_schema: || json!({"type": "object", "properties": {}, "additionalProperties": false}),
     output_schema,
     annotations: Annotations::READ_ONLY,
@@ -218,7 +218,8 @@ fn user(request: &Request, claims: Option<&Map<String, Value>>) -> UserFacts {
     }
 }
 
-/// The GitHub login, only where the token says that it is one: by the claim's name, or by an issuer or subject of GitHub.
+/// The GitHub login, only where the token says that it is one: by the claim's name, or by an issuer or subject of
+/// GitHub.
 fn github_user(claims: &Map<String, Value>) -> Option<String> {
     let text = |name: &str| claims.get(name).and_then(Value::as_str).unwrap_or_default();
     let (issuer, subject) = (text("iss").to_ascii_lowercase(), text("sub").to_ascii_lowercase());
@@ -365,7 +366,8 @@ mod tests {
         let expected = format!(
             "🔐 Authentication Context\n\n\
              👤 User Information:\n- User ID: 12345\n- Username: johndoe\n- GitHub User: johndoe\n\n\
-             🎫 Token Details:\n- Token Type: Bearer\n- Token Length: {} characters\n- Token Preview: {first}...{last}\n\n\
+             🎫 Token Details:\n- Token Type: Bearer\n- Token Length: {} characters\n\
+             - Token Preview: {first}...{last}\n\n\
              🔑 Derived Information:\n- Authentication: ✅ Authenticated\n- Session: {SESSION}\n- Request ID: req_abc123",
             token.len()
         );

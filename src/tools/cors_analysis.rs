@@ -14,9 +14,9 @@ use crate::diagnosis::{products, redact};
 pub(crate) const TOOL: Tool = Tool {
     name: "corsAnalysis",
     title: "CORS analysis",
-    description: "Says what kind of request this is to a browser, whether a preflight comes first and why, and plays it \
-                  through against this server's own CORS policy, with pass or fail for each point. Give origin, method \
-                  and headers to simulate another request. Use it when a browser client fails where curl works.",
+    description: "Says what kind of request this is to a browser, whether a preflight comes first and why, and plays \
+                  it through against this server's own CORS policy, with pass or fail for each point. Give origin, \
+                  method and headers to simulate another request. Use it when a browser client fails where curl works.",
     input_schema,
     output_schema,
     annotations: Annotations::READ_ONLY,
@@ -35,7 +35,7 @@ fn input_schema() -> Value {
         "properties": {
             "origin": {
                 "type": "string",
-                "description": "Origin to simulate, as a browser sends it: https://app.example. Default: this request's.",
+                "description": "Origin to simulate, such as https://app.example. Default: this request's.",
             },
             "method": {"type": "string", "description": "HTTP method to simulate. Default: this request's."},
             "headers": {
@@ -372,7 +372,8 @@ mod tests {
         assert!(outcome.text.starts_with(
             "🌍 CORS Analysis\n\n📨 Request:\n- Origin: http://localhost:6274\n- Kind: loopback: a page served from this \
              machine\n- This server's origin: http://localhost:3000\n- Method: POST\n- Headers set by the script: \
-             Content-Type, Authorization, Mcp-Protocol-Version\n- Sec-Fetch: site same-site, mode cors\n- Preflight: needed"
+             Content-Type, Authorization, Mcp-Protocol-Version\n- Sec-Fetch: site same-site, mode cors\n\
+             - Preflight: needed"
         ), "{}", outcome.text);
         assert!(!outcome.text.contains('❌'), "{}", outcome.text);
         assert_eq!(outcome.structured["policy"]["setBy"], "server");

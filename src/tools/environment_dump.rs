@@ -16,8 +16,8 @@ pub(crate) const TOOL: Tool = Tool {
     name: "environmentDump",
     title: "Environment dump",
     description: "Shows the effective configuration and where each value came from (flag, environment, default), the \
-                  server's own environment variables, and the machine it runs on. Secrets are masked; nothing outside a \
-                  short allow-list is shown. Use it to find out which setting is in effect.",
+                  server's own environment variables, and the machine it runs on. Secrets are masked; nothing outside \
+                  a short allow-list is shown. Use it to find out which setting is in effect.",
     input_schema: || {
         json!({
             "type": "object",
@@ -63,7 +63,9 @@ fn output_schema() -> Value {
                     "serverVersion": {"type": "string"},
                     "uptimeSeconds": {"type": "integer", "minimum": 0},
                 },
-                "required": ["hostName", "os", "architecture", "cpuCount", "processId", "serverVersion", "uptimeSeconds"],
+                "required": [
+                    "hostName", "os", "architecture", "cpuCount", "processId", "serverVersion", "uptimeSeconds",
+                ],
             },
             "secretsShown": {"type": "boolean"},
         },
@@ -199,7 +201,8 @@ mod tests {
         assert!(
             outcome.text.starts_with(
                 "🌱 Environment Dump\n\n⚙️ Configuration:\n- MCP_ECHO_PORT: 8080 (flag)\n- MCP_SESSION_TIMEOUT: 3600 \
-                 (default)\n- LOG_FILE: (not set) (default)\n\n📦 Environment Variables:\n- RUST_LOG: info\n- MCP_API_KEY: \
+                 (default)\n- LOG_FILE: (not set) (default)\n\n📦 Environment Variables:\n- RUST_LOG: info\n\
+                 - MCP_API_KEY: \
                  ***\n- MCP_NOTE: ***\n- MCP_PASSWORD: ***\n\n🖥️ System Information:\n- Host Name: "
             ),
             "{}",

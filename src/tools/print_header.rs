@@ -182,7 +182,8 @@ mod tests {
             ("x-two", "2"),
         ]);
         let expected = "📋 HTTP Headers Analysis\n\n\
-             🔐 Authentication Headers:\n  Authorization: Bearer eyJhbGc...\n  X-User-Id: 12345\n  X-User-Name: johndoe\n\n\
+             🔐 Authentication Headers:\n  Authorization: Bearer eyJhbGc...\n  X-User-Id: 12345\n  \
+             X-User-Name: johndoe\n\n\
              🌐 Standard Headers:\n  Host: mcp-echo.example.com\n  User-Agent: MCP-Client/1.0\n\n\
              🔄 MCP Headers:\n  Mcp-Session-Id: 550e8400...\n\n\
              🧩 Custom Headers:\n  X-One: 1\n  X-Two: 2\n\n\

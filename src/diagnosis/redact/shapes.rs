@@ -1,7 +1,7 @@
 //! What a value's shape says, wherever in a text it stands.
 //!
-//! One pass from left to right; at each place a handful of shapes is tried, and what one of them covers is skipped. Every
-//! look back and every failed look ahead is bounded, so that the time is linear in the text.
+//! One pass from left to right; at each place a handful of shapes is tried, and what one of them covers is skipped.
+//! Every look back and every failed look ahead is bounded, so that the time is linear in the text.
 
 use std::borrow::Cow;
 
@@ -170,8 +170,8 @@ fn opaque(text: &str) -> Option<usize> {
     })
 }
 
-/// `Basic dXNlcjpwYXNz` and `Bearer abc123…` in the middle of a text. What follows `Basic` must decode to something with
-/// a colon (RFC 7617 section 2), what follows `Bearer` must be long and have a digit: `Basic authentication`,
+/// `Basic dXNlcjpwYXNz` and `Bearer abc123…` in the middle of a text. What follows `Basic` must decode to something
+/// with a colon (RFC 7617 section 2), what follows `Bearer` must be long and have a digit: `Basic authentication`,
 /// `Bearer realm="…"` are left alone.
 fn credentials(text: &str, at: usize) -> Option<Hit> {
     let rest = &text[at..];
