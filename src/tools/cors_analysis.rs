@@ -328,9 +328,12 @@ fn text(facts: &Facts) -> String {
         lines.push(format!("- Expose-Headers: {}", policy.expose_headers.join(", ")));
     }
     lines.push("\n🧪 Check by check:".to_owned());
+    let mut last_fix = None;
     for Point { sign, summary, fix, .. } in &facts.points {
-        let fix = fix.as_ref().map(|fix| format!(" → {fix}")).unwrap_or_default();
-        lines.push(format!("- {sign} {summary}{fix}"));
+        // The same advice for several points in a row is given once.
+        let new = fix.as_ref().filter(|fix| last_fix != Some(*fix));
+        lines.push(format!("- {sign} {summary}{}", new.map(|fix| format!(" → {fix}")).unwrap_or_default()));
+        last_fix = fix.as_ref();
     }
     lines.push("\n📚 Needed by revision:".to_owned());
     for Needs { revision, current, methods, headers, exposed } in &facts.needs {
@@ -391,8 +394,8 @@ mod tests {
         let outcome = analyse(&[("x-forwarded-for", "1.2.3.4")], &public, &arguments);
         assert!(outcome.text.contains("(simulated)"));
         assert!(outcome.text.contains("❌ the server answers 403 to this Origin → add it to MCP_ALLOWED_ORIGINS"));
-        assert!(outcome.text.contains("❌ preflight: header Authorization is not allowed → set CORS at the proxy"));
-        assert!(outcome.text.contains("❌ response: Mcp-Session-Id cannot be read"));
+        assert!(outcome.text.contains("ℹ️ preflight: no Access-Control-Allow-Origin → set CORS at the proxy"));
+        assert!(outcome.text.contains("ℹ️ response: Mcp-Session-Id cannot be read"));
         assert_eq!(outcome.structured["policy"]["setBy"], "proxy");
         assert_eq!(outcome.structured["preflight"]["reasons"], json!(["method DELETE", "header Authorization"]));
     }
