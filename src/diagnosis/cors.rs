@@ -1,7 +1,7 @@
 //! CORS: what browsers need of this server, and what its own policy would answer.
 //!
-//! The lists below are the ones that the server's CORS layer sends: the simulation and the server cannot disagree. Rules
-//! are those of the Fetch standard (fetch.spec.whatwg.org), sections 2.2.1 (methods), 2.2.2 (headers), 3.3 (CORS
+//! The lists below are the ones that the server's CORS layer sends: the simulation and the server cannot disagree.
+//! Rules are those of the Fetch standard (fetch.spec.whatwg.org), sections 2.2.1 (methods), 2.2.2 (headers), 3.3 (CORS
 //! protocol).
 
 mod simulation;
@@ -257,9 +257,9 @@ pub fn own_origin(headers: &HeaderMap, uri: &Uri) -> Option<String> {
     public_url(headers, uri).origin()
 }
 
-/// Why a request with `method` and these header names needs a preflight; empty when it needs none. `Content-Type` counts
-/// as `application/json`, which this protocol's POST always is and which is not safelisted: that is what keeps other
-/// sites' forms from posting here.
+/// Why a request with `method` and these header names needs a preflight; empty when it needs none. `Content-Type`
+/// counts as `application/json`, which this protocol's POST always is and which is not safelisted: that is what keeps
+/// other sites' forms from posting here.
 #[must_use]
 pub fn preflight_reasons(method: &str, headers: &[&str]) -> Vec<String> {
     let mut reasons = Vec::new();
@@ -267,9 +267,10 @@ pub fn preflight_reasons(method: &str, headers: &[&str]) -> Vec<String> {
         reasons.push(format!("method {method}"));
     }
     for name in headers.iter().filter(|name| !is_safelisted(name) && !is_forbidden(name)) {
-        reasons.push(match name.eq_ignore_ascii_case("content-type") {
-            true => format!("header {name}: application/json"),
-            false => format!("header {name}"),
+        reasons.push(if name.eq_ignore_ascii_case("content-type") {
+            format!("header {name}: application/json")
+        } else {
+            format!("header {name}")
         });
     }
     reasons

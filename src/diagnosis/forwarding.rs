@@ -111,8 +111,8 @@ pub fn proxies(headers: &HeaderMap) -> Vec<Proxy> {
 }
 
 /// Headers that several proxies write, told apart by their company: Traefik sends X-Forwarded-Server with X-Real-Ip and
-/// X-Forwarded-Port (pkg/middlewares/forwardedheaders), Apache's mod_proxy sends it with neither; nginx has no headers of
-/// its own, but X-Real-Ip without X-Forwarded-Server is its documentation's example.
+/// X-Forwarded-Port (pkg/middlewares/forwardedheaders), Apache's mod_proxy sends it with neither; nginx has no headers
+/// of its own, but X-Real-Ip without X-Forwarded-Server is its documentation's example.
 fn shared(headers: &HeaderMap) -> Option<(&'static str, String)> {
     let has = |name: &str| headers.contains_key(name);
     match (has("x-forwarded-server"), has("x-real-ip"), has("x-forwarded-port")) {
@@ -157,8 +157,8 @@ impl PublicUrl {
 }
 
 /// The URL that the client used for `uri`: from `Forwarded` (RFC 7239 sections 5.3 and 5.4), else from
-/// `X-Forwarded-Proto`, `-Host`, `-Port` and `-Prefix`, else from `Host` (or `:authority`) and plain HTTP. Of a list the
-/// first entry counts: the proxy nearest to the client wrote it, or the client itself.
+/// `X-Forwarded-Proto`, `-Host`, `-Port` and `-Prefix`, else from `Host` (or `:authority`) and plain HTTP. Of a list
+/// the first entry counts: the proxy nearest to the client wrote it, or the client itself.
 #[must_use]
 pub fn public_url(headers: &HeaderMap, uri: &Uri) -> PublicUrl {
     let (forwarded_proto, forwarded_host) = forwarded(&all(headers, "forwarded"));

@@ -137,20 +137,17 @@ pub fn encoded_words(text: &str) -> String {
     let mut after_word = false;
     while let Some(start) = rest.find("=?") {
         let (before, word) = rest.split_at(start);
-        match encoded_word(word) {
-            Some((decoded, length)) => {
-                if !(after_word && before.trim().is_empty()) {
-                    out.push_str(before);
-                }
-                out.push_str(&decoded);
-                rest = &word[length..];
-                after_word = true;
+        if let Some((decoded, length)) = encoded_word(word) {
+            if !(after_word && before.trim().is_empty()) {
+                out.push_str(before);
             }
-            None => {
-                out.push_str(&rest[..start + 2]);
-                rest = &word[2..];
-                after_word = false;
-            }
+            out.push_str(&decoded);
+            rest = &word[length..];
+            after_word = true;
+        } else {
+            out.push_str(&rest[..start + 2]);
+            rest = &word[2..];
+            after_word = false;
         }
     }
     out.push_str(rest);

@@ -1,9 +1,9 @@
 //! Redaction: the one place that decides what of a value may be seen, by tools, logs and findings alike.
 //!
-//! Two questions are asked of every value. What does its *name* say ([`is_secret`]: `X-Auth-Token` is a token whatever it
-//! looks like), and what does its *shape* say ([`value`]: a JWT is a token wherever it turns up)? Whatever is shown is
-//! also escaped, so that a header cannot forge a log line: control bytes, line separators and bidirectional overrides
-//! come out as `\n`, `\x1b`, `\u{202e}`, and bytes that are not UTF-8 as `\xff`.
+//! Two questions are asked of every value. What does its *name* say ([`is_secret`]: `X-Auth-Token` is a token whatever
+//! it looks like), and what does its *shape* say ([`value`]: a JWT is a token wherever it turns up)? Whatever is shown
+//! is also escaped, so that a header cannot forge a log line: control bytes, line separators and bidirectional
+//! overrides come out as `\n`, `\x1b`, `\u{202e}`, and bytes that are not UTF-8 as `\xff`.
 //!
 //! What is left of a secret is enough to recognise it and too little to use it: the first [`SHOWN`] characters, but
 //! never more than a third; nothing of passwords, client secrets, signatures and cookie values, which have no public
@@ -65,13 +65,13 @@ const PLACEHOLDERS: [&str; 10] =
 /// A header's value as it may be shown. `name` in any case, with `-` or `_`.
 ///
 /// `Authorization` and its kin (RFC 9110 section 11.6.2) are shown as scheme and [`SHOWN`] characters; of Basic
-/// credentials nothing is shown, because they are the user name and password in another spelling (RFC 7617 section 2) and
-/// seven characters of base64 are five bytes of them. Of cookies the names stay (RFC 6265 section 4.2.1).
+/// credentials nothing is shown, because they are the user name and password in another spelling (RFC 7617 section 2)
+/// and seven characters of base64 are five bytes of them. Of cookies the names stay (RFC 6265 section 4.2.1).
 #[must_use]
 pub fn header<'a>(name: &str, value: &'a (impl AsRef<[u8]> + ?Sized)) -> Cow<'a, str> {
     let text = decode(value.as_ref());
     match kind(name) {
-        None => map(text, |text| shapes::mask(text)),
+        None => map(text, shapes::mask),
         Some(Kind::Session) => Cow::Owned(session_id(&text)),
         Some(kind) => Cow::Owned(
             escape(&match kind {
@@ -87,11 +87,11 @@ pub fn header<'a>(name: &str, value: &'a (impl AsRef<[u8]> + ?Sized)) -> Cow<'a,
 }
 
 /// Any text, with every secret masked that has a shape of its own: JWTs, tokens with a known prefix, secret parameters
-/// of URIs, forms and JSON (`access_token=`, `code=`, `"client_secret":`), Basic and Bearer credentials, `user:password@`
-/// in URLs, private keys.
+/// of URIs, forms and JSON (`access_token=`, `code=`, `"client_secret":`), Basic and Bearer credentials,
+/// `user:password@` in URLs, private keys.
 #[must_use]
 pub fn value(text: &str) -> Cow<'_, str> {
-    map(Cow::Borrowed(text), |text| shapes::mask(text))
+    map(Cow::Borrowed(text), shapes::mask)
 }
 
 /// A URI: secret query and fragment parameters and user information masked (RFC 6750 section 2.3 on tokens in URIs,
@@ -118,7 +118,7 @@ pub fn environment<'a>(name: &str, value: &'a str, show_secrets: bool) -> Cow<'a
     // `MCP_REQUIRE_SESSION` and its kin set how sessions work; no variable holds a session's id.
     let by_name = kind(name).is_some_and(|kind| kind != Kind::Session);
     if value.is_empty() || !(by_name || shapes::is_token(value)) {
-        return map(Cow::Borrowed(value), |text| shapes::mask(text));
+        return map(Cow::Borrowed(value), shapes::mask);
     }
     let length = value.chars().count();
     if !show_secrets || length < LONG_ENOUGH_FOR_ENDS {
@@ -169,7 +169,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Cow<'_, str> {
 }
 
 /// Applies `mask` and escapes, without a copy where nothing changes.
-fn map<'a>(text: Cow<'a, str>, mask: impl Fn(&str) -> Cow<'_, str>) -> Cow<'a, str> {
+fn map(text: Cow<'_, str>, mask: impl Fn(&str) -> Cow<'_, str>) -> Cow<'_, str> {
     let changed = {
         let masked = mask(&text);
         let escaped = escape(&masked);
@@ -194,10 +194,15 @@ fn beginning(secret: &str, at_most: usize) -> String {
     format!("{beginning}...")
 }
 
+/// Whether `token` is what a client sends that has none: `undefined`, `null`, `${TOKEN}`.
+pub(crate) fn is_placeholder(token: &str) -> bool {
+    PLACEHOLDERS.contains(&token.trim())
+}
+
 /// A token: its beginning, so that one sees what kind it is. Placeholders are shown.
 fn token(text: &str) -> String {
     let text = text.trim();
-    if PLACEHOLDERS.contains(&text) { text.to_owned() } else { beginning(text, SHOWN) }
+    if is_placeholder(text) { text.to_owned() } else { beginning(text, SHOWN) }
 }
 
 fn hidden(text: &str) -> &str {

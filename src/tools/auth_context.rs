@@ -17,9 +17,9 @@ use crate::session::Record;
 pub(crate) const TOOL: Tool = Tool {
     name: "authContext",
     title: "Authentication context",
-    description: "Shows who the caller is as proxies and token tell it (nothing is verified here), the token's kind and \
-                  length, the auth products and proxies seen, the public URL, and whether identity headers, token claims \
-                  and session owner agree. Use it when a request arrives as the wrong user or as nobody.",
+    description: "Shows who the caller is as proxies and token tell it (nothing is verified here), the token's kind \
+                  and length, the auth products and proxies seen, the public URL, and whether identity headers, token \
+                  claims and session owner agree. Use it when a request arrives as the wrong user or as nobody.",
     input_schema: || json!({"type": "object", "properties": {}, "additionalProperties": false}),
     output_schema,
     annotations: Annotations::READ_ONLY,
@@ -46,8 +46,9 @@ fn output_schema() -> Value {
                 "type": ["object", "null"],
                 "properties": {
                     "type": {"type": "string"}, "length": {"type": "integer", "minimum": 0}, "preview": text,
+                    "placeholder": {"type": "boolean", "description": "`undefined`, `null`: the client has no token"},
                 },
-                "required": ["type", "length", "preview"],
+                "required": ["type", "length", "preview", "placeholder"],
             },
             "authenticated": {"type": "boolean", "description": "identity header or token present; not verified here"},
             "sessionId": text,
@@ -124,6 +125,8 @@ struct Token {
     length: usize,
     /// `first6...last6`, only where the token is [`PREVIEW_FROM`] long or longer.
     preview: Option<String>,
+    /// `undefined` and its kin: the client has no token.
+    placeholder: bool,
 }
 
 #[derive(Serialize)]
@@ -153,6 +156,7 @@ struct Check {
     detail: String,
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "the shape that every tool has")]
 fn run(context: &Context<'_>, _: &Arguments) -> Result<Outcome, ToolError> {
     let record = context.session.map(|session| session.record());
     let facts = facts(context.request, record.as_ref());
@@ -170,7 +174,7 @@ fn facts(request: &Request, record: Option<&Record>) -> Facts {
     let safe = |text: String| redact::value(&text).into_owned();
     Facts {
         // What another product's proxy says of the user counts as much as a bearer token: neither is verified here.
-        authenticated: token.is_some() || user.id.is_some(),
+        authenticated: token.as_ref().is_some_and(|token| !token.placeholder) || user.id.is_some(),
         user,
         token,
         session_id: record.map(|record| record.id.to_string()),
@@ -214,7 +218,8 @@ fn user(request: &Request, claims: Option<&Map<String, Value>>) -> UserFacts {
     }
 }
 
-/// The GitHub login, only where the token says that it is one: by the claim's name, or by an issuer or subject of GitHub.
+/// The GitHub login, only where the token says that it is one: by the claim's name, or by an issuer or subject of
+/// GitHub.
 fn github_user(claims: &Map<String, Value>) -> Option<String> {
     let text = |name: &str| claims.get(name).and_then(Value::as_str).unwrap_or_default();
     let (issuer, subject) = (text("iss").to_ascii_lowercase(), text("sub").to_ascii_lowercase());
@@ -228,33 +233,35 @@ fn github_user(claims: &Map<String, Value>) -> Option<String> {
 
 /// The first token of the Authorization header, else that of the gateway's own header.
 fn token(request: &Request) -> Option<Token> {
-    let preview = |token: &str| {
-        let length = token.chars().count();
-        let ends = (length >= PREVIEW_FROM).then(|| {
-            let (first, last): (String, String) =
-                (token.chars().take(6).collect(), token.chars().skip(length - 6).collect());
-            redact::escape(&format!("{first}...{last}")).into_owned()
-        });
-        (length, ends)
+    let Some(authorization) = request.header("authorization").map(str::trim) else {
+        return Token::of("X-Auth-Token header", request.header("x-auth-token")?.trim(), true);
     };
-    if let Some(authorization) = request.header("authorization") {
-        let (scheme, rest) = authorization.trim().split_once([' ', '\t']).unwrap_or((authorization.trim(), ""));
-        let bearer = bearers(&request.headers).next().unwrap_or(rest.trim());
-        // Of `user:password` in base64 no end is shown, and a scheme that nobody knows may itself be the secret.
-        let shown = redact::header("authorization", authorization);
-        let known = shown == scheme || shown.starts_with(&format!("{scheme} "));
-        let (length, preview) = preview(if known { bearer } else { authorization });
-        let kind = match scheme.to_ascii_lowercase().as_str() {
-            "bearer" => "Bearer".to_owned(),
-            "dpop" => "DPoP".to_owned(),
-            _ if known => scheme.to_owned(),
-            _ => "unknown".to_owned(),
-        };
-        let basic = scheme.eq_ignore_ascii_case("Basic");
-        return (length > 0).then(|| Token { r#type: kind, length, preview: preview.filter(|_| !basic) });
+    let (scheme, rest) = authorization.split_once([' ', '\t']).unwrap_or((authorization, ""));
+    // Redaction shows the schemes that it knows. Any other first word may itself be the secret.
+    let shown = redact::header("authorization", authorization);
+    if shown != scheme && !shown.starts_with(&format!("{scheme} ")) {
+        return Token::of("unknown", authorization, true);
     }
-    let (length, preview) = preview(request.header("x-auth-token")?.trim());
-    (length > 0).then(|| Token { r#type: "X-Auth-Token header".to_owned(), length, preview })
+    match scheme.to_ascii_lowercase().as_str() {
+        // Of `user:password` in base64 no end is shown.
+        "basic" => Token::of("Basic", rest.trim(), false),
+        "bearer" => Token::of("Bearer", bearers(&request.headers).next()?, true),
+        "dpop" => Token::of("DPoP", bearers(&request.headers).next()?, true),
+        _ => Token::of(scheme, rest.trim(), true),
+    }
+}
+
+impl Token {
+    fn of(kind: &str, token: &str, may_preview: bool) -> Option<Self> {
+        let length = token.chars().count();
+        let preview = (may_preview && length >= PREVIEW_FROM).then(|| {
+            let (first, last) = (token.chars().take(6), token.chars().skip(length - 6));
+            let ends: String = first.chain("...".chars()).chain(last).collect();
+            redact::escape(&ends).into_owned()
+        });
+        let placeholder = redact::is_placeholder(token);
+        (length > 0).then(|| Self { r#type: kind.to_owned(), length, preview, placeholder })
+    }
 }
 
 const UNKNOWN: &str = "not available";
@@ -262,69 +269,68 @@ const UNKNOWN: &str = "not available";
 fn text(facts: &Facts) -> String {
     let Facts { user, token, .. } = facts;
     let or_unknown = |fact: &Option<String>| fact.clone().unwrap_or_else(|| UNKNOWN.to_owned());
-    let mut text = "🔐 Authentication Context\n\n👤 User Information:".to_owned();
-    text += &format!("\n- User ID: {}", or_unknown(&user.id));
-    text += &format!("\n- Username: {}", or_unknown(&user.name));
-    text += &format!("\n- GitHub User: {}", or_unknown(&user.github_user));
+    let mut lines = vec![
+        "🔐 Authentication Context".to_owned(),
+        "\n👤 User Information:".to_owned(),
+        format!("- User ID: {}", or_unknown(&user.id)),
+        format!("- Username: {}", or_unknown(&user.name)),
+        format!("- GitHub User: {}", or_unknown(&user.github_user)),
+    ];
     for (label, fact) in [("Name", &user.display_name), ("Email", &user.email)] {
-        if let Some(fact) = fact {
-            text += &format!("\n- {label}: {fact}");
-        }
+        lines.extend(fact.as_ref().map(|fact| format!("- {label}: {fact}")));
     }
     if !user.groups.is_empty() {
-        text += &format!("\n- Groups: {}", user.groups.join(", "));
+        lines.push(format!("- Groups: {}", user.groups.join(", ")));
     }
-    text += "\n\n🎫 Token Details:";
-    text += &format!("\n- Token Type: {}", token.as_ref().map_or(UNKNOWN, |token| &token.r#type));
+    lines.push("\n🎫 Token Details:".to_owned());
     match token {
-        None => text += &format!("\n- Token Length: {UNKNOWN}\n- Token Preview: {UNKNOWN}"),
-        Some(Token { length, preview, .. }) => {
-            text += &format!("\n- Token Length: {length} characters");
-            let hidden = format!("{UNKNOWN} (too short to show its ends, or not a token)");
-            text += &format!("\n- Token Preview: {}", preview.as_deref().unwrap_or(&hidden));
+        None => lines.extend(["Type", "Length", "Preview"].map(|what| format!("- Token {what}: {UNKNOWN}"))),
+        Some(Token { r#type, length, preview, placeholder }) => {
+            let why = if *placeholder { "the client sent a placeholder" } else { "its ends would show too much of it" };
+            let hidden = format!("{UNKNOWN} ({why})");
+            lines.push(format!("- Token Type: {type}"));
+            lines.push(format!("- Token Length: {length} characters"));
+            lines.push(format!("- Token Preview: {}", preview.as_ref().unwrap_or(&hidden)));
         }
     }
-    text += "\n\n🔑 Derived Information:";
-    text += match facts.authenticated {
-        true => "\n- Authentication: ✅ Authenticated",
-        false => "\n- Authentication: ❌ Not authenticated",
-    };
-    text += &format!("\n- Session: {}", or_unknown(&facts.session_id));
-    text += &format!("\n- Request ID: {}", facts.request_id);
-    text + &ours(facts)
+    let authentication = if facts.authenticated { "✅ Authenticated" } else { "❌ Not authenticated" };
+    lines.push("\n🔑 Derived Information:".to_owned());
+    lines.push(format!("- Authentication: {authentication}"));
+    lines.push(format!("- Session: {}", or_unknown(&facts.session_id)));
+    lines.push(format!("- Request ID: {}", facts.request_id));
+    lines.extend(ours(facts));
+    lines.join("\n")
 }
 
 /// The sections that the sample does not show.
-fn ours(facts: &Facts) -> String {
-    let mut text = "\n\n🛡️ Proxies and Products:".to_owned();
+fn ours(facts: &Facts) -> Vec<String> {
+    let mut lines = vec!["\n🛡️ Proxies and Products:".to_owned()];
     for proxy in &facts.proxies {
-        text += &format!("\n- Proxy: {} ({})", proxy.name, proxy.evidence.join(", "));
+        lines.push(format!("- Proxy: {} ({})", proxy.name, proxy.evidence.join(", ")));
     }
     for product in &facts.products {
-        text += &format!("\n- Identity: {} ({})", product.name, product.headers.join(", "));
+        lines.push(format!("- Identity: {} ({})", product.name, product.headers.join(", ")));
     }
     if facts.proxies.is_empty() && facts.products.is_empty() {
-        text += "\n- None seen: no header of a proxy or an auth product";
+        lines.push("- None seen: no header of a proxy or an auth product".to_owned());
     }
     let Public { url, sources, conflicts } = &facts.public_url;
-    text += "\n\n🌍 Public URL:";
-    text += &match url {
-        Some(url) if !sources.is_empty() => format!("\n- {url} (from {})", sources.join(", ")),
-        Some(url) => format!("\n- {url}"),
-        None => format!("\n- {UNKNOWN}"),
-    };
-    for conflict in conflicts {
-        text += &format!("\n- ❌ {conflict}");
-    }
-    text += "\n\n🤝 Agreement:";
+    lines.push("\n🌍 Public URL:".to_owned());
+    lines.push(match url {
+        Some(url) if !sources.is_empty() => format!("- {url} (from {})", sources.join(", ")),
+        Some(url) => format!("- {url}"),
+        None => format!("- {UNKNOWN}"),
+    });
+    lines.extend(conflicts.iter().map(|conflict| format!("- ❌ {conflict}")));
+    lines.push("\n🤝 Agreement:".to_owned());
     if facts.agreement.is_empty() {
-        text += "\n- Nothing to compare: no identity header, no token, no session owner";
+        lines.push("- Nothing to compare: no identity header, no token, no session owner".to_owned());
     }
     for Check { subject, agrees, detail, .. } in &facts.agreement {
-        text += &format!("\n- {} {subject}: {detail}", if *agrees { "✅" } else { "❌" });
+        lines.push(format!("- {} {subject}: {detail}", if *agrees { "✅" } else { "❌" }));
     }
-    text += "\n\nNothing here is verified: headers and claims are what the request says.";
-    text
+    lines.push("\nNothing here is verified: headers and claims are what the request says.".to_owned());
+    lines
 }
 
 #[cfg(test)]
@@ -360,7 +366,8 @@ mod tests {
         let expected = format!(
             "🔐 Authentication Context\n\n\
              👤 User Information:\n- User ID: 12345\n- Username: johndoe\n- GitHub User: johndoe\n\n\
-             🎫 Token Details:\n- Token Type: Bearer\n- Token Length: {} characters\n- Token Preview: {first}...{last}\n\n\
+             🎫 Token Details:\n- Token Type: Bearer\n- Token Length: {} characters\n\
+             - Token Preview: {first}...{last}\n\n\
              🔑 Derived Information:\n- Authentication: ✅ Authenticated\n- Session: {SESSION}\n- Request ID: req_abc123",
             token.len()
         );
@@ -412,11 +419,16 @@ mod tests {
             assert!(!outcome.text.contains("Sup3rSecret"), "{}", outcome.text);
             outcome.structured["token"].clone()
         };
-        assert_eq!(preview("Bearer Sup3rSecret"), json!({"type": "Bearer", "length": 11, "preview": null}));
+        assert_eq!(
+            preview("Bearer Sup3rSecret"),
+            json!({"type": "Bearer", "length": 11, "preview": null, "placeholder": false})
+        );
         assert_eq!(preview(&format!("Basic {}", "QUJD".repeat(20)))["preview"], Value::Null);
         assert_eq!(preview(&format!("Bearer {}", "a".repeat(48)))["preview"], "aaaaaa...aaaaaa");
         assert_eq!(preview(&format!("Sup3rSecret {}", "a".repeat(48)))["type"], "unknown");
-        assert_eq!(show(&[("authorization", "Bearer ")], None).structured["authenticated"], false);
+        for none in ["Bearer ", "Bearer", "Bearer undefined", "Bearer null"] {
+            assert_eq!(show(&[("authorization", none)], None).structured["authenticated"], false, "{none}");
+        }
     }
 
     #[test]

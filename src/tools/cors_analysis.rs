@@ -14,9 +14,9 @@ use crate::diagnosis::{products, redact};
 pub(crate) const TOOL: Tool = Tool {
     name: "corsAnalysis",
     title: "CORS analysis",
-    description: "Says what kind of request this is to a browser, whether a preflight comes first and why, and plays it \
-                  through against this server's own CORS policy, with pass or fail for each point. Give origin, method \
-                  and headers to simulate another request. Use it when a browser client fails where curl works.",
+    description: "Says what kind of request this is to a browser, whether a preflight comes first and why, and plays \
+                  it through against this server's own CORS policy, with pass or fail for each point. Give origin, \
+                  method and headers to simulate another request. Use it when a browser client fails where curl works.",
     input_schema,
     output_schema,
     annotations: Annotations::READ_ONLY,
@@ -35,7 +35,7 @@ fn input_schema() -> Value {
         "properties": {
             "origin": {
                 "type": "string",
-                "description": "Origin to simulate, as a browser sends it: https://app.example. Default: this request's.",
+                "description": "Origin to simulate, such as https://app.example. Default: this request's.",
             },
             "method": {"type": "string", "description": "HTTP method to simulate. Default: this request's."},
             "headers": {
@@ -298,50 +298,51 @@ fn by_script(name: &str) -> bool {
 
 fn text(facts: &Facts) -> String {
     let Facts { request, preflight, policy, .. } = facts;
-    let unknown = || "not available".to_owned();
-    let mut text = "🌍 CORS Analysis\n\n📨 Request:".to_owned();
-    text += if facts.simulated { " (simulated)" } else { "" };
-    text += &format!("\n- Origin: {}", request.origin.clone().unwrap_or_else(|| "none".to_owned()));
-    text += &format!("\n- Kind: {}", request.meaning);
-    text += &format!("\n- This server's origin: {}", request.own_origin.clone().unwrap_or_else(unknown));
-    text += &format!("\n- Method: {}", request.method);
-    text += &format!("\n- Headers set by the script: {}", list(&request.headers));
-    if let (Some(site), mode) = (&request.fetch_site, &request.fetch_mode) {
-        text += &format!("\n- Sec-Fetch: site {site}, mode {}", mode.clone().unwrap_or_else(unknown));
+    let or = |fact: &Option<String>, none: &str| fact.clone().unwrap_or_else(|| none.to_owned());
+    let mut lines = vec![
+        "🌍 CORS Analysis".to_owned(),
+        format!("\n📨 Request:{}", if facts.simulated { " (simulated)" } else { "" }),
+        format!("- Origin: {}", or(&request.origin, "none")),
+        format!("- Kind: {}", request.meaning),
+        format!("- This server's origin: {}", or(&request.own_origin, "not available")),
+        format!("- Method: {}", request.method),
+        format!("- Headers set by the script: {}", list(&request.headers)),
+    ];
+    if let Some(site) = &request.fetch_site {
+        lines.push(format!("- Sec-Fetch: site {site}, mode {}", or(&request.fetch_mode, "not available")));
     }
-    text += match preflight.needed {
-        true => "\n- Preflight: needed",
-        false => "\n- Preflight: not needed",
-    };
-    if preflight.needed {
-        text += &format!(", because of {}", preflight.reasons.join(", "));
-    }
-    text += "\n\n🛂 Who sets CORS here:";
-    text += &match policy.set_by {
-        "server" => format!("\n- This server, for {}", policy.origins),
-        "proxy" => "\n- Not this server (MCP_CORS_ORIGINS is unset): the proxy in front has to".to_owned(),
-        _ => "\n- Nobody: MCP_CORS_ORIGINS is unset, and no proxy is seen in front".to_owned(),
-    };
+    lines.push(if preflight.needed {
+        format!("- Preflight: needed, because of {}", preflight.reasons.join(", "))
+    } else {
+        "- Preflight: not needed".to_owned()
+    });
+    lines.push("\n🛂 Who sets CORS here:".to_owned());
+    lines.push(match policy.set_by {
+        "server" => format!("- This server, for {}", policy.origins),
+        "proxy" => "- Not this server (MCP_CORS_ORIGINS is unset): the proxy in front has to".to_owned(),
+        _ => "- Nobody: MCP_CORS_ORIGINS is unset, and no proxy is seen in front".to_owned(),
+    });
     if policy.set_by == "server" {
-        text += &format!("\n- Allow-Methods: {}", policy.allow_methods.join(", "));
-        text += &format!("\n- Allow-Headers: {}", policy.allow_headers.join(", "));
-        text += &format!("\n- Expose-Headers: {}", policy.expose_headers.join(", "));
+        lines.push(format!("- Allow-Methods: {}", policy.allow_methods.join(", ")));
+        lines.push(format!("- Allow-Headers: {}", policy.allow_headers.join(", ")));
+        lines.push(format!("- Expose-Headers: {}", policy.expose_headers.join(", ")));
     }
-    text += "\n\n🧪 Check by check:";
+    lines.push("\n🧪 Check by check:".to_owned());
+    let mut last_fix = None;
     for Point { sign, summary, fix, .. } in &facts.points {
-        text += &format!("\n- {sign} {summary}");
-        if let Some(fix) = fix {
-            text += &format!(" → {fix}");
-        }
+        // The same advice for several points in a row is given once.
+        let new = fix.as_ref().filter(|fix| last_fix != Some(*fix));
+        lines.push(format!("- {sign} {summary}{}", new.map(|fix| format!(" → {fix}")).unwrap_or_default()));
+        last_fix = fix.as_ref();
     }
-    text += "\n\n📚 Needed by revision:";
+    lines.push("\n📚 Needed by revision:".to_owned());
     for Needs { revision, current, methods, headers, exposed } in &facts.needs {
-        text += &format!("\n- {revision}{}", if *current { " (this request's)" } else { "" });
-        text += &format!("\n  Allow-Methods: {}", methods.join(", "));
-        text += &format!("\n  Allow-Headers: {}", headers.join(", "));
-        text += &format!("\n  Expose-Headers: {}", exposed.join(", "));
+        lines.push(format!("- {revision}{}", if *current { " (this request's)" } else { "" }));
+        lines.push(format!("  Allow-Methods: {}", methods.join(", ")));
+        lines.push(format!("  Allow-Headers: {}", headers.join(", ")));
+        lines.push(format!("  Expose-Headers: {}", exposed.join(", ")));
     }
-    text
+    lines.join("\n")
 }
 
 fn list(names: &[String]) -> String {
@@ -374,7 +375,8 @@ mod tests {
         assert!(outcome.text.starts_with(
             "🌍 CORS Analysis\n\n📨 Request:\n- Origin: http://localhost:6274\n- Kind: loopback: a page served from this \
              machine\n- This server's origin: http://localhost:3000\n- Method: POST\n- Headers set by the script: \
-             Content-Type, Authorization, Mcp-Protocol-Version\n- Sec-Fetch: site same-site, mode cors\n- Preflight: needed"
+             Content-Type, Authorization, Mcp-Protocol-Version\n- Sec-Fetch: site same-site, mode cors\n\
+             - Preflight: needed"
         ), "{}", outcome.text);
         assert!(!outcome.text.contains('❌'), "{}", outcome.text);
         assert_eq!(outcome.structured["policy"]["setBy"], "server");
@@ -392,8 +394,8 @@ mod tests {
         let outcome = analyse(&[("x-forwarded-for", "1.2.3.4")], &public, &arguments);
         assert!(outcome.text.contains("(simulated)"));
         assert!(outcome.text.contains("❌ the server answers 403 to this Origin → add it to MCP_ALLOWED_ORIGINS"));
-        assert!(outcome.text.contains("❌ preflight: header Authorization is not allowed → set CORS at the proxy"));
-        assert!(outcome.text.contains("❌ response: Mcp-Session-Id cannot be read"));
+        assert!(outcome.text.contains("ℹ️ preflight: no Access-Control-Allow-Origin → set CORS at the proxy"));
+        assert!(outcome.text.contains("ℹ️ response: Mcp-Session-Id cannot be read"));
         assert_eq!(outcome.structured["policy"]["setBy"], "proxy");
         assert_eq!(outcome.structured["preflight"]["reasons"], json!(["method DELETE", "header Authorization"]));
     }

@@ -1,5 +1,7 @@
 //! environmentDump: the effective configuration with its sources, the allow-listed environment, the machine.
 
+use std::time::Duration;
+
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -14,8 +16,8 @@ pub(crate) const TOOL: Tool = Tool {
     name: "environmentDump",
     title: "Environment dump",
     description: "Shows the effective configuration and where each value came from (flag, environment, default), the \
-                  server's own environment variables, and the machine it runs on. Secrets are masked; nothing outside a \
-                  short allow-list is shown. Use it to find out which setting is in effect.",
+                  server's own environment variables, and the machine it runs on. Secrets are masked; nothing outside \
+                  a short allow-list is shown. Use it to find out which setting is in effect.",
     input_schema: || {
         json!({
             "type": "object",
@@ -61,7 +63,9 @@ fn output_schema() -> Value {
                     "serverVersion": {"type": "string"},
                     "uptimeSeconds": {"type": "integer", "minimum": 0},
                 },
-                "required": ["hostName", "os", "architecture", "cpuCount", "processId", "serverVersion", "uptimeSeconds"],
+                "required": [
+                    "hostName", "os", "architecture", "cpuCount", "processId", "serverVersion", "uptimeSeconds",
+                ],
             },
             "secretsShown": {"type": "boolean"},
         },
@@ -97,6 +101,7 @@ struct System {
     uptime_seconds: u64,
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "the shape that every tool has")]
 fn run(context: &Context<'_>, arguments: &Arguments) -> Result<Outcome, ToolError> {
     let facts = facts(context.config, context.clock, arguments.bool("showSecrets"));
     Ok(Outcome { text: write(&facts), structured: json!(facts) })
@@ -133,32 +138,37 @@ fn facts(config: &Config, clock: &Clock, show_secrets: bool) -> Facts {
 fn write(facts: &Facts) -> String {
     let Facts { configuration, environment, system, .. } = facts;
     let or_unset = |value: &str| if value.is_empty() { "(not set)".to_owned() } else { value.to_owned() };
-    let mut out = "🌱 Environment Dump\n\n⚙️ Configuration:".to_owned();
+    let unknown = || "not available".to_owned();
+    let mut lines = vec!["🌱 Environment Dump".to_owned(), "\n⚙️ Configuration:".to_owned()];
     for Setting { variable, value, source } in configuration {
-        out += &format!("\n- {variable}: {} ({source})", or_unset(value));
+        lines.push(format!("- {variable}: {} ({source})", or_unset(value)));
     }
     if configuration.is_empty() {
-        out += "\n- not available";
+        lines.push("- not available".to_owned());
     }
-    out += "\n\n📦 Environment Variables:";
+    lines.push("\n📦 Environment Variables:".to_owned());
     for (name, value) in environment {
-        out += &format!("\n- {name}: {}", or_unset(value.as_str().unwrap_or_default()));
+        lines.push(format!("- {name}: {}", or_unset(value.as_str().unwrap_or_default())));
     }
     if environment.is_empty() {
-        out += "\n- none of those that may be shown is set";
+        lines.push("- none of those that may be shown is set".to_owned());
     }
-    let unknown = || "not available".to_owned();
-    out += "\n\n🖥️ System Information:";
-    out += &format!("\n- Host Name: {}", system.host_name.clone().unwrap_or_else(unknown));
-    out += &format!("\n- OS: {}\n- Architecture: {}", system.os, system.architecture);
-    out += &format!("\n- CPUs: {}", system.cpu_count.map_or_else(unknown, |count| count.to_string()));
-    out += &format!("\n- Process ID: {}\n- Server Version: {}", system.process_id, system.server_version);
-    out += &format!("\n- Uptime: {}", text::duration(std::time::Duration::from_secs(system.uptime_seconds)));
-    out += match facts.secrets_shown {
-        true => "\n\n🔒 Of masked values of 16 characters or more the ends are shown.",
-        false => "\n\n🔒 Secrets are masked.",
-    };
-    out
+    lines.extend([
+        "\n🖥️ System Information:".to_owned(),
+        format!("- Host Name: {}", system.host_name.clone().unwrap_or_else(unknown)),
+        format!("- OS: {}", system.os),
+        format!("- Architecture: {}", system.architecture),
+        format!("- CPUs: {}", system.cpu_count.map_or_else(unknown, |count| count.to_string())),
+        format!("- Process ID: {}", system.process_id),
+        format!("- Server Version: {}", system.server_version),
+        format!("- Uptime: {}", text::duration(Duration::from_secs(system.uptime_seconds))),
+    ]);
+    lines.push(if facts.secrets_shown {
+        "\n🔒 Of masked values of 16 characters or more the ends are shown.".to_owned()
+    } else {
+        "\n🔒 Secrets are masked.".to_owned()
+    });
+    lines.join("\n")
 }
 
 #[cfg(test)]
@@ -191,7 +201,8 @@ mod tests {
         assert!(
             outcome.text.starts_with(
                 "🌱 Environment Dump\n\n⚙️ Configuration:\n- MCP_ECHO_PORT: 8080 (flag)\n- MCP_SESSION_TIMEOUT: 3600 \
-                 (default)\n- LOG_FILE: (not set) (default)\n\n📦 Environment Variables:\n- RUST_LOG: info\n- MCP_API_KEY: \
+                 (default)\n- LOG_FILE: (not set) (default)\n\n📦 Environment Variables:\n- RUST_LOG: info\n\
+                 - MCP_API_KEY: \
                  ***\n- MCP_NOTE: ***\n- MCP_PASSWORD: ***\n\n🖥️ System Information:\n- Host Name: "
             ),
             "{}",

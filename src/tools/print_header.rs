@@ -93,6 +93,7 @@ struct Statistics {
     bytes: usize,
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "the shape that every tool has")]
 fn run(context: &Context<'_>, _: &Arguments) -> Result<Outcome, ToolError> {
     let facts = facts(context.request);
     Ok(Outcome { text: text(&facts), structured: json!(facts) })
@@ -142,19 +143,20 @@ fn text(facts: &Facts) -> String {
         ("🔄 MCP Headers:", &headers.mcp),
         ("🧩 Custom Headers:", &headers.custom),
     ];
-    let mut text = "📋 HTTP Headers Analysis\n\n".to_owned();
-    for (title, lines) in sections.iter().filter(|(_, lines)| !lines.is_empty()) {
-        text += title;
-        for Line { name, value, .. } in *lines {
-            text += &format!("\n  {name}: {value}");
-        }
-        text += "\n\n";
+    let mut lines = vec!["📋 HTTP Headers Analysis".to_owned()];
+    for (title, section) in sections.iter().filter(|(_, section)| !section.is_empty()) {
+        lines.push(format!("\n{title}"));
+        lines.extend(section.iter().map(|Line { name, value, .. }| format!("  {name}: {value}")));
     }
     let Statistics { total, auth, custom, bytes } = statistics;
-    text += "📊 Header Statistics:";
-    text += &format!("\n  Total headers: {total}\n  Auth headers: {auth}\n  Custom headers: {custom}");
-    text += &format!("\n  Header bytes: {bytes}");
-    text
+    lines.extend([
+        "\n📊 Header Statistics:".to_owned(),
+        format!("  Total headers: {total}"),
+        format!("  Auth headers: {auth}"),
+        format!("  Custom headers: {custom}"),
+        format!("  Header bytes: {bytes}"),
+    ]);
+    lines.join("\n")
 }
 
 #[cfg(test)]
@@ -180,7 +182,8 @@ mod tests {
             ("x-two", "2"),
         ]);
         let expected = "📋 HTTP Headers Analysis\n\n\
-             🔐 Authentication Headers:\n  Authorization: Bearer eyJhbGc...\n  X-User-Id: 12345\n  X-User-Name: johndoe\n\n\
+             🔐 Authentication Headers:\n  Authorization: Bearer eyJhbGc...\n  X-User-Id: 12345\n  \
+             X-User-Name: johndoe\n\n\
              🌐 Standard Headers:\n  Host: mcp-echo.example.com\n  User-Agent: MCP-Client/1.0\n\n\
              🔄 MCP Headers:\n  Mcp-Session-Id: 550e8400...\n\n\
              🧩 Custom Headers:\n  X-One: 1\n  X-Two: 2\n\n\

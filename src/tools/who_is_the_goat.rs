@@ -115,6 +115,7 @@ struct Statistics {
     humility_percent: u8,
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "the shape that every tool has")]
 fn run(context: &Context<'_>, _: &Arguments) -> Result<Outcome, ToolError> {
     let record = context.session.map(|session| session.record());
     let facts = facts(context.request, record.as_ref());
@@ -166,20 +167,24 @@ fn facts(request: &Request, record: Option<&Record>) -> Facts {
 
 fn text(facts: &Facts) -> String {
     let Facts { goat, named_by, statistics, strengths, room_for_growth, verdict } = facts;
-    let mut text = "🐐 Excellence Analysis\n\n🔬 Subject:".to_owned();
-    text += &format!("\n- Name: {goat}\n- Identified by: {named_by}");
-    text += "\n\n📊 Findings:";
-    text += &format!("\n- Excellence: {:.1}%", statistics.excellence_percent);
-    text += &format!("\n- Percentile: {:.2}", statistics.percentile);
-    text += &format!("\n- Bugs fixed before they happened: {}", statistics.bugs_fixed_before_they_happened);
-    text += &format!("\n- Tabs-versus-spaces debates ended: {}", statistics.tabs_versus_spaces_debates_ended);
-    text += &format!("\n- Humility: {}% (highest ever measured)", statistics.humility_percent);
-    text += &format!("\n- Known for: {}; {}", strengths[0], strengths[1]);
-    text += &format!("\n- Room for growth: {room_for_growth}");
-    text += &format!("\n\n🏆 Verdict: {verdict}");
-    text +=
-        "\n\nMethod: a neural network of one neuron, trained on this request. Figures are made up, but consistently.";
-    text
+    [
+        "🐐 Excellence Analysis".to_owned(),
+        "\n🔬 Subject:".to_owned(),
+        format!("- Name: {goat}"),
+        format!("- Identified by: {named_by}"),
+        "\n📊 Findings:".to_owned(),
+        format!("- Excellence: {:.1}%", statistics.excellence_percent),
+        format!("- Percentile: {:.2}", statistics.percentile),
+        format!("- Bugs fixed before they happened: {}", statistics.bugs_fixed_before_they_happened),
+        format!("- Tabs-versus-spaces debates ended: {}", statistics.tabs_versus_spaces_debates_ended),
+        format!("- Humility: {}% (highest ever measured)", statistics.humility_percent),
+        format!("- Known for: {}; {}", strengths[0], strengths[1]),
+        format!("- Room for growth: {room_for_growth}"),
+        format!("\n🏆 Verdict: {verdict}"),
+        "\nMethod: a neural network of one neuron, trained on this request. Figures are made up, but consistently."
+            .to_owned(),
+    ]
+    .join("\n")
 }
 
 #[cfg(test)]

@@ -61,7 +61,7 @@ pub struct Point {
     pub verdict: Verdict,
     /// What was looked at and found, for people.
     pub summary: String,
-    /// What to do about a failure.
+    /// What to do about a failure, or about what this server leaves to the proxy.
     pub fix: Option<String>,
 }
 
@@ -98,7 +98,14 @@ pub fn simulate(attempt: &Attempt<'_>, needs: &Needs, config: &Config) -> Vec<Po
         points.note("class", "same-origin: no preflight, every header can be read");
         return points.0;
     }
+    let judged_here = points.0.len();
     points.by_policy(policy, served && policy.allows(origin), origin, attempt, needs);
+    if policy == Policy::Off && attempt.behind_proxy {
+        // The usual way to run behind a proxy: what this server leaves out is no failure yet.
+        for point in points.0[judged_here..].iter_mut().filter(|point| point.verdict == Verdict::Fail) {
+            point.verdict = Verdict::Note;
+        }
+    }
     points.0
 }
 
@@ -121,9 +128,10 @@ impl Points {
         fail: impl FnOnce() -> String,
         fix: impl FnOnce() -> String,
     ) {
-        self.0.push(match passes {
-            true => Point { id, verdict: Verdict::Pass, summary: pass(), fix: None },
-            false => Point { id, verdict: Verdict::Fail, summary: fail(), fix: Some(fix()) },
+        self.0.push(if passes {
+            Point { id, verdict: Verdict::Pass, summary: pass(), fix: None }
+        } else {
+            Point { id, verdict: Verdict::Fail, summary: fail(), fix: Some(fix()) }
         });
     }
 
@@ -137,7 +145,7 @@ impl Points {
             _ => "add this origin to MCP_CORS_ORIGINS",
         };
         if policy == Policy::Off {
-            let summary = "this server sends no CORS headers: the points below hold unless a proxy in front adds them";
+            let summary = "this server sends no CORS headers: what it leaves out below, a proxy in front has to add";
             self.note("policy", summary);
         }
         let sent = |list: &'static [&'static str]| if allowed { list } else { &[] };
@@ -302,6 +310,23 @@ mod tests {
         assert!(points.iter().all(|point| (point.verdict == Verdict::Fail) == point.fix.is_some()));
         let unserved = run(Some("https://app.example"), "GET", &[], &Config::default());
         assert_eq!(failures(&unserved)[0], ("origin", "the server answers 403 to this Origin"));
+    }
+
+    #[test]
+    fn what_is_left_to_the_proxy_is_no_failure_of_this_server() {
+        let config = Config { host: "0.0.0.0".into(), allowed_origins: Origins::Any, ..Config::default() };
+        let attempt = Attempt {
+            origin: Some("https://app.example"),
+            own_origin: None,
+            method: "DELETE",
+            headers: vec!["Authorization"],
+            behind_proxy: true,
+        };
+        let points = simulate(&attempt, &NEEDS[3], &config);
+        assert!(failures(&points).is_empty());
+        assert_eq!(points.iter().filter(|point| point.fix.is_some()).count(), 7);
+        let alone = simulate(&Attempt { behind_proxy: false, ..attempt }, &NEEDS[3], &config);
+        assert_eq!(failures(&alone).len(), 7);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What a value's shape says, wherever in a text it stands.
 //!
-//! One pass from left to right; at each place a handful of shapes is tried, and what one of them covers is skipped. Every
-//! look back and every failed look ahead is bounded, so that the time is linear in the text.
+//! One pass from left to right; at each place a handful of shapes is tried, and what one of them covers is skipped.
+//! Every look back and every failed look ahead is bounded, so that the time is linear in the text.
 
 use std::borrow::Cow;
 
@@ -54,6 +54,13 @@ const PREFIXES: [(&str, usize); 30] = [
 
 /// The longest name that is looked for in front of `=` or `:`.
 const LONGEST_NAME: usize = 64;
+
+/// The longest JOSE header that is looked through for its end. What goes on for longer without one is masked as well:
+/// it is no word, and looking further from each of its places would take the square of its length.
+const LONGEST_SEGMENT: usize = 4096;
+
+/// How far a token with a known prefix is looked at to tell it from words.
+const TELLING: usize = 256;
 
 /// A secret that was found: what to leave out, and what to write instead.
 struct Hit {
@@ -146,21 +153,25 @@ fn jwt(text: &str) -> Option<usize> {
     if !opens {
         return None;
     }
-    let first = text.bytes().position(|b| !(b.is_ascii_alphanumeric() || b == b'-' || b == b'_' || b == b'='))?;
-    (first >= 10 && text.as_bytes()[first] == b'.').then(|| token_run(text))
+    let inside = |b: &u8| b.is_ascii_alphanumeric() || b"-_=".contains(b);
+    let first = text.bytes().take(LONGEST_SEGMENT).take_while(inside).count();
+    let found = first == LONGEST_SEGMENT || (first >= 10 && text.as_bytes().get(first) == Some(&b'.'));
+    found.then(|| token_run(text))
 }
 
 fn opaque(text: &str) -> Option<usize> {
     PREFIXES.iter().find_map(|(prefix, at_least)| {
         let rest = text.strip_prefix(prefix)?;
-        let run = rest.bytes().position(|b| !(b.is_ascii_alphanumeric() || b"-_.".contains(&b))).unwrap_or(rest.len());
+        let inside = |b: &u8| b.is_ascii_alphanumeric() || b"-_.".contains(b);
+        let run = rest.bytes().take(TELLING).take_while(inside).count();
         // Tokens have digits; `sk-something-in-words` has none.
-        (run >= *at_least && rest[..run].bytes().any(|b| b.is_ascii_digit())).then_some(prefix.len() + run)
+        let found = run >= *at_least && rest[..run].bytes().any(|b| b.is_ascii_digit());
+        found.then(|| prefix.len() + rest.bytes().take_while(inside).count())
     })
 }
 
-/// `Basic dXNlcjpwYXNz` and `Bearer abc123…` in the middle of a text. What follows `Basic` must decode to something with
-/// a colon (RFC 7617 section 2), what follows `Bearer` must be long and have a digit: `Basic authentication`,
+/// `Basic dXNlcjpwYXNz` and `Bearer abc123…` in the middle of a text. What follows `Basic` must decode to something
+/// with a colon (RFC 7617 section 2), what follows `Bearer` must be long and have a digit: `Basic authentication`,
 /// `Bearer realm="…"` are left alone.
 fn credentials(text: &str, at: usize) -> Option<Hit> {
     let rest = &text[at..];
