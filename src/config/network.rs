@@ -67,7 +67,7 @@ pub fn is_loopback_host(host: &str) -> bool {
     match bare.parse::<IpAddr>() {
         Ok(address) => address.is_loopback(),
         // RFC 6761 §6.3: names below localhost resolve to loopback too.
-        Err(_) => bare == "localhost" || bare.ends_with(".localhost"),
+        Err(_) => bare == "localhost" || bare.strip_suffix(".localhost").is_some_and(|name| !name.is_empty()),
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::body::{Body, Bytes};
 use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, StatusCode};
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use http_body_util::BodyExt as _;
 
 use super::refusal::Refusal;
 use crate::protocol::RpcError;
@@ -13,26 +13,69 @@ use crate::protocol::RpcError;
 /// The longest that a body may take to arrive: 4 MiB at 70 KB a second, slower than any network worth waiting for.
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// How much of a body that is too large is still read and thrown away, in bytes and time: most clients send all of it
+/// before they look at the answer, and closing while they send would take the answer from them.
+const DRAIN_BYTES: usize = 16 * 1024 * 1024;
+const DRAIN_TIME: Duration = Duration::from_secs(5);
+
 /// Reads a body of at most `limit` bytes.
 ///
 /// # Errors
 /// 413 as soon as it is known to be larger, 408 when it takes too long, 400 when the client breaks off.
-pub async fn read(headers: &HeaderMap, body: Body, limit: usize) -> Result<Bytes, Refusal> {
+pub async fn read(headers: &HeaderMap, mut body: Body, limit: usize) -> Result<Bytes, Refusal> {
     let declared = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    if declared.is_some_and(|length| length > limit as u64) {
-        return Err(too_large(limit));
-    }
-    match tokio::time::timeout(READ_TIMEOUT, Limited::new(body, limit).collect()).await {
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large(limit)),
-        Ok(Err(error)) => Err(Refusal::bad_request(format!("Bad Request: the body broke off: {error}")).and_close()),
-        Err(_) => {
+    let read = if declared.is_some_and(|length| length > limit as u64) {
+        Ok(None)
+    } else {
+        tokio::time::timeout(READ_TIMEOUT, read_up_to(&mut body, limit)).await.unwrap_or_else(|_| {
             let error = RpcError::invalid_request(format!(
                 "Request Timeout: the body did not arrive within {} s",
                 READ_TIMEOUT.as_secs()
             ));
             Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, error).and_close())
+        })
+    };
+    read?.ok_or_else(|| {
+        tokio::spawn(tokio::time::timeout(DRAIN_TIME, drain(body)));
+        too_large(limit)
+    })
+}
+
+/// The body; `None` when it is larger than `limit`.
+async fn read_up_to(body: &mut Body, limit: usize) -> Result<Option<Bytes>, Refusal> {
+    let mut first = Bytes::new();
+    let mut rest = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame
+            .map_err(|error| Refusal::bad_request(format!("Bad Request: the body broke off: {error}")).and_close())?;
+        let Ok(data) = frame.into_data() else { continue };
+        if first.len() + rest.len() + data.len() > limit {
+            return Ok(None);
         }
+        // Nearly every body comes in one piece: that one is not copied.
+        if first.is_empty() && rest.is_empty() {
+            first = data;
+        } else {
+            rest.extend_from_slice(&data);
+        }
+    }
+    if rest.is_empty() {
+        return Ok(Some(first));
+    }
+    let mut whole = Vec::with_capacity(first.len() + rest.len());
+    whole.extend_from_slice(&first);
+    whole.append(&mut rest);
+    Ok(Some(Bytes::from(whole)))
+}
+
+async fn drain(mut body: Body) {
+    let mut left = DRAIN_BYTES;
+    while let Some(Ok(frame)) = body.frame().await {
+        let bytes = frame.data_ref().map_or(0, Bytes::len);
+        if bytes > left {
+            return;
+        }
+        left -= bytes;
     }
 }
 

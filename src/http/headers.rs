@@ -195,9 +195,9 @@ mod tests {
                 for name in [ACCEPT, CONTENT_TYPE, SESSION_ID, PROTOCOL_VERSION] {
                     headers.append(name, header.clone());
                 }
-                accepts(&headers);
-                is_json(&headers);
-                session_id(&headers);
+                let _ = accepts(&headers);
+                let _ = is_json(&headers);
+                let _ = session_id(&headers);
                 let _ = protocol_version(&headers, &Served::all());
             }
         }

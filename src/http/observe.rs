@@ -13,12 +13,18 @@ use tracing::{Instrument as _, Span};
 use super::headers::{REQUEST_ID, SERVER_TIMING};
 use super::refusal::{ALLOWED_METHODS, Why};
 use super::{Arrival, HEALTH_PATH, Http, MCP_PATHS};
-use crate::diagnosis::redact;
+use crate::diagnosis::redact::{self, SESSION_SHOWN};
 use crate::request::RequestId;
 use crate::text::shorten;
 
 /// Characters of a caller's header value in a log line.
 const MAX_LOGGED: usize = 200;
+
+/// What a caller named (a method, a tool, a client) as it may stand in a log line: short, one line, no secrets.
+#[must_use]
+pub fn loggable(text: &str) -> String {
+    redact::escape(&redact::value(&shorten(text, MAX_LOGGED))).into_owned()
+}
 
 /// Wraps every request.
 pub async fn observe(State(http): State<Arc<Http>>, mut request: Request, next: Next) -> Response {
@@ -70,7 +76,7 @@ fn span(request: &Request, id: &RequestId) -> Span {
         }
     }
     if let Some(session) = request.headers().get(super::headers::SESSION_ID).and_then(|id| id.to_str().ok()) {
-        span.record("session", display(redact::session_id(session)));
+        span.record("session", display(shorten(&redact::escape(session), SESSION_SHOWN).trim_end_matches('…')));
     }
     span
 }
@@ -92,9 +98,9 @@ fn log(span: &Span, response: &Response, ms: f64, quiet: bool) {
     span.record("duration_ms", (ms * 1000.0).round() / 1000.0);
     let _entered = span.enter();
     match response.extensions().get::<Why>() {
-        Some(Why(why)) if status.is_server_error() => tracing::warn!("{status} in {ms:.2} ms: {why}"),
-        Some(Why(why)) => tracing::info!("{status} in {ms:.2} ms, refused: {why}"),
-        None if quiet => tracing::debug!("{status} in {ms:.2} ms"),
-        None => tracing::info!("{status} in {ms:.2} ms"),
+        Some(Why(why)) if status.is_server_error() => tracing::warn!("answered {status} in {ms:.2} ms: {why}"),
+        Some(Why(why)) => tracing::info!("refused with {status} in {ms:.2} ms: {why}"),
+        None if quiet => tracing::debug!("answered {status} in {ms:.2} ms"),
+        None => tracing::info!("answered {status} in {ms:.2} ms"),
     }
 }

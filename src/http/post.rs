@@ -10,6 +10,7 @@ use tracing::Span;
 use tracing::field::display;
 
 use super::headers::Accepts;
+use super::observe::loggable;
 use super::refusal::Refusal;
 use super::{Arrival, Connection, Http, body, enter_session, headers, prefix, refusal, run};
 use crate::dispatch::Job;
@@ -17,7 +18,6 @@ use crate::protocol::message::{self, Malformed};
 use crate::protocol::{self, Call, Id, Message, Notification, Revision, RpcError};
 use crate::request;
 use crate::session::{Session, Visit, write};
-use crate::text::shorten;
 
 /// Seconds after which a client that found all sessions in use may try again.
 const RETRY_AFTER_S: u64 = 10;
@@ -102,7 +102,7 @@ async fn single(
     let call = match message {
         Message::Request(call) => call,
         Message::Notification(notification) => {
-            Span::current().record("method", display(shorten(&notification.method, 100)));
+            Span::current().record("method", loggable(&notification.method));
             let place = place(http, &request.headers)?;
             notify(&place, &notification);
             return Ok(accepted(place.visit.as_ref()));
@@ -110,7 +110,7 @@ async fn single(
         Message::Response => return Ok(accepted(place(http, &request.headers)?.visit.as_ref())),
     };
     let id = call.id.clone();
-    Span::current().record("method", display(shorten(&call.method, 100)));
+    Span::current().record("method", loggable(&call.method));
     refuse_stateless(http, &call)?;
     if call.method == "initialize" {
         return initialize(http, request, accepts, &call).map_err(|refusal| refusal.to(Some(&id)));
@@ -122,7 +122,7 @@ async fn single(
     if call.method == "tools/call"
         && let Some(tool) = call.params.get("name").and_then(Value::as_str)
     {
-        Span::current().record("tool", display(shorten(tool, 100)));
+        Span::current().record("tool", loggable(tool));
     }
     let jobs = vec![job(call, &place, request)];
     run::answer(http, accepts, run::Work { jobs, errors: Vec::new(), batch: false, visit: place.visit }).await
@@ -190,7 +190,7 @@ fn initialize(
     visit.count_requests(1);
     let session = Arc::clone(visit.session());
     Span::current().record("session", display(prefix(session.id())));
-    tracing::info!(session = prefix(session.id()), %revision, client = %crate::diagnosis::redact::escape(&client), bound = owner, "session created");
+    tracing::info!(session = prefix(session.id()), %revision, client = loggable(&client), bound = owner, "session created");
     let answer = message::result(&call.id, &http.engine.initialize_result(revision));
     let mut response = run::render_single(http, accepts, answer);
     refusal::name_session(&mut response, session.id());

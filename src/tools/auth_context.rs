@@ -156,7 +156,6 @@ struct Check {
     detail: String,
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "the shape that every tool has")]
 fn run(context: &Context<'_>, _: &Arguments) -> Result<Outcome, ToolError> {
     let record = context.session.map(|session| session.record());
     let facts = facts(context.request, record.as_ref());

@@ -6,8 +6,6 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{Annotations, Arguments, Context, Outcome, Run, Tool, ToolError};
-use crate::clock::Clock;
-use crate::config::Config;
 use crate::diagnosis::redact;
 use crate::text;
 
@@ -56,7 +54,8 @@ fn output_schema() -> Value {
                 "type": "object",
                 "properties": {
                     "hostName": {"type": ["string", "null"]},
-                    "os": {"type": "string"},
+                    "os": {"type": ["string", "null"]},
+                    "kernel": {"type": ["string", "null"]},
                     "architecture": {"type": "string"},
                     "cpuCount": {"type": ["integer", "null"], "minimum": 1},
                     "processId": {"type": "integer"},
@@ -64,7 +63,7 @@ fn output_schema() -> Value {
                     "uptimeSeconds": {"type": "integer", "minimum": 0},
                 },
                 "required": [
-                    "hostName", "os", "architecture", "cpuCount", "processId", "serverVersion", "uptimeSeconds",
+                    "hostName", "os", "kernel", "architecture", "cpuCount", "processId", "serverVersion", "uptimeSeconds",
                 ],
             },
             "secretsShown": {"type": "boolean"},
@@ -93,7 +92,8 @@ struct Setting {
 #[serde(rename_all = "camelCase")]
 struct System {
     host_name: Option<String>,
-    os: &'static str,
+    os: Option<String>,
+    kernel: Option<String>,
     architecture: &'static str,
     cpu_count: Option<usize>,
     process_id: u32,
@@ -101,13 +101,13 @@ struct System {
     uptime_seconds: u64,
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "the shape that every tool has")]
 fn run(context: &Context<'_>, arguments: &Arguments) -> Result<Outcome, ToolError> {
-    let facts = facts(context.config, context.clock, arguments.bool("showSecrets"));
+    let facts = facts(context, arguments.bool("showSecrets"));
     Ok(Outcome { text: write(&facts), structured: json!(facts) })
 }
 
-fn facts(config: &Config, clock: &Clock, show_secrets: bool) -> Facts {
+fn facts(context: &Context<'_>, show_secrets: bool) -> Facts {
+    let (config, machine) = (context.config, context.system.machine());
     let shown = |name: &str, value: &str| redact::environment(name, value, show_secrets).into_owned();
     let settings = config.settings.iter();
     let variables = config.environment.iter();
@@ -123,13 +123,14 @@ fn facts(config: &Config, clock: &Clock, show_secrets: bool) -> Facts {
             .map(|(name, value)| (redact::escape(name).into_owned(), Value::String(shown(name, value))))
             .collect(),
         system: System {
-            host_name: sysinfo::System::host_name().ok().map(|name| redact::escape(&name).into_owned()),
-            os: std::env::consts::OS,
-            architecture: std::env::consts::ARCH,
-            cpu_count: std::thread::available_parallelism().ok().map(usize::from),
-            process_id: std::process::id(),
+            host_name: machine.host_name.as_deref().map(|name| redact::escape(name).into_owned()),
+            os: machine.os.clone(),
+            kernel: machine.kernel.clone(),
+            architecture: machine.architecture,
+            cpu_count: machine.cpus,
+            process_id: machine.pid,
             server_version: env!("CARGO_PKG_VERSION"),
-            uptime_seconds: clock.uptime().as_secs(),
+            uptime_seconds: context.clock.uptime().as_secs(),
         },
         secrets_shown: show_secrets,
     }
@@ -156,7 +157,8 @@ fn write(facts: &Facts) -> String {
     lines.extend([
         "\n🖥️ System Information:".to_owned(),
         format!("- Host Name: {}", system.host_name.clone().unwrap_or_else(unknown)),
-        format!("- OS: {}", system.os),
+        format!("- OS: {}", system.os.clone().unwrap_or_else(unknown)),
+        format!("- Kernel: {}", system.kernel.clone().unwrap_or_else(unknown)),
         format!("- Architecture: {}", system.architecture),
         format!("- CPUs: {}", system.cpu_count.map_or_else(unknown, |count| count.to_string())),
         format!("- Process ID: {}", system.process_id),
@@ -174,7 +176,7 @@ fn write(facts: &Facts) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Setting, Source};
+    use crate::config::{Config, Setting, Source};
     use crate::tools::fixture::{call, request};
 
     fn config() -> Config {

@@ -200,7 +200,7 @@ fn text(
         .map_or_else(|| "not yet".to_owned(), |at| format!("{} ago", duration(context.clock.now().since(at))));
     let lifetime =
         stats.average_lifetime.map_or_else(|| "not available (no session has ended yet)".to_owned(), duration);
-    let why: String = reasons.iter().map(|reason| format!("\n- {reason}")).collect();
+    let why = reasons.iter().fold(String::new(), |why, reason| why + "\n- " + reason);
     let files = match (sample.open_files, sample.open_files_limit) {
         (Some(open), Some(limit)) => format!("{open} of at most {limit}"),
         (Some(open), None) => open.to_string(),

@@ -93,7 +93,6 @@ struct Statistics {
     bytes: usize,
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "the shape that every tool has")]
 fn run(context: &Context<'_>, _: &Arguments) -> Result<Outcome, ToolError> {
     let facts = facts(context.request);
     Ok(Outcome { text: text(&facts), structured: json!(facts) })

@@ -215,7 +215,7 @@ fn trace_lines(trace: &Value) -> String {
         lines += &format!("\n- ⚠️ {note}");
     }
     if lines.is_empty() {
-        lines = "\n- No traceparent arrived, neither as a header nor in _meta".to_owned();
+        lines.push_str("\n- No traceparent arrived, neither as a header nor in _meta");
     }
     format!("\n\n🧵 Trace Context:{lines}")
 }

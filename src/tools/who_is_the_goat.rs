@@ -115,7 +115,6 @@ struct Statistics {
     humility_percent: u8,
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "the shape that every tool has")]
 fn run(context: &Context<'_>, _: &Arguments) -> Result<Outcome, ToolError> {
     let record = context.session.map(|session| session.record());
     let facts = facts(context.request, record.as_ref());
