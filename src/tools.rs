@@ -4,6 +4,7 @@
 //! from the same facts. It knows neither HTTP answers nor JSON-RPC.
 
 mod arguments;
+mod bearer_decode;
 
 use std::sync::Arc;
 
