@@ -13,11 +13,16 @@ mod clean;
 mod document;
 mod dpop;
 mod facts;
+mod format;
 mod kind;
+mod node;
 mod notes;
 mod opaque;
+mod own_key;
 mod parse;
+mod placeholder;
 mod problem;
+mod profile;
 mod render;
 mod segment;
 mod structured;
@@ -30,13 +35,16 @@ use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
 pub use algorithm::{Algorithm, Protection, algorithm};
-pub use clean::{Cleaned, Origin, Placeholder, clean};
+pub use clean::{Cleaned, Origin, clean};
 pub use document::{Document, MAX_DEPTH, Masked};
 pub use dpop::{MAX_AGE_SECONDS, Presented, Proof, Verification};
-pub use facts::{Binding, Facts, Format, Grants, Signature};
-pub use kind::{Kind, Profile};
+pub use facts::{Binding, Facts, Grants, Signature};
+pub use format::Format;
+pub use kind::Kind;
 pub use notes::{LONG_TOKEN, Level, Note, quote};
+pub use placeholder::Placeholder;
 pub use problem::{Place, Problem, Spot};
+pub use profile::Profile;
 pub use segment::{Oddities, is_jws};
 pub use structured::schema;
 pub use times::{Claim, Form, LONG_LIFETIME, SHORT_LIFETIME, Status, Time, Times, Unit, When};
@@ -212,7 +220,8 @@ fn too_large(token: &str, now: Timestamp) -> Report {
 }
 
 fn sha256_prefix(token: &str) -> String {
-    Sha256::digest(token.as_bytes()).iter().take(4).map(|byte| format!("{byte:02x}")).collect()
+    let [a, b, c, d, ..]: [u8; 32] = Sha256::digest(token.as_bytes()).into();
+    format!("{:08x}", u32::from_be_bytes([a, b, c, d]))
 }
 
 /// The `sub` claim of a JWT in an `Authorization` header's value, not verified: who the caller says to be.

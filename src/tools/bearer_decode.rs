@@ -9,7 +9,7 @@ use crate::diagnosis::token::{self, Binding, Format, Kind, MAX_TOKEN_BYTES, Note
 use crate::request::Request;
 
 /// The tool.
-pub const TOOL: Tool = Tool {
+pub(crate) const TOOL: Tool = Tool {
     name: "bearerDecode",
     title: "Decode a bearer token",
     description: "Takes a token apart without verifying it: header, claims, status (EXPIRED, VALID, NOT YET VALID, NO EXPIRY), \
@@ -93,6 +93,7 @@ fn output_schema() -> Value {
     schema
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "every tool answers with a Result")]
 fn run(context: &Context<'_>, arguments: &Arguments) -> Result<Outcome, ToolError> {
     let now = context.clock.wall_now();
     let include_raw = arguments.bool("includeRaw");
@@ -222,11 +223,10 @@ fn how_to_send(seen: &[(String, Format)]) -> String {
         text.push_str("- The request carries no token in any header known for it.\n");
     } else {
         for (header, format) in seen {
-            text.push_str(&format!(
-                "- {} holds a token ({}): pass it as `token` to decode it.\n",
-                title_case(header),
-                format.title()
-            ));
+            let (header, format) = (title_case(header), format.title());
+            text.push_str(
+                &["- ", &header, " holds a token (", format, "): pass it as `token` to decode it.\n"].concat(),
+            );
         }
         text.push_str(
             "- A proxy in front has probably moved the token there, or removed Authorization after checking it.\n",

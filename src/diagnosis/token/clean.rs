@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::notes::{Note, quote};
+use super::placeholder::{Placeholder, placeholder};
 
 /// Whence the text came: around a header's value a scheme belongs, around an argument it does not matter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,47 +29,11 @@ pub struct Cleaned {
     pub placeholder: Option<Placeholder>,
 }
 
-/// What stands where a token should.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Placeholder {
-    /// `undefined`, `null`, `[object Object]`: what code writes when its variable is empty.
-    EmptyVariable,
-    /// `${TOKEN}`, `{{token}}`, `<token>`: a template nobody filled in.
-    Template,
-    /// `***`, `[REDACTED]`: a log's mask.
-    Mask,
-    /// `eyJhbG...AbC123`: a preview.
-    Preview,
-}
-
-impl Placeholder {
-    /// Why it is there and what to do.
-    #[must_use]
-    pub const fn advice(self) -> (&'static str, &'static str) {
-        match self {
-            Self::EmptyVariable => (
-                "the text of an empty variable was sent instead of a token",
-                "the client built the header before it had a token: log in first, and check where the variable is set",
-            ),
-            Self::Template => (
-                "a template's placeholder was sent instead of a token",
-                "nothing replaced the placeholder: check that the variable is set and that the quotes let it expand \
-                 (single quotes do not, in a shell)",
-            ),
-            Self::Mask => (
-                "this is what a log or a tool shows instead of a token",
-                "copy the token where it is issued or sent, not from a log",
-            ),
-            Self::Preview => (
-                "this is a shortened preview of a token: its middle is missing",
-                "copy the whole token where it is issued or sent, not from a display that shortens it",
-            ),
-        }
-    }
-}
-
 /// Rounds of taking off: `"Bearer Bearer 'x'"` needs four; more is no accident.
 const ROUNDS: usize = 8;
+
+/// How many names in a URL or cookie are looked at for one that means a token.
+const PAIRS: usize = 32;
 
 /// Schemes that people and clients write in front of tokens, in lower case (IANA HTTP Authentication Scheme Registry, and
 /// `Token`, `JWT` and `ApiKey`, which are in nobody's registry).
@@ -199,11 +164,10 @@ fn take_scheme(text: &str, schemes: &mut Vec<String>) -> Option<String> {
 
 fn take_name(text: &str, notes: &mut Vec<Note>) -> Option<String> {
     let text = text.strip_prefix("-H").map_or(text, |rest| rest.trim_start_matches([' ', '"', '\'']));
-    let end = text.find(['=', ':'])?;
-    let name = text.get(..end)?.trim().rsplit(['?', '&', ' ', ';']).next()?;
-    if !NAMES.iter().any(|known| name.eq_ignore_ascii_case(known)) {
-        return None;
-    }
+    let name_before = |end: usize| text[..end].trim().rsplit(['?', '&', '#', ' ', ';']).next().unwrap_or_default();
+    let known = |name: &str| NAMES.iter().any(|known| name.eq_ignore_ascii_case(known));
+    let (end, _) = text.match_indices(['=', ':']).take(PAIRS).find(|(end, _)| known(name_before(*end)))?;
+    let name = name_before(end);
     let form = text.as_bytes().get(end) == Some(&b'=');
     let rest = &text[end + 1..];
     let rest = if form { rest.split(['&', ';', '#']).next().unwrap_or(rest) } else { rest };
@@ -249,17 +213,15 @@ fn percent_decode(text: &str, notes: &mut Vec<Note>) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let (mut rest, mut found) = (text.as_bytes(), false);
     while let Some((&byte, tail)) = rest.split_first() {
-        let code = tail.get(..2).filter(|_| byte == b'%').and_then(|hex| std::str::from_utf8(hex).ok());
-        match code.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
-            Some(decoded) => {
-                found = true;
-                bytes.push(decoded);
-                rest = &tail[2..];
-            }
-            None => {
-                bytes.push(byte);
-                rest = tail;
-            }
+        let code = tail.get(..2).filter(|hex| byte == b'%' && hex.iter().all(u8::is_ascii_hexdigit));
+        let code = code.and_then(|hex| std::str::from_utf8(hex).ok());
+        if let Some(decoded) = code.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+            found = true;
+            bytes.push(decoded);
+            rest = &tail[2..];
+        } else {
+            bytes.push(byte);
+            rest = tail;
         }
     }
     let decoded = found.then(|| String::from_utf8(bytes).ok()).flatten()?;
@@ -303,66 +265,4 @@ fn note_schemes(schemes: &[String], origin: Origin, rest: &str, notes: &mut Vec<
     if matches!(first.to_ascii_lowercase().as_str(), "token" | "jwt" | "apikey" | "api-key") {
         notes.push(Note::error(format!("the scheme is `{first}`: MCP and OAuth want `Bearer` (RFC 6750 section 2.1)")));
     }
-}
-
-fn placeholder(text: &str) -> Option<Placeholder> {
-    const EMPTY_VARIABLES: [&str; 13] = [
-        "undefined",
-        "null",
-        "none",
-        "nil",
-        "nan",
-        "false",
-        "true",
-        "[object object]",
-        "[object promise]",
-        "[object]",
-        "(null)",
-        "<nil>",
-        "\\0",
-    ];
-    const TEMPLATES: [&str; 12] = [
-        "token",
-        "jwt",
-        "access_token",
-        "accesstoken",
-        "your_token",
-        "your-token",
-        "yourtoken",
-        "your_token_here",
-        "your-token-here",
-        "your_access_token",
-        "mytoken",
-        "my_token",
-    ];
-    let lower = text.get(..text.len().min(64)).unwrap_or_default().to_ascii_lowercase();
-    let whole = text.len() <= 64;
-    let enclosed = |open: &str, close: &str| text.len() > open.len() && text.starts_with(open) && text.ends_with(close);
-    if whole && EMPTY_VARIABLES.contains(&lower.as_str()) {
-        return Some(Placeholder::EmptyVariable);
-    }
-    let mask = |c: char| matches!(c, '*' | '•' | '●' | '█' | 'x' | 'X' | '.' | '-' | '_' | '…');
-    if !text.is_empty() && text.chars().all(mask) && text.chars().any(|c| c != '.' && c != '-' && c != '_') {
-        return Some(Placeholder::Mask);
-    }
-    if whole && (lower.contains("redacted") || lower.contains("masked") || lower.contains("hidden")) {
-        return Some(Placeholder::Mask);
-    }
-    let variable =
-        |name: &str| !name.is_empty() && name.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_');
-    if whole
-        && (TEMPLATES.contains(&lower.as_str())
-            || enclosed("<", ">")
-            || enclosed("${", "}")
-            || enclosed("$(", ")")
-            || enclosed("{{", "}}")
-            || (enclosed("{", "}") && !text.contains(['"', ':']) && text.len() > 2)
-            || (enclosed("%", "%") && variable(text.trim_matches('%')))
-            || text.strip_prefix('$').is_some_and(|name| name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')))
-    {
-        return Some(Placeholder::Template);
-    }
-    // Three dots in the middle are no separators: the authContext tool of this server writes previews like that.
-    (text.contains('…') || (text.len() <= 128 && text.contains("...") && !text.starts_with('{')))
-        .then_some(Placeholder::Preview)
 }

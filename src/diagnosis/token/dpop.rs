@@ -1,18 +1,13 @@
 //! DPoP proofs (RFC 9449): what they say, whether they are signed with the key they carry, and whether they fit the
 //! request they came with.
 
-use std::str::FromStr;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::DecodingKey;
-use jsonwebtoken::jwk::{Jwk, ThumbprintHash};
-use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
 use super::facts::Facts;
 use super::notes::{Note, quote};
-use super::segment;
+use super::own_key::Key;
 
 /// How old a proof may be before servers refuse it: RFC 9449 section 11.1 speaks of seconds or minutes; five minutes is
 /// the most generous default in use.
@@ -76,7 +71,7 @@ pub struct Presented<'a> {
 }
 
 impl Proof {
-    /// Reads a proof's claims; `signature` is what [`verify`] said.
+    /// Reads a proof's claims; `signature` is what [`verify`](super::own_key::verify) said.
     #[must_use]
     pub fn of(facts: &Facts, signature: Verification) -> Self {
         let claim = |name| facts.claim_str(name).map(str::to_owned);
@@ -105,7 +100,7 @@ impl Proof {
         }
         match facts.param("jwk") {
             None => {
-                notes.push(Note::error("the header has no jwk, the key that the proof proves (RFC 9449 section 4.2)"))
+                notes.push(Note::error("the header has no jwk, the key that the proof proves (RFC 9449 section 4.2)"));
             }
             Some(jwk) => {
                 if jwk.get("d").is_some() || jwk.get("k").is_some() {
@@ -238,98 +233,4 @@ fn normal_path(path: &str) -> String {
         })
         .collect();
     if normal.is_empty() { "/".to_owned() } else { normal }
-}
-
-/// Whether `signed` (header and payload segments with the dot between) carries a signature by the key in its own header.
-///
-/// `jsonwebtoken` does the arithmetic. It knows neither `none` nor every registered algorithm, and slices short Ed25519
-/// keys out of bounds, so the key is measured before it sees it.
-pub(super) fn verify(header: &Map<String, Value>, signed: &str, signature: &str) -> Verification {
-    let Some(jwk) = header.get("jwk") else {
-        return Verification::NotChecked("the header has no key".to_owned());
-    };
-    let key = match Key::read(jwk) {
-        Ok(key) => key,
-        Err(reason) => return Verification::NotChecked(reason),
-    };
-    let alg = header.get("alg").and_then(Value::as_str).unwrap_or_default();
-    if !key.algorithms.contains(&alg) {
-        return Verification::NotChecked(format!(
-            "{} does not go with a {} key, or is not supported",
-            quote(alg),
-            key.name
-        ));
-    }
-    // RFC 9864 gave the algorithm the curve's name.
-    let name = if alg == "Ed25519" { "EdDSA" } else { alg };
-    let unsupported = || Verification::NotChecked(format!("{} is not supported here", quote(alg)));
-    let Ok(algorithm) = jsonwebtoken::Algorithm::from_str(name) else { return unsupported() };
-    let Ok(decoding) = DecodingKey::from_jwk(&key.jwk) else { return unsupported() };
-    match jsonwebtoken::crypto::verify(signature, signed.as_bytes(), &decoding, algorithm) {
-        Ok(true) => Verification::Valid,
-        Ok(false) => Verification::Invalid,
-        Err(_) => Verification::NotChecked("the key or the signature is not well-formed".to_owned()),
-    }
-}
-
-/// A public key of a kind and size that can be worked with.
-struct Key {
-    jwk: Jwk,
-    name: &'static str,
-    algorithms: &'static [&'static str],
-}
-
-impl Key {
-    /// Reads the members that make the key (RFC 7638 section 3.2), no others, and measures them.
-    fn read(jwk: &Value) -> Result<Self, String> {
-        let member = |name: &str| jwk.get(name).and_then(Value::as_str).unwrap_or_default();
-        let bytes = |name: &str| match segment::decode(member(name)) {
-            Ok((bytes, oddities)) if oddities == segment::Oddities::default() => Ok(bytes),
-            _ => Err(format!("member {name} of the jwk is not base64url")),
-        };
-        let size = |name: &str, expected: usize| {
-            let n = bytes(name)?.len();
-            if n == expected {
-                Ok(())
-            } else {
-                Err(format!("member {name} of the jwk has {n} bytes instead of {expected}"))
-            }
-        };
-        let (name, algorithms, members): (_, &[&str], &[&str]) = match (member("kty"), member("crv")) {
-            ("EC", crv @ ("P-256" | "P-384" | "P-521")) => {
-                let (length, name, algorithms): (_, _, &[&str]) = match crv {
-                    "P-256" => (32, "P-256", &["ES256"]),
-                    "P-384" => (48, "P-384", &["ES384"]),
-                    _ => (66, "P-521", &[]),
-                };
-                size("x", length)?;
-                size("y", length)?;
-                (name, algorithms, &["kty", "crv", "x", "y"])
-            }
-            ("OKP", "Ed25519") => {
-                size("x", 32)?;
-                ("Ed25519", &["EdDSA", "Ed25519"], &["kty", "crv", "x"])
-            }
-            ("RSA", _) => {
-                let (n, e) = (bytes("n")?, bytes("e")?);
-                // 2048 to 4096 bits: less is forbidden (RFC 7518 section 3.3), more costs too much to check for a stranger.
-                let sound = (256..=512).contains(&n.len()) && n[0] != 0 && n[n.len() - 1] & 1 == 1;
-                if !sound || e.len() > 4 || e[e.len() - 1] & 1 == 0 {
-                    return Err("the RSA key in the jwk is not one of 2048 to 4096 bits".to_owned());
-                }
-                ("RSA", &["RS256", "RS384", "RS512", "PS256", "PS384", "PS512"], &["kty", "n", "e"])
-            }
-            ("oct", _) => return Err("the jwk is a shared secret, which proves nothing".to_owned()),
-            (kty, crv) => {
-                return Err(format!("keys of kty {} and crv {} are not supported here", quote(kty), quote(crv)));
-            }
-        };
-        let only: Map<String, Value> = members.iter().map(|name| ((*name).to_owned(), member(name).into())).collect();
-        let jwk = serde_json::from_value(Value::Object(only)).map_err(|_| "the jwk cannot be read".to_owned())?;
-        Ok(Self { jwk, name, algorithms })
-    }
-
-    fn thumbprint(&self) -> Option<String> {
-        self.jwk.thumbprint(ThumbprintHash::SHA256).ok()
-    }
 }

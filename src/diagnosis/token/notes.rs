@@ -5,7 +5,8 @@ mod header;
 mod times;
 
 use super::document::Masked;
-use super::facts::{Facts, Format};
+use super::facts::Facts;
+use super::format::Format;
 use super::kind::Kind;
 use crate::text::shorten;
 
@@ -143,15 +144,21 @@ fn encoding(facts: &Facts, notes: &mut Vec<Note>) {
     }
 }
 
+/// More than this many hidden values are counted, not listed.
+const MOST_HIDDEN: usize = 10;
+
 fn hidden(facts: &Facts, notes: &mut Vec<Note>) {
     for document in [&facts.header, &facts.payload].into_iter().flatten() {
-        for (path, what) in &document.masked {
+        for (path, what) in document.masked.iter().take(MOST_HIDDEN) {
             let text = format!("{} holds {}, which is not shown", quote(path), what.name());
             notes.push(match what {
                 Masked::Token => Note::info(text),
                 Masked::Secret => Note::error(format!("{text}: whoever holds the token can read it")),
                 Masked::PrivateKey => Note::error(format!("{text}: the key is no secret any more")),
             });
+        }
+        if document.masked.len() > MOST_HIDDEN {
+            notes.push(Note::info(format!("{} more values are not shown", document.masked.len() - MOST_HIDDEN)));
         }
     }
 }

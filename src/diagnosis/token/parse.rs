@@ -5,11 +5,13 @@ mod json;
 
 use jiff::Timestamp;
 
-use super::dpop::{self, Verification};
-use super::facts::{Facts, Format, Signature};
+use super::dpop::Verification;
+use super::facts::{Facts, Signature};
+use super::format::Format;
 use super::kind::Kind;
 use super::notes::Note;
 use super::opaque;
+use super::own_key;
 use super::problem::Problem;
 use super::segment::{self, Fault, Oddities, begins_as_object};
 use super::times::Times;
@@ -134,7 +136,7 @@ fn jws(header: &str, payload: &str, signature: &str, now: Timestamp) -> Parsed {
     }
     if let Some(members) = parsed.facts.header.as_ref().map(|header| &header.members) {
         // Only a key in the header can be checked against; whether to trust it is another question.
-        parsed.own_key = dpop::verify(members, &format!("{header}.{payload}"), signature);
+        parsed.own_key = own_key::verify(members, &format!("{header}.{payload}"), signature);
     }
     parsed.raw = Some((header.to_owned(), payload.to_owned()));
     parsed.read_times();

@@ -99,7 +99,12 @@ pub(super) fn begins_as_object(text: &str) -> bool {
     let head = head.get(..head.len().min(8)).unwrap_or_default();
     let whole = head.len() - usize::from(head.len() % 4 == 1);
     let head = head.get(..whole).unwrap_or_default();
-    decode_quietly(head).is_some_and(|bytes| bytes.trim_ascii_start().starts_with(b"{"))
+    let bytes = decode_quietly(head).unwrap_or_default();
+    // `{` alone is not enough: `example` decodes to something that begins with it.
+    bytes
+        .trim_ascii_start()
+        .strip_prefix(b"{")
+        .is_some_and(|rest| matches!(rest.trim_ascii_start().first(), None | Some(b'"' | b'}')))
 }
 
 #[cfg(test)]

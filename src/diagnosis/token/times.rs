@@ -19,9 +19,9 @@ const YEAR_ONE: i64 = -62_135_596_800;
 
 /// Longer than this, an access token is long-lived (RFC 9700 section 2.2.1 wants them short; a day is the longest that
 /// authorization servers issue by default).
-pub const LONG_LIFETIME: Duration = Duration::from_secs(24 * 3600);
+pub const LONG_LIFETIME: Duration = Duration::from_hours(24);
 /// Shorter than this, a client that does not refresh ahead of time meets an expired token all the time.
-pub const SHORT_LIFETIME: Duration = Duration::from_secs(60);
+pub const SHORT_LIFETIME: Duration = Duration::from_mins(1);
 
 /// The unit a time was written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -282,8 +282,8 @@ mod tests {
 
     use super::*;
 
-    fn read(value: Value) -> (String, Unit, Form) {
-        let time = Time::read(&value).unwrap();
+    fn read(value: &Value) -> (String, Unit, Form) {
+        let time = Time::read(value).unwrap();
         (time.at().map_or_else(|| format!("{:?}", time.when), |at| at.to_string()), time.unit, time.form)
     }
 
@@ -307,7 +307,7 @@ mod tests {
             (json!(1e300), ("After".to_owned(), Nanoseconds, Number)),
             (json!(-1e300), ("Before".to_owned(), Nanoseconds, Number)),
         ] {
-            assert_eq!(read(value.clone()), expected, "{value}");
+            assert_eq!(read(&value), expected, "{value}");
         }
         for none in [json!(null), json!("tomorrow"), json!("NaN"), json!("inf"), json!([1]), json!(true)] {
             assert_eq!(Time::read(&none), None, "{none}");

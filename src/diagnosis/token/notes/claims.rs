@@ -4,7 +4,8 @@ use serde_json::Value;
 
 use super::{Note, quote, quote_all};
 use crate::diagnosis::token::document::type_name;
-use crate::diagnosis::token::facts::{Binding, Facts, Format};
+use crate::diagnosis::token::facts::{Binding, Facts};
+use crate::diagnosis::token::format::Format;
 use crate::diagnosis::token::kind::Kind;
 
 pub(super) fn observe(facts: &Facts, kind: Kind) -> Vec<Note> {
@@ -44,10 +45,10 @@ fn issuer(facts: &Facts, notes: &mut Vec<Note>) {
 fn subject(facts: &Facts, notes: &mut Vec<Note>) {
     match facts.claim("sub") {
         None => {
-            notes.push(Note::warning("there is no sub: nobody can tell whose token it is (RFC 7519 section 4.1.2)"))
+            notes.push(Note::warning("there is no sub: nobody can tell whose token it is (RFC 7519 section 4.1.2)"));
         }
         Some(Value::String(sub)) if sub.is_empty() => {
-            notes.push(Note::warning("sub is empty (RFC 7519 section 4.1.2)"))
+            notes.push(Note::warning("sub is empty (RFC 7519 section 4.1.2)"));
         }
         Some(Value::String(_)) => {}
         Some(other) => notes.push(Note::error(format!(

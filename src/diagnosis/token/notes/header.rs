@@ -92,7 +92,7 @@ fn typ(facts: &Facts, kind: Kind, notes: &mut Vec<Note>) {
                 notes.push(Note::info(format!("typ {}: {meaning}", quote(&typ))));
             }
             None if typ != "jwt" && typ != "jose" => {
-                notes.push(Note::info(format!("typ {} is not one this server knows", quote(&typ))))
+                notes.push(Note::info(format!("typ {} is not one this server knows", quote(&typ))));
             }
             _ => {}
         },
@@ -120,18 +120,19 @@ fn kid(facts: &Facts, notes: &mut Vec<Note>) {
             "the header has no kid: when the issuer has more than one key, verifiers must try them all or give up (RFC 7515 \
              section 4.1.4)",
         )),
-        None => {}
-        Some(Value::String(kid)) => {
-            if kid.contains("..") || kid.contains("://") || kid.contains(['\'', '"', ';', '\\', '\0', '|', '$', '<']) {
-                notes.push(Note::warning(format!(
-                    "kid {} looks like a path, a URL or code: a verifier must not use it to find a file or in a query (RFC \
-                     8725 section 3.10)",
-                    quote(kid)
-                )));
-            }
-        }
+        Some(Value::String(kid)) if is_suspicious(kid) => notes.push(Note::warning(format!(
+            "kid {} looks like a path, a URL or code: a verifier must not use it to find a file or in a query (RFC 8725 section \
+             3.10)",
+            quote(kid)
+        ))),
+        None | Some(Value::String(_)) => {}
         Some(other) => notes.push(Note::error(format!("kid is {}, not a string (RFC 7515 section 4.1.4)", type_name(other)))),
     }
+}
+
+/// Characters by which a key id would do more than name a key, in a path, a query or a shell.
+fn is_suspicious(kid: &str) -> bool {
+    kid.contains("..") || kid.contains("://") || kid.contains(['\'', '"', ';', '\\', '\0', '|', '$', '<'])
 }
 
 fn embedded_keys(facts: &Facts, kind: Kind, notes: &mut Vec<Note>) {

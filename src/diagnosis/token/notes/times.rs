@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 use super::{Note, quote};
-use crate::diagnosis::token::facts::{Facts, Format};
+use crate::diagnosis::token::facts::Facts;
+use crate::diagnosis::token::format::Format;
 use crate::diagnosis::token::kind::Kind;
 use crate::diagnosis::token::times::{Claim, Form, LONG_LIFETIME, SHORT_LIFETIME, Status, Unit, When};
 use crate::text::duration;

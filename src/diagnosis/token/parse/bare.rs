@@ -4,7 +4,8 @@ use jiff::Timestamp;
 
 use super::Parsed;
 use crate::diagnosis::token::document::Document;
-use crate::diagnosis::token::facts::{Format, Signature};
+use crate::diagnosis::token::facts::Signature;
+use crate::diagnosis::token::format::Format;
 use crate::diagnosis::token::kind::Kind;
 use crate::diagnosis::token::notes::{Note, quote};
 use crate::diagnosis::token::opaque::{self as guess, Guess};

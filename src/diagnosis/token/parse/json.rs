@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use super::{Parsed, bare, jws};
 use crate::diagnosis::token::document::{Document, Refusal};
-use crate::diagnosis::token::facts::Format;
+use crate::diagnosis::token::format::Format;
 use crate::diagnosis::token::notes::Note;
 use crate::diagnosis::token::problem::Problem;
 
