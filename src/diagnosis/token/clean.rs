@@ -3,7 +3,9 @@
 use std::borrow::Cow;
 
 use super::notes::{Note, quote};
+use super::opaque::by_prefix;
 use super::placeholder::{Placeholder, placeholder};
+use super::segment::is_jws;
 
 /// Whence the text came: around a header's value a scheme belongs, around an argument it does not matter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,6 +136,9 @@ fn trim(text: &str, notes: &mut Vec<Note>) -> Option<String> {
 fn unquote(text: &str, notes: &mut Vec<Note>) -> Option<String> {
     const QUOTES: [char; 8] = ['"', '\'', '`', '“', '”', '‘', '’', '\\'];
     let inner = text.trim_matches(QUOTES);
+    // In angle brackets stands a placeholder as a rule, but some write a token so.
+    let bracketed = inner.strip_prefix('<').and_then(|inner| inner.strip_suffix('>'));
+    let inner = bracketed.filter(|inner| is_jws(inner) || by_prefix(inner).is_some()).unwrap_or(inner);
     if inner.len() == text.len() {
         return None;
     }
@@ -163,14 +168,20 @@ fn take_scheme(text: &str, schemes: &mut Vec<String>) -> Option<String> {
 }
 
 fn take_name(text: &str, notes: &mut Vec<Note>) -> Option<String> {
-    let text = text.strip_prefix("-H").map_or(text, |rest| rest.trim_start_matches([' ', '"', '\'']));
-    let name_before = |end: usize| text[..end].trim().rsplit(['?', '&', '#', ' ', ';']).next().unwrap_or_default();
+    if text.starts_with(['{', '[']) {
+        return None;
+    }
+    let name_before =
+        |end: usize| text[..end].trim().rsplit(['?', '&', '#', ' ', ';', '\'', '"']).next().unwrap_or_default();
     let known = |name: &str| NAMES.iter().any(|known| name.eq_ignore_ascii_case(known));
     let (end, _) = text.match_indices(['=', ':']).take(PAIRS).find(|(end, _)| known(name_before(*end)))?;
     let name = name_before(end);
+    // In a pasted command the header ends with the quote that it begins with.
+    let quote = text[..end - name.len().min(end)].chars().next_back().filter(|c| matches!(c, '\'' | '"'));
     let form = text.as_bytes().get(end) == Some(&b'=');
     let rest = &text[end + 1..];
     let rest = if form { rest.split(['&', ';', '#']).next().unwrap_or(rest) } else { rest };
+    let rest = quote.and_then(|quote| rest.split(quote).next()).unwrap_or(rest);
     notes.push(Note::info(format!(
         "`{}{}` in front of the token was removed",
         quote_name(name),
@@ -262,7 +273,7 @@ fn note_schemes(schemes: &[String], origin: Origin, rest: &str, notes: &mut Vec<
              accept only `Bearer`"
         )));
     }
-    if matches!(first.to_ascii_lowercase().as_str(), "token" | "jwt" | "apikey" | "api-key") {
+    if !matches!(first.to_ascii_lowercase().as_str(), "bearer" | "dpop" | "basic") {
         notes.push(Note::error(format!("the scheme is `{first}`: MCP and OAuth want `Bearer` (RFC 6750 section 2.1)")));
     }
 }

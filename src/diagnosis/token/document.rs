@@ -27,9 +27,9 @@ pub struct Document {
 /// Why a value is not shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Masked {
-    /// The private part of a JWK (RFC 7517 section 9.3).
+    /// The private part of a JWK (RFC 7517 section 9.2).
     PrivateKey,
-    /// A token inside the token: its signature is cut off.
+    /// A token: not shown, or without its signature.
     Token,
     /// A password or client secret.
     Secret,
@@ -41,7 +41,7 @@ impl Masked {
     pub const fn name(self) -> &'static str {
         match self {
             Self::PrivateKey => "private key material",
-            Self::Token => "a token with its signature",
+            Self::Token => "a token",
             Self::Secret => "a secret",
         }
     }
@@ -145,12 +145,13 @@ mod tests {
     fn private_keys_passwords_and_signatures_inside_are_taken_out() {
         let document = Document::parse(
             r#"{"jwk":{"kty":"EC","d":"PRIV","x":"pub"},"Password":"PRIV",
-                "t":["Bearer eyJhbGciOiJub25lIn0.e30.PRIV"],"d":"shown"}"#,
+                "t":["Bearer eyJhbGciOiJub25lIn0.e30.PRIV"],"d":"shown","access_token":"PRIV",
+                "damaged":"{yJhbGciOiJub25lIn0.e30.PRIVPRIVPRIVPRIVPRIVPRIVPRIVPRIV"}"#,
         )
         .unwrap();
         assert!(!document.pretty.contains("PRIV") && !format!("{document:?}").contains("PRIV"), "{document:?}");
         let paths: Vec<&str> = document.masked.iter().map(|(path, _)| path.as_str()).collect();
-        assert_eq!(paths, ["jwk.d", "Password", "t[]"]);
+        assert_eq!(paths, ["jwk.d", "Password", "t[]", "access_token", "damaged"]);
         assert_eq!(document.str("d"), Some("shown"));
     }
 

@@ -71,7 +71,7 @@ pub struct Presented<'a> {
 }
 
 impl Proof {
-    /// Reads a proof's claims; `signature` is what [`verify`](super::own_key::verify) said.
+    /// Reads a proof's claims; `signature` is what `own_key::verify` said.
     #[must_use]
     pub fn of(facts: &Facts, signature: Verification) -> Self {
         let claim = |name| facts.claim_str(name).map(str::to_owned);

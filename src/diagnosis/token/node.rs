@@ -64,6 +64,8 @@ impl Node {
                         Some(Masked::PrivateKey)
                     } else if SECRET_MEMBERS.iter().any(|secret| name.eq_ignore_ascii_case(secret)) {
                         Some(Masked::Secret)
+                    } else if TOKEN_MEMBERS.contains(&name.as_str()) && matches!(value, Self::Text(_)) {
+                        Some(Masked::Token)
                     } else {
                         None
                     };
@@ -135,13 +137,22 @@ const PRIVATE_KEY_MEMBERS: [&str; 9] = ["d", "p", "q", "dp", "dq", "qi", "oth", 
 /// Claims that nobody should put into a token, and that are not shown when someone did.
 const SECRET_MEMBERS: [&str; 5] = ["password", "passwd", "pwd", "client_secret", "secret"];
 
+/// Members of a token endpoint's answer and the like, whose values are tokens of any form (RFC 6749 section 5.1).
+const TOKEN_MEMBERS: [&str; 6] = ["access_token", "refresh_token", "id_token", "token", "assertion", "device_code"];
+
 fn join(path: &str, name: &str) -> String {
     if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
 }
 
+/// Three long segments: perhaps a JWS whose header is damaged.
+fn looks_signed(token: &str) -> bool {
+    let segments: Vec<&str> = token.split('.').collect();
+    matches!(segments[..], [header, _, signature] if header.len() >= 16 && signature.len() >= 32)
+}
+
 /// The text with the last segment of every word in it that is a JWS cut off; `None` where there is none.
 fn without_signatures(text: &str) -> Option<String> {
-    if !text.contains("ey") {
+    if !text.contains('.') {
         return None;
     }
     let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '+' | '/' | '=');
@@ -150,7 +161,7 @@ fn without_signatures(text: &str) -> Option<String> {
     for word in text.split_inclusive(|c| !is_part(c)) {
         let (token, rest) = word.split_at(word.trim_end_matches(|c| !is_part(c)).len());
         match token.rfind('.') {
-            Some(dot) if is_jws(token) => {
+            Some(dot) if is_jws(token) || looks_signed(token) => {
                 found = true;
                 shown.push_str(&token[..dot]);
                 shown.push_str(".[signature not shown]");

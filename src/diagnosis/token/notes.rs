@@ -150,7 +150,8 @@ const MOST_HIDDEN: usize = 10;
 fn hidden(facts: &Facts, notes: &mut Vec<Note>) {
     for document in [&facts.header, &facts.payload].into_iter().flatten() {
         for (path, what) in document.masked.iter().take(MOST_HIDDEN) {
-            let text = format!("{} holds {}, which is not shown", quote(path), what.name());
+            let shown = if *what == Masked::Token { "not shown whole" } else { "not shown" };
+            let text = format!("{} holds {}, which is {shown}", quote(path), what.name());
             notes.push(match what {
                 Masked::Token => Note::info(text),
                 Masked::Secret => Note::error(format!("{text}: whoever holds the token can read it")),

@@ -17,8 +17,8 @@ const END_OF_9999: std::ops::RangeInclusive<f64> = 253_370_764_800.0..=253_402_3
 /// 0001-01-01 in seconds: RFC 3339 has no way to write what was before.
 const YEAR_ONE: i64 = -62_135_596_800;
 
-/// Longer than this, an access token is long-lived (RFC 9700 section 2.2.1 wants them short; a day is the longest that
-/// authorization servers issue by default).
+/// Longer than this, an access token is long-lived: RFC 6750 section 5.3 wants an hour or less, a day is the longest that
+/// authorization servers issue by default.
 pub const LONG_LIFETIME: Duration = Duration::from_hours(24);
 /// Shorter than this, a client that does not refresh ahead of time meets an expired token all the time.
 pub const SHORT_LIFETIME: Duration = Duration::from_mins(1);

@@ -99,7 +99,7 @@ fn typ(facts: &Facts, kind: Kind, notes: &mut Vec<Note>) {
     }
     let wrong = match kind {
         Kind::IdToken => {
-            "this is an ID token: it is for the client alone, a resource server must refuse it (RFC 9700 section 2.3); send the access token"
+            "this is an ID token: it is for the client alone, a resource server must refuse it (RFC 9068 section 5); send the access token"
         }
         Kind::RefreshToken => {
             "this is a refresh token: it goes to the token endpoint and nowhere else (RFC 6749 section 1.5)"

@@ -140,7 +140,7 @@ fn lifetime(facts: &Facts, notes: &mut Vec<Note>) {
     };
     if life > LONG_LIFETIME {
         notes.push(Note::warning(format!(
-            "lives for {}: more than a day is long for a token that anybody who finds it can use (RFC 9700 section 2.2)",
+            "lives for {}: more than a day is long for a token that anybody who finds it can use (RFC 6750 section 5.3)",
             duration(life)
         )));
     } else if life < SHORT_LIFETIME {
