@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{Annotations, Arguments, Context, Outcome, Run, Tool, ToolError};
+use crate::diagnosis::forwarding;
 use crate::diagnosis::token::{self, Binding, Format, Kind, MAX_TOKEN_BYTES, Note, Origin, Presented, Report};
 use crate::request::Request;
 
@@ -167,7 +168,7 @@ fn add_proof(report: &mut Report, authorization: &str, request: &Request, now: T
         report.add([Note::error("the request has more than one DPoP header (RFC 9449 section 4.3)")]);
     }
     let proof = token::inspect_from(&String::from_utf8_lossy(value.as_bytes()), Origin::Header, now);
-    let url = request_url(request);
+    let url = forwarding::public_url(&request.headers, &request.uri).url();
     let access_token = token::clean(authorization, Origin::Authorization).token;
     let presented = Presented {
         method: Some(request.method.as_str()),
@@ -179,19 +180,10 @@ fn add_proof(report: &mut Report, authorization: &str, request: &Request, now: T
 }
 
 fn compare_proof(report: &mut Report, request: &Request) {
-    let url = request_url(request);
+    let url = forwarding::public_url(&request.headers, &request.uri).url();
     let presented = Presented { method: Some(request.method.as_str()), url: url.as_deref(), ..Presented::default() };
     let notes = report.proof.as_ref().map(|proof| proof.compare(&presented)).unwrap_or_default();
     report.add(notes);
-}
-
-/// The URL of the request as its client saw it, as far as the proxy says: `htu` is compared with that.
-fn request_url(request: &Request) -> Option<String> {
-    let first = |name: &str| request.header(name).and_then(|value| value.split(',').next()).map(str::trim);
-    let scheme = first("x-forwarded-proto").unwrap_or("http");
-    let authority = request.uri.authority().map(http::uri::Authority::as_str);
-    let host = first("x-forwarded-host").or_else(|| first("host")).or(authority)?;
-    Some(format!("{scheme}://{host}{}", request.uri.path()))
 }
 
 /// Other headers of the request that hold a token: those made for it, and any whose value looks like a JWT.

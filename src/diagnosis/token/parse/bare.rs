@@ -40,7 +40,7 @@ pub(super) fn dotted(token: &str, segments: usize, now: Timestamp) -> Parsed {
             "is it a host name or a version?",
         )
     } else {
-        (format!("{} dots, but the first part is no JWT's header: an opaque token", segments - 1), INTROSPECT)
+        (format!("{segments} parts, but the first is no JWT's header: an opaque token"), INTROSPECT)
     };
     parsed.problems.push(Problem::whole(reason, advice));
     parsed.kind = Some((Kind::Unknown, format!("{segments} parts, none of which is a JSON object in base64url")));
