@@ -291,7 +291,9 @@ impl Config {
             "MCP_REQUIRE_SESSION" => self.require_session.to_string(),
             "MCP_ECHO_STRICT" => self.strict.to_string(),
             "MCP_ECHO_RESPONSE" => self.response.name().to_owned(),
-            "MCP_PROTOCOL_VERSION" => self.protocol.preferred().name().to_owned(),
+            "MCP_PROTOCOL_VERSION" => {
+                self.protocol.preferred().map_or_else(String::new, |revision| revision.name().to_owned())
+            }
             "MCP_PROTOCOL_VERSIONS_SUPPORTED" => list(self.protocol.newest_first()),
             "MCP_SSE_KEEPALIVE_INTERVAL" => self.sse_keepalive_interval.as_secs().to_string(),
             "MCP_SSE_KEEPALIVE_STYLE" => self.sse_keepalive_style.name().to_owned(),

@@ -1,9 +1,15 @@
 //! The protocol itself: JSON-RPC messages, errors, and the table of revisions. Knows neither HTTP nor tools.
 
 mod error;
+mod level;
 pub mod message;
+pub mod meta;
 mod revision;
+mod server;
 
 pub use error::RpcError;
+pub use level::LogLevel;
 pub use message::{Call, Id, Message, Notification, Params};
+pub use meta::{ClientInfo, Meta};
+pub use server::{INSTRUCTIONS, SERVER_NAME, SERVER_TITLE, SERVER_VERSION, server_info, server_meta};
 pub use revision::{FIRST_STATELESS, Revision, Served, is_stateless};

@@ -6,7 +6,6 @@
 //! that run, wakers) lives here.
 
 mod idle;
-mod level;
 mod mailbox;
 mod manager;
 mod queue;
@@ -27,13 +26,13 @@ use crate::protocol::Id;
 use idle::{IdleOrder, List, Place};
 use mailbox::Mailbox;
 
-pub use level::LogLevel;
+pub use crate::protocol::{ClientInfo, LogLevel};
 pub use mailbox::MAX_STREAMS;
 pub use manager::{
     EndReason, Full, Limits, Missing, NewSession, REMEMBERED, SessionManager, Stats, read, sweep, sweep_regularly,
     write,
 };
-pub use record::{ClientInfo, Identity, IdentitySource, Intrusions, Record, State};
+pub use record::{Identity, IdentitySource, Intrusions, Record, State};
 pub use stream::{Event, Over, Stream};
 
 /// The most that a session's `custom_data` may hold, as JSON text, in bytes.

@@ -31,9 +31,9 @@ pub use registry::{Entry, Registry};
 
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::protocol::Revision;
+use crate::protocol::{LogLevel, Meta, Revision};
 use crate::request::Request;
-use crate::session::{Session, SessionManager};
+use crate::session::{Full, Session, SessionManager, Visit};
 use crate::system::System;
 
 /// A tool: what clients are told of it, and what it does.
@@ -50,8 +50,22 @@ pub struct Tool {
     pub output_schema: fn() -> Value,
     /// Hints for clients.
     pub annotations: Annotations,
+    /// Whether it works on a session, and so takes a handle in the stateless era.
+    pub handle: Handle,
     /// What it does.
     pub run: Run,
+}
+
+/// How a tool comes by its session in the stateless era, where there is none of the protocol's: by an argument
+/// `sessionId` (MCP 2026-07-28 basic/index, Statelessness: state is referenced by an explicit identifier).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Handle {
+    /// It needs no session.
+    None,
+    /// It works on the session that the handle names.
+    Reads,
+    /// The same, and without a handle it makes a session.
+    Makes,
 }
 
 /// How a tool runs.
@@ -90,12 +104,24 @@ impl Annotations {
 }
 
 /// What a tool found: the same facts twice.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Outcome {
-    /// For people.
+    /// For people; left out of the content when empty.
     pub text: String,
-    /// For scripts: an object that satisfies the output schema.
+    /// For scripts: an object that satisfies the output schema; `null` for none.
     pub structured: Value,
+    /// Further content blocks, as the protocol writes them (schema `ContentBlock`).
+    pub content: Vec<Value>,
+    /// Whether the tool failed at its work.
+    pub is_error: bool,
+}
+
+impl Outcome {
+    /// Text and structured form of the same facts.
+    #[must_use]
+    pub fn new(text: String, structured: Value) -> Self {
+        Self { text, structured, ..Self::default() }
+    }
 }
 
 /// Why a tool could not answer.
@@ -107,6 +133,12 @@ pub enum ToolError {
     /// The tool works on a session and the request has none.
     #[error("{0}")]
     SessionRequired(&'static str),
+    /// There is no room for another session.
+    #[error("{0}")]
+    Full(#[from] Full),
+    /// The client did not declare the capabilities that the tool needs: an object of them, as in `ClientCapabilities`.
+    #[error("the client has not declared a capability that this tool needs")]
+    CapabilityRequired(Value),
 }
 
 /// All that a tool may see.
@@ -127,6 +159,10 @@ pub struct Context<'a> {
     pub system: &'a System,
     /// `_meta` of the call's parameters.
     pub meta: Option<&'a Map<String, Value>>,
+    /// What `_meta` says of the client, in the stateless era.
+    pub client: Option<&'a Meta>,
+    /// Makes a session for a call of the stateless era that came without a handle.
+    pub new_session: Option<&'a (dyn Fn() -> Result<Visit, Full> + Send + Sync)>,
     /// Where notifications that belong to the call go, if the client can have any.
     pub outbox: Option<&'a Outbox>,
     /// Tool calls in the session so far, this one included.
@@ -134,6 +170,34 @@ pub struct Context<'a> {
 }
 
 impl Context<'_> {
+    /// A log line of the call itself, on the call's own stream, if the client can and wants to have it: in the handshake
+    /// era by the session's level, in the stateless era only where `_meta` asks for it.
+    pub fn log(&self, level: LogLevel, logger: &str, data: &Value) {
+        let wanted = match (self.revision.is_stateless(), self.session) {
+            (true, _) => self.client.and_then(|client| client.log_level),
+            (false, Some(session)) => Some(session.log_level()),
+            (false, None) => Some(LogLevel::default()),
+        };
+        if let (Some(outbox), Some(least)) = (self.outbox, wanted)
+            && level >= least
+        {
+            let params = json!({ "level": level, "logger": logger, "data": data });
+            outbox.send(crate::protocol::message::notification("notifications/message", &params));
+        }
+    }
+
+    /// The capabilities that the client declared.
+    #[must_use]
+    pub fn client_capabilities(&self) -> Map<String, Value> {
+        match (self.client, self.session) {
+            (Some(client), _) => client.client_capabilities.clone(),
+            (None, Some(session)) => {
+                session.with_record(|record| record.client_capabilities.as_object().cloned().unwrap_or_default())
+            }
+            (None, None) => Map::new(),
+        }
+    }
+
     /// Tells the client how far the call is, if it asked (`_meta.progressToken`) and can be told. `progress` must grow
     /// from one call to the next (MCP basic/utilities/progress). A client too slow to read misses some.
     pub fn progress(&self, progress: u64, total: u64, message: &str) {

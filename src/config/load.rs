@@ -368,7 +368,7 @@ mod tests {
     fn the_preferred_version_must_be_served() {
         let served = [("MCP_PROTOCOL_VERSIONS_SUPPORTED", "2025-06-18,2024-11-05")];
         let config = config(&[], &[served[0], ("MCP_PROTOCOL_VERSION", "2024-11-05")]);
-        assert_eq!(config.protocol.preferred(), Revision::V2024_11_05);
+        assert_eq!(config.protocol.preferred(), Some(Revision::V2024_11_05));
         assert_eq!(setting(&config, "MCP_PROTOCOL_VERSIONS_SUPPORTED").0, "2025-06-18,2024-11-05");
         let found = mistakes(&[], &[served[0], ("MCP_PROTOCOL_VERSION", "2025-03-26")]);
         assert!(found.len() == 1 && found[0].contains("2025-03-26 is not among the supported ones"), "{found:?}");

@@ -29,6 +29,10 @@ impl RpcError {
     pub const INVALID_PARAMS: i32 = -32602;
     /// The session is gone, or the server is at fault (JSON-RPC 2.0 section 5.1).
     pub const INTERNAL_ERROR: i32 = -32603;
+    /// Headers and body disagree, or a required header is missing (MCP 2026-07-28 streamable-http, Server Validation).
+    pub const HEADER_MISMATCH: i32 = -32020;
+    /// The client did not declare a capability that the request needs (MCP 2026-07-28 basic/index, `_meta`).
+    pub const MISSING_CLIENT_CAPABILITY: i32 = -32021;
     /// The protocol version is not served (MCP 2026-07-28 schema, `UnsupportedProtocolVersionError`).
     pub const UNSUPPORTED_PROTOCOL_VERSION: i32 = -32022;
 

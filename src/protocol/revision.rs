@@ -17,6 +17,8 @@ pub enum Revision {
     V2025_06_18,
     /// 2025-11-25
     V2025_11_25,
+    /// 2026-07-28
+    V2026_07_28,
 }
 
 /// What distinguishes one revision from another.
@@ -38,9 +40,12 @@ struct Features {
     progress_messages: bool,
     /// The MCP-Protocol-Version header must be sent: 2025-06-18 basic/transports.
     version_header: bool,
+    /// No `initialize`, no session, no GET: each request says in `_meta` what it is (2026-07-28 changelog, SEP-2575,
+    /// SEP-2567). With it come `resultType`, caching hints, header rules, and 404 for unknown methods.
+    stateless: bool,
 }
 
-const TABLE: [Features; 4] = [
+const TABLE: [Features; 5] = [
     Features {
         name: "2024-11-05",
         batch: true,
@@ -51,6 +56,7 @@ const TABLE: [Features; 4] = [
         primed_streams: false,
         progress_messages: false,
         version_header: false,
+        stateless: false,
     },
     Features {
         name: "2025-03-26",
@@ -62,6 +68,7 @@ const TABLE: [Features; 4] = [
         primed_streams: false,
         progress_messages: true,
         version_header: false,
+        stateless: false,
     },
     Features {
         name: "2025-06-18",
@@ -73,6 +80,7 @@ const TABLE: [Features; 4] = [
         primed_streams: false,
         progress_messages: true,
         version_header: true,
+        stateless: false,
     },
     Features {
         name: "2025-11-25",
@@ -84,6 +92,19 @@ const TABLE: [Features; 4] = [
         primed_streams: true,
         progress_messages: true,
         version_header: true,
+        stateless: false,
+    },
+    Features {
+        name: "2026-07-28",
+        batch: false,
+        annotations: true,
+        titles: true,
+        structured_content: true,
+        invalid_arguments_are_results: true,
+        primed_streams: false,
+        progress_messages: true,
+        version_header: true,
+        stateless: true,
     },
 ];
 
@@ -92,7 +113,8 @@ pub const FIRST_STATELESS: &str = "2026-07-28";
 
 impl Revision {
     /// Every revision this server knows, oldest first.
-    pub const ALL: [Self; 4] = [Self::V2024_11_05, Self::V2025_03_26, Self::V2025_06_18, Self::V2025_11_25];
+    pub const ALL: [Self; 5] =
+        [Self::V2024_11_05, Self::V2025_03_26, Self::V2025_06_18, Self::V2025_11_25, Self::V2026_07_28];
 
     /// What a request without session and without MCP-Protocol-Version is taken for
     /// (2025-11-25 basic/transports, Protocol Version Header).
@@ -156,6 +178,12 @@ impl Revision {
         self.features().progress_messages
     }
 
+    /// Whether it belongs to the stateless era: no `initialize`, no session, no GET.
+    #[must_use]
+    pub const fn is_stateless(self) -> bool {
+        self.features().stateless
+    }
+
     /// Whether clients must send MCP-Protocol-Version after `initialize`.
     #[must_use]
     pub const fn requires_version_header(self) -> bool {
@@ -190,12 +218,13 @@ pub fn is_stateless(version: &str) -> bool {
     is_date && version >= FIRST_STATELESS
 }
 
-/// The revisions a server serves, and the one it prefers.
+/// The revisions a server serves, and the one it prefers in a handshake.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Served {
     /// Newest first, never empty, no repeats.
     newest_first: Vec<Revision>,
-    preferred: Revision,
+    /// `None` where only stateless revisions are served.
+    preferred: Option<Revision>,
 }
 
 impl Default for Served {
@@ -205,41 +234,56 @@ impl Default for Served {
 }
 
 impl Served {
-    /// All revisions; the newest is preferred.
+    /// All revisions; the newest handshake revision is preferred.
     #[must_use]
     pub fn all() -> Self {
-        let newest_first: Vec<_> = Revision::ALL.into_iter().rev().collect();
-        Self { preferred: newest_first[0], newest_first }
+        Self::of(Revision::ALL.to_vec())
     }
 
-    /// The given revisions in any order. `preferred` defaults to the newest of them.
+    /// The given revisions in any order. `preferred` defaults to the newest handshake revision of them.
     ///
     /// # Errors
-    /// A sentence when there are none or the preferred one is not among them.
+    /// A sentence when there are none, or the preferred one is not among them or has no handshake.
     pub fn new(revisions: &[Revision], preferred: Option<Revision>) -> Result<Self, String> {
-        let mut newest_first = revisions.to_vec();
-        newest_first.sort_unstable_by(|a, b| b.cmp(a));
-        newest_first.dedup();
-        let Some(&newest) = newest_first.first() else {
+        if revisions.is_empty() {
             return Err("at least one protocol version must be supported".to_owned());
-        };
-        let preferred = preferred.unwrap_or(newest);
-        if !newest_first.contains(&preferred) {
-            return Err(format!("the preferred version {preferred} is not among the supported ones"));
         }
-        Ok(Self { newest_first, preferred })
+        let mut served = Self::of(revisions.to_vec());
+        if let Some(preferred) = preferred {
+            if !served.newest_first.contains(&preferred) {
+                return Err(format!("the preferred version {preferred} is not among the supported ones"));
+            }
+            if preferred.is_stateless() {
+                return Err(format!("the preferred version {preferred} has no handshake to prefer it in"));
+            }
+            served.preferred = Some(preferred);
+        }
+        Ok(served)
     }
 
-    /// Newest first: `data.supported` of an unsupported-version error.
+    fn of(mut revisions: Vec<Revision>) -> Self {
+        revisions.sort_unstable_by(|a, b| b.cmp(a));
+        revisions.dedup();
+        let preferred = revisions.iter().copied().find(|revision| !revision.is_stateless());
+        Self { newest_first: revisions, preferred }
+    }
+
+    /// Newest first: `data.supported` of an unsupported-version error, `supportedVersions` of `server/discover`.
     #[must_use]
     pub fn newest_first(&self) -> &[Revision] {
         &self.newest_first
     }
 
-    /// The revision answered to an `initialize` that asks for none of ours.
+    /// The revision answered to an `initialize` that asks for none of ours; `None` where no handshake revision is served.
     #[must_use]
-    pub fn preferred(&self) -> Revision {
+    pub fn preferred(&self) -> Option<Revision> {
         self.preferred
+    }
+
+    /// Whether any stateless revision is served.
+    #[must_use]
+    pub fn has_stateless(&self) -> bool {
+        self.newest_first.iter().any(|revision| revision.is_stateless())
     }
 
     /// The revision called `name`, if it is served.
@@ -249,16 +293,17 @@ impl Served {
     }
 
     /// What a request without session and without MCP-Protocol-Version is answered in: [`Revision::WHEN_UNNAMED`], or the
-    /// preferred revision where that one is not served.
+    /// preferred revision where that one is not served; `None` where no handshake revision is.
     #[must_use]
-    pub fn when_unnamed(&self) -> Revision {
-        self.get(Revision::WHEN_UNNAMED.name()).unwrap_or(self.preferred)
+    pub fn when_unnamed(&self) -> Option<Revision> {
+        self.get(Revision::WHEN_UNNAMED.name()).or(self.preferred)
     }
 
-    /// Version negotiation (basic/lifecycle, Version Negotiation): the one asked for if it is served, else the preferred one.
+    /// Version negotiation (basic/lifecycle, Version Negotiation): the one asked for if it is served and has a handshake,
+    /// else the preferred one; `None` where no handshake revision is served.
     #[must_use]
-    pub fn negotiate(&self, asked: &str) -> Revision {
-        self.get(asked).unwrap_or(self.preferred)
+    pub fn negotiate(&self, asked: &str) -> Option<Revision> {
+        self.get(asked).filter(|revision| !revision.is_stateless()).or(self.preferred)
     }
 }
 
@@ -269,7 +314,7 @@ mod tests {
     #[test]
     fn the_table_is_in_the_order_of_the_enum() {
         let names: Vec<_> = Revision::ALL.iter().map(|r| r.name()).collect();
-        assert_eq!(names, ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25"]);
+        assert_eq!(names, ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25", "2026-07-28"]);
         assert!(names.is_sorted());
         assert!(Revision::ALL.iter().all(|r| Revision::named(r.name()) == Some(*r)));
     }
@@ -277,15 +322,18 @@ mod tests {
     #[test]
     fn negotiation_answers_what_was_asked_or_what_is_preferred() {
         let all = Served::all();
-        assert_eq!(all.negotiate("2025-03-26"), Revision::V2025_03_26);
+        assert_eq!(all.negotiate("2025-03-26"), Some(Revision::V2025_03_26));
         for other in ["2026-07-28", "1.0", "", "2099-01-01"] {
-            assert_eq!(all.negotiate(other), Revision::V2025_11_25, "{other:?}");
+            assert_eq!(all.negotiate(other), Some(Revision::V2025_11_25), "{other:?}");
         }
         let narrowed =
             Served::new(&[Revision::V2024_11_05, Revision::V2025_06_18], Some(Revision::V2024_11_05)).unwrap();
-        assert_eq!(narrowed.negotiate("2025-11-25"), Revision::V2024_11_05);
+        assert_eq!(narrowed.negotiate("2025-11-25"), Some(Revision::V2024_11_05));
         assert_eq!(narrowed.newest_first(), [Revision::V2025_06_18, Revision::V2024_11_05]);
         assert!(Served::new(&[Revision::V2025_06_18], Some(Revision::V2025_11_25)).is_err());
+        assert!(Served::new(&Revision::ALL, Some(Revision::V2026_07_28)).is_err(), "it has no handshake");
+        let modern = Served::new(&[Revision::V2026_07_28], None).unwrap();
+        assert_eq!((modern.negotiate("2025-11-25"), modern.when_unnamed()), (None, None));
     }
 
     #[test]

@@ -4,9 +4,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::LogLevel;
 use crate::clock::Moment;
-use crate::protocol::Revision;
+use crate::protocol::{ClientInfo, LogLevel, Revision};
 
 /// Everything about a session that would survive the process.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -17,7 +16,7 @@ pub struct Record {
     pub created: Moment,
     /// When the last request came in or ended, or a stream was open.
     pub last_activity: Moment,
-    /// `initialize` was answered. Always true for a session that can be looked up.
+    /// `initialize` was answered. False for a session that a stateless request made: it has no handshake.
     pub initialized: bool,
     /// `notifications/initialized` came.
     pub client_ready: bool,
@@ -52,18 +51,6 @@ impl Record {
     pub fn average_handling_ms(&self) -> Option<f64> {
         (self.finished_count > 0).then(|| self.total_handling_us as f64 / self.finished_count as f64 / 1000.0)
     }
-}
-
-/// The client as it named itself in `initialize`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ClientInfo {
-    /// `name`, `unknown` where it sent none.
-    pub name: String,
-    /// `version`, `unknown` where it sent none.
-    pub version: String,
-    /// `title` (2025-06-18 and later).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub title: Option<String>,
 }
 
 /// Who a request comes from, as far as the proxy or the token says.

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::{Annotations, Arguments, Context, Outcome, Run, Tool, ToolError};
+use super::{Annotations, Arguments, Context, Handle, Outcome, Run, Tool, ToolError};
 use crate::diagnosis::agreement;
 use crate::diagnosis::claims::{bearer_claims, bearers, text_claim};
 use crate::diagnosis::forwarding::{proxies, public_url};
@@ -23,6 +23,7 @@ pub(crate) const TOOL: Tool = Tool {
     input_schema: || json!({"type": "object", "properties": {}, "additionalProperties": false}),
     output_schema,
     annotations: Annotations::READ_ONLY,
+    handle: Handle::None,
     run: Run::Now(run),
 };
 
@@ -159,7 +160,7 @@ struct Check {
 fn run(context: &Context<'_>, _: &Arguments) -> Result<Outcome, ToolError> {
     let record = context.session.map(|session| session.record());
     let facts = facts(context.request, record.as_ref());
-    Ok(Outcome { text: text(&facts), structured: json!(facts) })
+    Ok(Outcome::new(text(&facts), json!(facts)))
 }
 
 fn facts(request: &Request, record: Option<&Record>) -> Facts {
@@ -342,7 +343,7 @@ mod tests {
 
     fn show(given: &[(&str, &str)], record: Option<&Record>) -> Outcome {
         let facts = facts(&request(given), record);
-        let outcome = Outcome { text: text(&facts), structured: json!(facts) };
+        let outcome = Outcome::new(text(&facts), json!(facts));
         satisfies(&TOOL, &outcome);
         outcome
     }

@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{Annotations, Arguments, Context, Outcome, Run, Tool, ToolError};
+use super::{Annotations, Arguments, Context, Handle, Outcome, Run, Tool, ToolError};
 use crate::diagnosis::forwarding;
 use crate::diagnosis::token::{self, Binding, Format, Kind, MAX_TOKEN_BYTES, Note, Origin, Presented, Report};
 use crate::request::Request;
@@ -20,6 +20,7 @@ pub(crate) const TOOL: Tool = Tool {
     input_schema,
     output_schema,
     annotations: Annotations::READ_ONLY,
+    handle: Handle::None,
     run: Run::Now(run),
 };
 
@@ -112,7 +113,7 @@ fn run(context: &Context<'_>, arguments: &Arguments) -> Result<Outcome, ToolErro
     structured["source"] = found.source.into();
     structured["seenIn"] =
         seen.iter().map(|(header, format)| json!({"header": header, "format": format.name()})).collect();
-    Ok(Outcome { text, structured })
+    Ok(Outcome::new(text, structured))
 }
 
 /// The report on the token, and where that came from.

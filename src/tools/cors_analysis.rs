@@ -4,7 +4,7 @@ use http::{HeaderName, Method};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Annotations, Arguments, Context, Outcome, Run, Tool, ToolError};
+use super::{Annotations, Arguments, Context, Handle, Outcome, Run, Tool, ToolError};
 use crate::diagnosis::cors::{self, Attempt, Class, NEEDS, Policy};
 use crate::diagnosis::forwarding::proxies;
 use crate::diagnosis::headers::{Category, category, title_case};
@@ -20,6 +20,7 @@ pub(crate) const TOOL: Tool = Tool {
     input_schema,
     output_schema,
     annotations: Annotations::READ_ONLY,
+    handle: Handle::None,
     run: Run::Now(run),
 };
 
@@ -183,7 +184,7 @@ struct Needs {
 
 fn run(context: &Context<'_>, arguments: &Arguments) -> Result<Outcome, ToolError> {
     let facts = facts(context, arguments)?;
-    Ok(Outcome { text: text(&facts), structured: json!(facts) })
+    Ok(Outcome::new(text(&facts), json!(facts)))
 }
 
 fn facts(context: &Context<'_>, arguments: &Arguments) -> Result<Facts, ToolError> {

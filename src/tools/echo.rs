@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::{Annotations, Arguments, Context, Outcome, Run, Tool, ToolError};
+use super::{Annotations, Arguments, Context, Handle, Outcome, Run, Tool, ToolError};
+use crate::session::{MAX_CUSTOM_DATA, Session};
 
 /// The longest delay, in milliseconds: the idle time-out of common proxies (nginx, AWS ALB) is 60 s.
 const MAX_DELAY_MS: u64 = 60_000;
@@ -58,6 +59,7 @@ pub(super) const TOOL: Tool = Tool {
         })
     },
     annotations: Annotations { read_only: false, idempotent: false },
+    handle: Handle::Makes,
     run: Run::Later(run),
 };
 
@@ -72,15 +74,27 @@ async fn echo(context: &Context<'_>, arguments: &Arguments) -> Result<Outcome, T
     if given.len() > MAX_MESSAGE {
         return Err(invalid(format!("`message` is {} bytes long; at most {MAX_MESSAGE} are taken", given.len())));
     }
-    if custom.is_some() && context.session.is_none() {
+    if custom.is_some() && context.session.is_none() && context.new_session.is_none() {
         return Err(invalid("`customData` needs a session to be kept in: initialize first".to_owned()));
     }
     if delay_ms > 0 {
         wait(context, delay_ms).await;
     }
     let message = if arguments.bool("uppercase") { given.to_uppercase() } else { given.to_owned() };
+    let made = match (context.session, context.new_session) {
+        (None, Some(new_session)) => {
+            // Checked before a session is made: a refused echo leaves nothing behind.
+            let bytes = custom.map_or(0, |custom| Value::Object(custom.clone()).to_string().len());
+            if bytes > MAX_CUSTOM_DATA {
+                return Err(invalid(format!("`customData` is {bytes} bytes; at most {MAX_CUSTOM_DATA} are kept")));
+            }
+            Some(new_session()?)
+        }
+        _ => None,
+    };
+    let session: Option<&Session> = made.as_ref().map(|visit| &**visit.session()).or(context.session.map(|s| &**s));
     let mut structured = json!({ "message": message });
-    let text = match context.session {
+    let text = match session {
         None => message,
         Some(session) => {
             let count = session.echo(&message, custom).map_err(|error| invalid(format!("`customData`: {error}")))?;
@@ -92,7 +106,7 @@ async fn echo(context: &Context<'_>, arguments: &Arguments) -> Result<Outcome, T
     if delay_ms > 0 {
         structured["delayMs"] = delay_ms.into();
     }
-    Ok(Outcome { text, structured })
+    Ok(Outcome::new(text, structured))
 }
 
 fn invalid(problem: String) -> ToolError {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Annotations, Arguments, Context, Outcome, Run, Tool, ToolError};
+use super::{Annotations, Arguments, Context, Handle, Outcome, Run, Tool, ToolError};
 use crate::diagnosis::redact;
 use crate::text;
 
@@ -30,6 +30,7 @@ pub(crate) const TOOL: Tool = Tool {
     },
     output_schema,
     annotations: Annotations::READ_ONLY,
+    handle: Handle::None,
     run: Run::Now(run),
 };
 
@@ -103,7 +104,7 @@ struct System {
 
 fn run(context: &Context<'_>, arguments: &Arguments) -> Result<Outcome, ToolError> {
     let facts = facts(context, arguments.bool("showSecrets"));
-    Ok(Outcome { text: write(&facts), structured: json!(facts) })
+    Ok(Outcome::new(write(&facts), json!(facts)))
 }
 
 fn facts(context: &Context<'_>, show_secrets: bool) -> Facts {

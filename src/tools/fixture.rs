@@ -72,6 +72,8 @@ pub(crate) fn call(tool: &Tool, request: &Request, config: &Config, arguments: &
         sessions: &sessions,
         system: &system,
         meta: None,
+        client: None,
+        new_session: None,
         outbox: None,
         tool_calls: 1,
     };

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{Annotations, Arguments, Context, Outcome, Run, Tool, ToolError};
+use super::{Annotations, Arguments, Context, Handle, Outcome, Run, Tool, ToolError};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::session::{Stats, read};
@@ -19,6 +19,7 @@ pub(super) const TOOL: Tool = Tool {
     input_schema: || json!({ "type": "object", "properties": {}, "additionalProperties": false }),
     output_schema,
     annotations: Annotations::READ_ONLY,
+    handle: Handle::None,
     run: Run::Now(run),
 };
 
@@ -133,9 +134,9 @@ fn run(context: &Context<'_>, _: &Arguments) -> Result<Outcome, ToolError> {
     let uptime = context.clock.uptime();
     let per_minute = rate_per_minute(stats.created, uptime);
     let depth = average(stats.pending_messages, stats.active);
-    Ok(Outcome {
-        text: text(context, &stats, &sample, status, &reasons, per_minute, depth),
-        structured: json!({
+    Ok(Outcome::new(
+        text(context, &stats, &sample, status, &reasons, per_minute, depth),
+        json!({
             "status": status.name(),
             "reasons": reasons,
             "sessions": {
@@ -171,7 +172,7 @@ fn run(context: &Context<'_>, _: &Arguments) -> Result<Outcome, ToolError> {
             },
             "version": env!("CARGO_PKG_VERSION"),
         }),
-    })
+    ))
 }
 
 #[expect(clippy::cast_precision_loss, reason = "for people to read")]

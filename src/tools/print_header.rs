@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Annotations, Arguments, Context, Outcome, Run, Tool, ToolError};
+use super::{Annotations, Arguments, Context, Handle, Outcome, Run, Tool, ToolError};
 use crate::diagnosis::headers::{Category, category, title_case};
 use crate::diagnosis::redact;
 use crate::request::Request;
@@ -18,6 +18,7 @@ pub(crate) const TOOL: Tool = Tool {
     input_schema: || json!({"type": "object", "properties": {}, "additionalProperties": false}),
     output_schema,
     annotations: Annotations::READ_ONLY,
+    handle: Handle::None,
     run: Run::Now(run),
 };
 
@@ -95,7 +96,7 @@ struct Statistics {
 
 fn run(context: &Context<'_>, _: &Arguments) -> Result<Outcome, ToolError> {
     let facts = facts(context.request);
-    Ok(Outcome { text: text(&facts), structured: json!(facts) })
+    Ok(Outcome::new(text(&facts), json!(facts)))
 }
 
 fn facts(request: &Request) -> Facts {

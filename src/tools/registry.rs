@@ -3,8 +3,19 @@
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
-use super::{Arguments, Context, Outcome, Run, Tool, ToolError};
-use crate::protocol::Revision;
+use super::{Arguments, Context, Handle, Outcome, Run, Tool, ToolError};
+use crate::protocol::{Revision, server_meta};
+
+/// How long a client may keep `tools/list` and `server/discover` of the stateless era, in milliseconds: neither changes
+/// while the server runs, and an hour after an update nobody should work with the old ones (MCP 2026-07-28
+/// server/utilities/caching).
+pub const TTL_MS: u64 = 3_600_000;
+
+/// The name that a handle has among the arguments.
+pub const HANDLE: &str = "sessionId";
+
+/// What `x-mcp-header` makes of the handle: `Mcp-Param-Session`.
+const HANDLE_HEADER: &str = "Session";
 
 /// A table of tools, ready to serve.
 pub struct Registry {
@@ -16,8 +27,29 @@ pub struct Registry {
 /// A tool, ready to run.
 pub struct Entry {
     tool: &'static Tool,
-    input_schema: Value,
+    /// By era: handshake, stateless.
+    input_schemas: [Value; 2],
+    mirrored: Vec<Mirrored>,
     logger: String,
+}
+
+/// An argument that clients of the stateless era mirror into a header (`x-mcp-header`, MCP 2026-07-28 streamable-http,
+/// Custom Headers from Tool Parameters).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mirrored {
+    /// `Mcp-Param-NAME`, lower case.
+    pub header: String,
+    /// The way to the argument through `properties`.
+    pub path: Vec<String>,
+}
+
+impl Mirrored {
+    /// The argument's value, if it is there and not `null`.
+    #[must_use]
+    pub fn value<'a>(&self, arguments: &'a Value) -> Option<&'a Value> {
+        let value = self.path.iter().try_fold(arguments, |value, key| value.get(key))?;
+        (!value.is_null()).then_some(value)
+    }
 }
 
 impl Registry {
@@ -26,12 +58,17 @@ impl Registry {
     pub fn new(tools: &'static [Tool]) -> Self {
         let entries = tools
             .iter()
-            .map(|tool| Entry { tool, input_schema: (tool.input_schema)(), logger: format!("tools.{}", tool.name) })
+            .map(|tool| {
+                let stateless = input_schema(tool, true);
+                Entry {
+                    tool,
+                    mirrored: mirrored(&stateless, &[]),
+                    input_schemas: [input_schema(tool, false), stateless],
+                    logger: format!("tools.{}", tool.name),
+                }
+            })
             .collect();
-        let lists = Revision::ALL.map(|revision| {
-            let tools: Vec<Value> = tools.iter().map(|tool| describe(tool, revision)).collect();
-            Bytes::from(json!({ "tools": tools }).to_string())
-        });
+        let lists = Revision::ALL.map(|revision| Bytes::from(list(tools, revision).to_string()));
         Self { entries, lists }
     }
 
@@ -67,17 +104,80 @@ impl Entry {
         &self.logger
     }
 
-    /// Checks the arguments and runs the tool.
+    /// How it comes by its session in the stateless era.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        self.tool.handle
+    }
+
+    /// The arguments that clients of the stateless era mirror into headers.
+    #[must_use]
+    pub fn mirrored(&self) -> &[Mirrored] {
+        &self.mirrored
+    }
+
+    /// Checks arguments against the schema of the revision's era.
     ///
     /// # Errors
-    /// What the tool refuses, or what is wrong with its arguments.
-    pub async fn run(&self, context: &Context<'_>, arguments: Map<String, Value>) -> Result<Outcome, ToolError> {
-        let arguments = Arguments::check(arguments, &self.input_schema)?;
+    /// Everything that is wrong with them.
+    pub fn check(&self, arguments: Map<String, Value>, revision: Revision) -> Result<Arguments, ToolError> {
+        Arguments::check(arguments, &self.input_schemas[usize::from(revision.is_stateless())])
+    }
+
+    /// Runs the tool.
+    ///
+    /// # Errors
+    /// What the tool refuses.
+    pub async fn run(&self, context: &Context<'_>, arguments: &Arguments) -> Result<Outcome, ToolError> {
         match self.tool.run {
-            Run::Now(run) => run(context, &arguments),
-            Run::Later(run) => run(context, &arguments).await,
+            Run::Now(run) => run(context, arguments),
+            Run::Later(run) => run(context, arguments).await,
         }
     }
+}
+
+/// A tool's input schema in an era: with the handle in the stateless one, where it has one.
+fn input_schema(tool: &Tool, stateless: bool) -> Value {
+    let mut schema = (tool.input_schema)();
+    let meaning = match tool.handle {
+        Handle::Makes => "The handle of a session, as an earlier call returned it; without it a new session is made",
+        Handle::Reads => "The handle of a session, as echo returned it",
+        Handle::None => return schema,
+    };
+    if stateless {
+        schema["properties"][HANDLE] =
+            json!({ "type": "string", "description": meaning, "x-mcp-header": HANDLE_HEADER });
+    }
+    schema
+}
+
+/// The annotated arguments of a schema: those that a chain of `properties` leads to.
+fn mirrored(schema: &Value, path: &[String]) -> Vec<Mirrored> {
+    let properties = schema.get("properties").and_then(Value::as_object);
+    let mut found = Vec::new();
+    for (name, property) in properties.into_iter().flatten() {
+        let path = [path, std::slice::from_ref(name)].concat();
+        if let Some(suffix) = property.get("x-mcp-header").and_then(Value::as_str) {
+            found.push(Mirrored { header: format!("mcp-param-{}", suffix.to_ascii_lowercase()), path: path.clone() });
+        }
+        found.extend(mirrored(property, &path));
+    }
+    found
+}
+
+/// The result of `tools/list` at `revision`.
+fn list(tools: &[Tool], revision: Revision) -> Value {
+    let listed: Vec<Value> = tools.iter().map(|tool| describe(tool, revision)).collect();
+    if !revision.is_stateless() {
+        return json!({ "tools": listed });
+    }
+    json!({
+        "resultType": "complete",
+        "tools": listed,
+        "ttlMs": TTL_MS,
+        "cacheScope": "public",
+        "_meta": server_meta(),
+    })
 }
 
 /// A tool as `tools/list` of `revision` shows it.
@@ -87,12 +187,35 @@ fn describe(tool: &Tool, revision: Revision) -> Value {
         listed["title"] = tool.title.into();
     }
     listed["description"] = tool.description.into();
-    listed["inputSchema"] = (tool.input_schema)();
-    if revision.has_titles() {
-        listed["outputSchema"] = (tool.output_schema)();
+    listed["inputSchema"] = input_schema(tool, revision.is_stateless());
+    let output_schema = (tool.output_schema)();
+    if revision.has_titles() && !output_schema.is_null() {
+        listed["outputSchema"] = output_schema;
     }
     if revision.has_annotations() {
         listed["annotations"] = tool.annotations.to_json(tool.title);
     }
     listed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn annotated_arguments_are_found_through_properties_only() {
+        let schema = json!({
+            "properties": {
+                "region": { "type": "string", "x-mcp-header": "Region" },
+                "nested": { "type": "object", "properties": { "id": { "type": "integer", "x-mcp-header": "Id" } } },
+                "list": { "type": "array", "items": { "type": "string", "x-mcp-header": "Never" } },
+            },
+        });
+        let found = mirrored(&schema, &[]);
+        let headers: Vec<&str> = found.iter().map(|one| one.header.as_str()).collect();
+        assert_eq!(headers, ["mcp-param-region", "mcp-param-id"]);
+        let arguments = json!({ "region": null, "nested": { "id": 7 } });
+        assert_eq!(found[0].value(&arguments), None);
+        assert_eq!(found[1].value(&arguments), Some(&json!(7)));
+    }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Annotations, Arguments, Context, Outcome, Run, Tool, ToolError};
+use super::{Annotations, Arguments, Context, Handle, Outcome, Run, Tool, ToolError};
 
 const NOTHING_YET: &str = "No previous echo message found in this session. Use the echo tool first!";
 
@@ -31,6 +31,7 @@ pub(super) const TOOL: Tool = Tool {
         })
     },
     annotations: Annotations { read_only: false, idempotent: false },
+    handle: Handle::Reads,
     run: Run::Now(run),
 };
 
@@ -45,11 +46,11 @@ fn run(context: &Context<'_>, _: &Arguments) -> Result<Outcome, ToolError> {
     });
     let Some(replay) = session.replay() else {
         if context.tool_calls > 1 {
-            return Ok(Outcome { text: NOTHING_YET.to_owned(), structured });
+            return Ok(Outcome::new(NOTHING_YET.to_owned(), structured));
         }
         structured["hint"] = SESSION_PER_CALL.into();
         let text = format!("{NOTHING_YET}\n\n{SESSION_PER_CALL}\n\nSession: {}", session.id());
-        return Ok(Outcome { text, structured });
+        return Ok(Outcome::new(text, structured));
     };
     let text = format!(
         "🔄 Replaying last echo:\n{}\n\nOriginal echo count: {}\nThis session has replayed {} messages",
@@ -59,5 +60,5 @@ fn run(context: &Context<'_>, _: &Arguments) -> Result<Outcome, ToolError> {
     structured["message"] = replay.message.into();
     structured["echoCount"] = replay.echo_count.into();
     structured["replayCount"] = replay.replay_count.into();
-    Ok(Outcome { text, structured })
+    Ok(Outcome::new(text, structured))
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Annotations, Arguments, Context, Outcome, Run, Tool, ToolError};
+use super::{Annotations, Arguments, Context, Handle, Outcome, Run, Tool, ToolError};
 use crate::session::read;
 use crate::text::{duration, rfc3339, shorten, time_ms};
 
@@ -14,6 +14,7 @@ pub(super) const TOOL: Tool = Tool {
     input_schema: || json!({ "type": "object", "properties": {}, "additionalProperties": false }),
     output_schema,
     annotations: Annotations::READ_ONLY,
+    handle: Handle::None,
     run: Run::Now(run),
 };
 
@@ -124,7 +125,7 @@ fn run(context: &Context<'_>, _: &Arguments) -> Result<Outcome, ToolError> {
         })),
         "trace": trace,
     });
-    Ok(Outcome { text, structured })
+    Ok(Outcome::new(text, structured))
 }
 
 /// To the microsecond: what a clock can tell.

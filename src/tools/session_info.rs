@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Annotations, Arguments, Context, Outcome, Run, Tool, ToolError};
+use super::{Annotations, Arguments, Context, Handle, Outcome, Run, Tool, ToolError};
 use crate::session::{Record, Session, Stats, read};
 use crate::text::{bytes, duration, rfc3339, shorten, time};
 
@@ -17,6 +17,7 @@ pub(super) const TOOL: Tool = Tool {
     input_schema: || json!({ "type": "object", "properties": {}, "additionalProperties": false }),
     output_schema,
     annotations: Annotations::READ_ONLY,
+    handle: Handle::Reads,
     run: Run::Now(run),
 };
 
@@ -132,7 +133,7 @@ fn without_session(context: &Context<'_>, stats: &Stats, server: &Value) -> Outc
         stats.created,
         duration(context.config.session_timeout),
     );
-    Outcome { text, structured: json!({ "session": null, "server": server, "hint": HOW_TO }) }
+    Outcome::new(text, json!({ "session": null, "server": server, "hint": HOW_TO }))
 }
 
 fn with_session(context: &Context<'_>, session: &Session, server: &Value) -> Outcome {
@@ -206,7 +207,7 @@ fn with_session(context: &Context<'_>, session: &Session, server: &Value) -> Out
         },
         "server": server,
     });
-    Outcome { text, structured }
+    Outcome::new(text, structured)
 }
 
 /// What the sample does not show, in a section of its own.

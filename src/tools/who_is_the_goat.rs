@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use super::{Annotations, Arguments, Context, Outcome, Run, Tool, ToolError};
+use super::{Annotations, Arguments, Context, Handle, Outcome, Run, Tool, ToolError};
 use crate::diagnosis::claims::{bearer_claims, text_claim};
 use crate::diagnosis::redact;
 use crate::request::Request;
@@ -20,6 +20,7 @@ pub(crate) const TOOL: Tool = Tool {
     input_schema: || json!({"type": "object", "properties": {}, "additionalProperties": false}),
     output_schema,
     annotations: Annotations::READ_ONLY,
+    handle: Handle::None,
     run: Run::Now(run),
 };
 
@@ -118,7 +119,7 @@ struct Statistics {
 fn run(context: &Context<'_>, _: &Arguments) -> Result<Outcome, ToolError> {
     let record = context.session.map(|session| session.record());
     let facts = facts(context.request, record.as_ref());
-    Ok(Outcome { text: text(&facts), structured: json!(facts) })
+    Ok(Outcome::new(text(&facts), json!(facts)))
 }
 
 /// Token `name`, else `X-User-Name`, else the client's name, else nobody in particular.
@@ -195,7 +196,7 @@ mod tests {
 
     fn ask(given: &[(&str, &str)], record: Option<&Record>) -> Outcome {
         let facts = facts(&request(given), record);
-        let outcome = Outcome { text: text(&facts), structured: json!(facts) };
+        let outcome = Outcome::new(text(&facts), json!(facts));
         satisfies(&TOOL, &outcome);
         outcome
     }
