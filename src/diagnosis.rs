@@ -11,3 +11,4 @@ pub mod products;
 pub mod redact;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod token;

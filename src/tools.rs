@@ -7,6 +7,7 @@ mod arguments;
 mod registry;
 
 mod auth_context;
+mod bearer_decode;
 mod cors_analysis;
 mod echo;
 mod environment_dump;
@@ -174,6 +175,7 @@ pub const TOOLS: &[Tool] = &[
     echo::TOOL,
     replay_last_echo::TOOL,
     print_header::TOOL,
+    bearer_decode::TOOL,
     auth_context::TOOL,
     request_timing::TOOL,
     cors_analysis::TOOL,

@@ -73,7 +73,6 @@ fn claims_of(meaning: Meaning) -> Option<(&'static str, &'static [&'static str])
                 "nickname",
                 "cognito:username",
                 "upn",
-                "name",
                 "email",
             ],
         )),

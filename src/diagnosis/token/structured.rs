@@ -1,0 +1,184 @@
+//! A report for scripts, and the schema it satisfies.
+
+use serde_json::{Map, Value, json};
+
+use super::{Document, Format, Kind, Note, Place, Problem, Proof, Report, Spot};
+use crate::text::rfc3339;
+
+impl Report {
+    /// The structured content of the bearerDecode tool, without where the token came from; see [`schema`].
+    #[must_use]
+    pub fn to_json(&self, include_raw: bool) -> Value {
+        let times = &self.facts.times;
+        let members = |document: &Option<Document>| document.as_ref().map(|document| &document.members).cloned();
+        let mut json = json!({
+            "format": self.facts.format.name(),
+            "header": members(&self.facts.header),
+            "payload": members(&self.facts.payload),
+            "status": self.status().map(super::Status::name),
+            "issuedAt": times.issued.at().map(rfc3339),
+            "expiresAt": times.expires.at().map(rfc3339),
+            "notBefore": times.not_before.at().map(rfc3339),
+            "ageSeconds": times.age(),
+            "expiresInSeconds": times.expires_in(),
+            "lifetimeSeconds": times.lifetime(),
+            "kind": self.kind.name(),
+            "kindEvidence": self.evidence,
+            "audience": self.facts.audience(),
+            "scopes": self.facts.scopes(),
+            "senderConstrained": self.facts.binding().is_some(),
+            "rfc9068": self.profile.as_ref().map(|profile| json!({
+                "followed": profile.is_followed(),
+                "missing": profile.missing,
+                "verdict": profile.verdict(),
+            })),
+            "dpop": self.proof.as_ref().map(proof),
+            "nested": self.nested.as_ref().map(|nested| nested.to_json(false)),
+            "problems": self.problems.iter().map(problem).collect::<Vec<_>>(),
+            "notes": self.notes.iter().map(note).collect::<Vec<_>>(),
+            "length": self.facts.length,
+            "signatureBytes": self.facts.signature.and_then(|signature| signature.bytes),
+            "sha256Prefix": self.sha256_prefix,
+            "verified": false,
+        });
+        if include_raw && let Some((header, payload)) = &self.raw {
+            json["raw"] = json!({"header": header, "payload": payload});
+        }
+        json
+    }
+}
+
+fn note(note: &Note) -> Value {
+    json!({"level": note.level.name(), "text": note.text})
+}
+
+fn problem(problem: &Problem) -> Value {
+    let mut json = Map::new();
+    json.insert("reason".to_owned(), problem.reason.as_str().into());
+    if let Some(Place { segment, part, at }) = problem.place {
+        json.insert("segment".to_owned(), segment.into());
+        json.insert("part".to_owned(), part.into());
+        match at {
+            Spot::Whole => {}
+            Spot::Character(n) => drop(json.insert("character".to_owned(), n.into())),
+            Spot::Byte(n) => drop(json.insert("byte".to_owned(), n.into())),
+            Spot::Line(line, column) => {
+                json.insert("line".to_owned(), line.into());
+                json.insert("column".to_owned(), column.into());
+            }
+        }
+    }
+    json.insert("advice".to_owned(), problem.advice.as_str().into());
+    Value::Object(json)
+}
+
+fn proof(proof: &Proof) -> Value {
+    json!({
+        "htm": proof.method,
+        "htu": proof.url,
+        "jti": proof.id,
+        "ath": proof.access_token_hash,
+        "nonce": proof.nonce,
+        "ageSeconds": proof.age,
+        "thumbprint": proof.thumbprint,
+        "signature": proof.signature.name(),
+    })
+}
+
+/// JSON Schema 2020-12 of [`Report::to_json`]: an object schema, to which a tool adds properties of its own.
+#[must_use]
+pub fn schema() -> Value {
+    let mut report = report_schema();
+    report["properties"]["nested"] = json!({
+        "description": "the token that is the payload of this one",
+        "anyOf": [{"type": "null"}, report_schema()],
+    });
+    report
+}
+
+fn report_schema() -> Value {
+    let properties = json!({
+        "format": {"enum": Format::ALL.map(Format::name)},
+        "header": {"type": ["object", "null"], "description": "decoded header"},
+        "payload": {"type": ["object", "null"], "description": "decoded claims"},
+        "status": {"enum": ["EXPIRED", "VALID", "NOT YET VALID", "NO EXPIRY", null]},
+        "issuedAt": time("iat"),
+        "expiresAt": time("exp"),
+        "notBefore": time("nbf"),
+        "ageSeconds": {"type": ["integer", "null"]},
+        "expiresInSeconds": {"type": ["integer", "null"], "description": "negative once expired"},
+        "lifetimeSeconds": {"type": ["integer", "null"]},
+        "kind": {"enum": Kind::ALL.map(Kind::name)},
+        "kindEvidence": {"type": "string"},
+        "audience": {"type": "array", "items": {"type": "string"}},
+        "scopes": {"type": ["array", "null"], "items": {"type": "string"}},
+        "senderConstrained": {"type": "boolean"},
+        "rfc9068": {
+            "type": ["object", "null"],
+            "description": "verdict on the JWT profile for access tokens",
+            "properties": {
+                "followed": {"type": "boolean"},
+                "missing": {"type": "array", "items": {"type": "string"}},
+                "verdict": {"type": "string"},
+            },
+            "required": ["followed", "missing", "verdict"],
+        },
+        "dpop": {
+            "type": ["object", "null"],
+            "properties": {
+                "htm": text(),
+                "htu": text(),
+                "jti": text(),
+                "ath": text(),
+                "nonce": text(),
+                "ageSeconds": {"type": ["integer", "null"]},
+                "thumbprint": text(),
+                "signature": {"enum": ["valid", "invalid", "not-checked"]},
+            },
+            "required": ["htm", "htu", "jti", "ath", "nonce", "ageSeconds", "thumbprint", "signature"],
+        },
+        "nested": {"type": ["object", "null"]},
+        "problems": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "reason": {"type": "string"},
+                    "segment": {"type": "integer", "minimum": 1},
+                    "part": {"type": "string"},
+                    "character": {"type": "integer", "minimum": 1},
+                    "byte": {"type": "integer", "minimum": 0},
+                    "line": {"type": "integer"},
+                    "column": {"type": "integer"},
+                    "advice": {"type": "string"},
+                },
+                "required": ["reason", "advice"],
+                "additionalProperties": false,
+            },
+        },
+        "notes": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {"level": {"enum": ["info", "warning", "error"]}, "text": {"type": "string"}},
+                "required": ["level", "text"],
+                "additionalProperties": false,
+            },
+        },
+        "length": {"type": "integer", "minimum": 0},
+        "signatureBytes": {"type": ["integer", "null"]},
+        "sha256Prefix": text(),
+        "verified": {"const": false, "description": "no signature is ever checked against an issuer's key"},
+    });
+    let required: Vec<String> =
+        properties.as_object().map(|properties| properties.keys().cloned().collect()).unwrap_or_default();
+    json!({"type": "object", "properties": properties, "required": required, "additionalProperties": false})
+}
+
+fn text() -> Value {
+    json!({"type": ["string", "null"]})
+}
+
+fn time(claim: &str) -> Value {
+    json!({"type": ["string", "null"], "format": "date-time", "description": claim})
+}
