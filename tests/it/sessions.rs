@@ -216,8 +216,7 @@ async fn ids_are_uuids_that_only_the_server_chooses() {
     assert_eq!((id.get_version_num(), session.id.as_str()), (4, id.hyphenated().to_string().as_str()));
 
     for foreign in [UNKNOWN_ID, "my-own-session", "../../etc/passwd", &session.id.to_uppercase()] {
-        let (status, headers, body) =
-            send(server.post(&initialize(VERSION)).header("mcp-session-id", foreign)).await;
+        let (status, headers, body) = send(server.post(&initialize(VERSION)).header("mcp-session-id", foreign)).await;
         assert_eq!(status, StatusCode::NOT_FOUND, "{foreign}: {body}");
         assert!(!headers.contains_key("mcp-session-id"));
         assert_eq!(reason(server.post(&ping()).header("mcp-session-id", foreign)).await, Value::Null);

@@ -528,7 +528,8 @@ async fn every_finished_tool_call_is_told_of_in_one_line() {
         session.ask(&json!({"jsonrpc": "2.0", "id": 1, "method": "ping"})).await;
         session.ask(&json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list"})).await;
         let lines = wait(&session, "0").await.rest().await;
-        let expected = [("healthProbe", json!("a string"), false), ("healthProbe", json!(-7), false), ("echo", json!(1), true)];
+        let expected =
+            [("healthProbe", json!("a string"), false), ("healthProbe", json!(-7), false), ("echo", json!(1), true)];
         assert_eq!(lines.len(), expected.len(), "{lines:?}");
         for (line, (tool, id, is_error)) in lines.iter().zip(expected) {
             assert_eq!(line.name.as_deref(), Some("message"));
@@ -550,7 +551,9 @@ async fn answers_to_posts_never_appear_on_a_stream() {
     session.call("echo", json!({"message": "x", "delayMs": 20})).await;
     session.ask(&json!({"jsonrpc": "2.0", "id": 2, "method": "tools/list"})).await;
     session.ask(&json!({"jsonrpc": "2.0", "id": 3, "method": "no/such"})).await;
-    session.ask(&json!([tool_call("echo", &json!({"message": "y"})), {"jsonrpc": "2.0", "id": 4, "method": "ping"}])).await;
+    session
+        .ask(&json!([tool_call("echo", &json!({"message": "y"})), {"jsonrpc": "2.0", "id": 4, "method": "ping"}]))
+        .await;
     let progress = json!({"jsonrpc": "2.0", "id": 5, "method": "tools/call", "params": {
         "name": "echo", "arguments": {"message": "z", "delayMs": 20}, "_meta": {"progressToken": 1},
     }});
