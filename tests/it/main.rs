@@ -1,3 +1,8 @@
 //! What the server promises its users, over real sockets. One binary, one file a promise.
 
+mod answers;
+mod exchange;
+mod revisions;
 mod server;
+mod tools;
+mod wrong_requests;
