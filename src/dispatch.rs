@@ -5,36 +5,26 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
+use uuid::Uuid;
 
 use crate::clock::Clock;
 use crate::config::{Config, SessionBinding};
 use crate::diagnosis::identity;
-use crate::protocol::{Id, Params, Revision, RpcError};
+use crate::protocol::meta::kept_capabilities;
+use crate::protocol::{
+    ClientInfo, INSTRUCTIONS, Id, LogLevel, Meta, Params, Revision, RpcError, message, server_info, server_meta,
+};
 use crate::request::Request;
-use crate::session::{ClientInfo, LogLevel, NewSession, Session, SessionManager};
+use crate::session::{self, Full, Identity, Missing, NewSession, Session, SessionManager, Visit};
 use crate::system::System;
 use crate::text::shorten;
-use crate::tools::{Context, Outbox, Outcome, Registry, ToolError};
-
-/// The package's name: `serverInfo.name`.
-pub const SERVER_NAME: &str = env!("CARGO_PKG_NAME");
-/// `serverInfo.title`, for the revisions that have it.
-pub const SERVER_TITLE: &str = "MCP Echo (stateful)";
-/// The crate's version: `serverInfo.version`.
-pub const SERVER_VERSION: &str = env!("CARGO_PKG_VERSION");
+use crate::tools::{Context, Entry, HANDLE, Handle, Outbox, Outcome, Registry, TTL_MS, ToolError};
 
 /// The methods of the handshake era that are answered.
 const METHODS: &[&str] = &["initialize", "ping", "tools/list", "tools/call", "logging/setLevel"];
 
-/// Characters kept of each string of `clientInfo`: room for any real name.
-const MAX_CLIENT_INFO: usize = 200;
-
-/// Bytes kept of a client's capabilities as JSON text; larger ones are forgotten. Real clients send under 1 KB.
-const MAX_CAPABILITIES: usize = 16 * 1024;
-
-const INSTRUCTIONS: &str = "Diagnostic server: call bearerDecode and authContext for a token or login that does not work, \
-printHeader for what the proxy sends, corsAnalysis for browser clients, sessionInfo and replayLastEcho for sessions, \
-requestTiming and healthProbe for the server itself.";
+/// The methods of the stateless era that are answered.
+const STATELESS_METHODS: &[&str] = &["server/discover", "tools/list", "tools/call", "subscriptions/listen"];
 
 /// Everything that answering a message takes, shared by all requests.
 pub struct Engine {
@@ -64,6 +54,8 @@ pub struct Job {
     pub session: Option<Arc<Session>>,
     /// The HTTP request that carried it.
     pub request: Arc<Request>,
+    /// What `_meta` says of the client: in the stateless era only.
+    pub client: Option<Meta>,
     /// Where notifications that belong to it go; `None` where the client cannot have them.
     pub outbox: Option<Outbox>,
 }
@@ -74,12 +66,13 @@ impl Engine {
     /// # Errors
     /// The JSON-RPC error to answer with.
     pub async fn answer(&self, job: Job) -> Result<Bytes, RpcError> {
-        match job.method.as_str() {
-            "ping" => Ok(Bytes::from_static(b"{}")),
-            "tools/list" => self.list_tools(&job),
-            "tools/call" => self.call_tool(job).await,
-            "logging/setLevel" => set_log_level(&job),
-            method => Err(RpcError::method_not_found(method, METHODS)),
+        match (job.method.as_str(), job.revision.is_stateless()) {
+            ("tools/list", _) => self.list_tools(&job),
+            ("tools/call", _) => self.call_tool(job).await,
+            ("ping", false) => Ok(Bytes::from_static(b"{}")),
+            ("logging/setLevel", false) => set_log_level(&job),
+            ("server/discover", true) => Ok(self.discover()),
+            (method, stateless) => Err(unknown_method(method, stateless)),
         }
     }
 
@@ -92,54 +85,126 @@ impl Engine {
         }
     }
 
+    /// The tool that a call names.
+    ///
+    /// # Errors
+    /// -32602 with the names there are.
+    pub fn tool(&self, params: &Params) -> Result<&Entry, RpcError> {
+        let available = || json!({ "available": self.tools.names() });
+        match params.get("name") {
+            Some(Value::String(name)) => self.tools.get(name).ok_or_else(|| {
+                RpcError::invalid_params(format!("Unknown tool: {}", shorten(name, 100))).with_data(available())
+            }),
+            _ => {
+                Err(RpcError::invalid_params("Invalid params: \"name\" must be the name of a tool")
+                    .with_data(available()))
+            }
+        }
+    }
+
     async fn call_tool(&self, mut job: Job) -> Result<Bytes, RpcError> {
-        let Some(Value::String(name)) = job.params.get("name") else {
-            return Err(RpcError::invalid_params("Invalid params: \"name\" must be the name of a tool")
-                .with_data(json!({ "available": self.tools.names() })));
-        };
-        let Some(entry) = self.tools.get(name) else {
-            return Err(RpcError::invalid_params(format!("Unknown tool: {}", shorten(name, 100)))
-                .with_data(json!({ "available": self.tools.names() })));
-        };
+        let entry = self.tool(&job.params)?;
         let arguments = match job.params.remove("arguments") {
             None | Some(Value::Null) => Map::new(),
             Some(Value::Object(arguments)) => arguments,
             Some(_) => return Err(RpcError::invalid_params("Invalid params: \"arguments\" must be an object")),
         };
         let started = Instant::now();
+        let outcome = self.run_tool(entry, arguments, &job).await;
+        tell_finished(entry, &job, started, outcome.is_err() || outcome.as_ref().is_ok_and(|o| o.is_error));
+        match outcome {
+            Ok(outcome) => Ok(result(&outcome, job.revision)),
+            Err(error) => refuse(entry.name(), &error, job.revision),
+        }
+    }
+
+    async fn run_tool(&self, entry: &Entry, arguments: Map<String, Value>, job: &Job) -> Result<Outcome, ToolError> {
+        let mut visit = None;
         let tool_calls = job.session.as_ref().map_or(0, |session| session.count_tool_call());
+        let arguments = entry.check(arguments, job.revision)?;
+        if let Some(handle) = arguments.str(HANDLE).filter(|_| entry.handle() != Handle::None) {
+            visit = Some(self.enter_by_handle(handle, &job.request)?);
+        }
+        let tool_calls = visit.as_ref().map_or(tool_calls, |visit: &Visit| visit.session().count_tool_call());
+        let make = || self.make_session(job);
         let context = Context {
             request: &job.request,
-            session: job.session.as_ref(),
+            session: visit.as_ref().map(Visit::session).or(job.session.as_ref()),
             revision: job.revision,
             config: &self.config,
             clock: &self.clock,
             sessions: &self.sessions,
             system: &self.system,
             meta: job.params.get("_meta").and_then(Value::as_object),
+            client: job.client.as_ref(),
+            new_session: (entry.handle() == Handle::Makes && job.revision.is_stateless()).then_some(&make),
             outbox: job.outbox.as_ref(),
             tool_calls,
         };
-        let outcome = entry.run(&context, arguments).await;
-        if let Some(session) = &job.session {
-            session.log(LogLevel::Info, || {
-                let duration_ms = (started.elapsed().as_secs_f64() * 1e5).round() / 1e2;
-                json!({
-                    "level": LogLevel::Info,
-                    "logger": entry.logger(),
-                    "data": {
-                        "tool": entry.name(),
-                        "durationMs": duration_ms,
-                        "isError": outcome.is_err(),
-                        "requestId": loggable(&job.id),
-                    },
-                })
-            });
+        entry.run(&context, &arguments).await
+    }
+
+    /// Enters the session that a handle names, for its caller.
+    fn enter_by_handle(&self, handle: &str, request: &Request) -> Result<Visit, ToolError> {
+        let missing = match Uuid::try_parse(handle) {
+            Ok(id) => match session::read(&self.sessions).enter(id, || identity::caller(&request.headers)) {
+                Ok(mut visit) => {
+                    visit.count_requests(1);
+                    return Ok(visit);
+                }
+                Err(missing) => missing,
+            },
+            Err(_) => Missing::Unknown,
+        };
+        let why = match missing {
+            Missing::Ended { reason, .. } => format!(" (it was {})", reason.name()),
+            Missing::Unknown | Missing::NotYours { .. } => String::new(),
+        };
+        Err(ToolError::InvalidArguments(vec![format!(
+            "`{HANDLE}`: session not found or expired{why}; call echo without `{HANDLE}` to make a new one"
+        )]))
+    }
+
+    /// Makes a session for a call of the stateless era.
+    fn make_session(&self, job: &Job) -> Result<Visit, Full> {
+        let client = job.client.as_ref();
+        let new = NewSession {
+            protocol_version: job.revision,
+            client_info: client.and_then(|client| client.client_info.clone()).unwrap_or_default(),
+            client_capabilities: client
+                .map(|client| kept_capabilities(&Value::Object(client.client_capabilities.clone())))
+                .unwrap_or_default(),
+            owner: self.owner(&job.request),
+        };
+        let created = session::write(&self.sessions).create(new);
+        let (mut visit, evicted) = created?;
+        drop(evicted);
+        visit.count_requests(1);
+        visit.session().count_tool_call();
+        Ok(visit)
+    }
+
+    /// Whose a new session is, where sessions are bound.
+    fn owner(&self, request: &Request) -> Option<Identity> {
+        match self.config.session_binding {
+            SessionBinding::User => identity::caller(&request.headers),
+            SessionBinding::Off => None,
         }
-        match outcome {
-            Ok(outcome) => Ok(result(&outcome, job.revision)),
-            Err(error) => refuse(entry.name(), &error, job.revision),
-        }
+    }
+
+    /// The result of `server/discover` (MCP 2026-07-28 server/discover).
+    fn discover(&self) -> Bytes {
+        let result = json!({
+            "resultType": "complete",
+            "supportedVersions": self.config.protocol.newest_first(),
+            // A server that sends log messages must declare so, also where `_meta` has to ask for them (server/utilities/logging).
+            "capabilities": { "logging": {}, "tools": {} },
+            "instructions": INSTRUCTIONS,
+            "ttlMs": TTL_MS,
+            "cacheScope": "public",
+            "_meta": server_meta(),
+        });
+        Bytes::from(result.to_string())
     }
 
     /// Reads the parameters of `initialize`: what the new session is made of.
@@ -149,6 +214,10 @@ impl Engine {
     pub fn read_initialize(&self, params: &Params, request: &Request) -> Result<NewSession, RpcError> {
         let mut problems = Vec::new();
         let asked = params.get("protocolVersion").and_then(Value::as_str);
+        let Some(protocol_version) = self.config.protocol.negotiate(asked.unwrap_or_default()) else {
+            // MCP 2026-07-28 basic/versioning: a server without handshake revisions should name what it has.
+            return Err(RpcError::unsupported_version(asked.unwrap_or_default(), &self.config.protocol));
+        };
         if asked.is_none() {
             problems.push("`protocolVersion` is required: a string such as \"2025-06-18\"".to_owned());
         }
@@ -156,56 +225,85 @@ impl Engine {
         if capabilities.is_none() {
             problems.push("`capabilities` is required: an object, {} if the client has none".to_owned());
         }
-        let info = params.get("clientInfo").and_then(Value::as_object);
-        let text = |key: &str| info.and_then(|info| info.get(key)).and_then(Value::as_str);
-        if text("name").is_none() || text("version").is_none() {
+        let client_info = params.get("clientInfo").and_then(ClientInfo::read);
+        if client_info.is_none() {
             problems.push("`clientInfo` is required: an object with the strings `name` and `version`".to_owned());
         }
         if !problems.is_empty() {
             return Err(RpcError::invalid_params(format!("Invalid params for initialize: {}", problems.join("; ")))
                 .with_data(json!({ "problems": problems })));
         }
-        let short = |key: &str| text(key).map(|text| shorten(text, MAX_CLIENT_INFO));
-        let client_capabilities =
-            capabilities.filter(|value| value.to_string().len() <= MAX_CAPABILITIES).cloned().unwrap_or_default();
         Ok(NewSession {
-            protocol_version: self.config.protocol.negotiate(asked.unwrap_or_default()),
-            client_info: ClientInfo {
-                name: short("name").unwrap_or_default(),
-                version: short("version").unwrap_or_default(),
-                title: short("title"),
-            },
-            client_capabilities,
-            owner: match self.config.session_binding {
-                SessionBinding::User => identity::caller(&request.headers),
-                SessionBinding::Off => None,
-            },
+            protocol_version,
+            client_info: client_info.unwrap_or_default(),
+            client_capabilities: capabilities.map(kept_capabilities).unwrap_or_default(),
+            owner: self.owner(request),
         })
     }
 
     /// The result of `initialize` at `revision`.
     #[must_use]
     pub fn initialize_result(&self, revision: Revision) -> Bytes {
-        let mut server_info = json!({ "name": SERVER_NAME });
-        if revision.has_titles() {
-            server_info["title"] = SERVER_TITLE.into();
-        }
-        server_info["version"] = SERVER_VERSION.into();
         let result = json!({
             "protocolVersion": revision,
             "capabilities": { "logging": {}, "tools": {} },
-            "serverInfo": server_info,
+            "serverInfo": server_info(revision),
             "instructions": INSTRUCTIONS,
         });
         Bytes::from(result.to_string())
     }
 }
 
+/// One `info` line for each finished call: queued in the session, or in the stateless era on the call's own stream
+/// where `_meta` asks for it.
+fn tell_finished(entry: &Entry, job: &Job, started: Instant, is_error: bool) {
+    let params = || {
+        let duration_ms = (started.elapsed().as_secs_f64() * 1e5).round() / 1e2;
+        json!({
+            "level": LogLevel::Info,
+            "logger": entry.logger(),
+            "data": {
+                "tool": entry.name(),
+                "durationMs": duration_ms,
+                "isError": is_error,
+                "requestId": loggable(&job.id),
+            },
+        })
+    };
+    match (&job.session, &job.client, &job.outbox) {
+        (Some(session), ..) => session.log(LogLevel::Info, params),
+        (None, Some(client), Some(outbox)) if client.log_level.is_some_and(|least| least <= LogLevel::Info) => {
+            outbox.send(message::notification("notifications/message", &params()));
+        }
+        _ => {}
+    }
+}
+
+/// -32601 for a method that the era does not have.
+#[must_use]
+pub fn unknown_method(method: &str, stateless: bool) -> RpcError {
+    RpcError::method_not_found(method, if stateless { STATELESS_METHODS } else { METHODS })
+}
+
 /// A result as the revision has it.
 fn result(outcome: &Outcome, revision: Revision) -> Bytes {
-    let mut result = json!({ "content": [{ "type": "text", "text": outcome.text }], "isError": false });
-    if revision.has_structured_content() {
+    let mut content = Vec::with_capacity(1 + outcome.content.len());
+    if !outcome.text.is_empty() || outcome.content.is_empty() {
+        content.push(json!({ "type": "text", "text": outcome.text }));
+    }
+    content.extend(outcome.content.iter().cloned());
+    let mut result = json!({ "content": content, "isError": outcome.is_error });
+    if revision.has_structured_content() && !outcome.structured.is_null() {
         result["structuredContent"] = outcome.structured.clone();
+    }
+    complete(result, revision)
+}
+
+/// What every result of the stateless era has besides.
+fn complete(mut result: Value, revision: Revision) -> Bytes {
+    if revision.is_stateless() {
+        result["resultType"] = "complete".into();
+        result["_meta"] = server_meta();
     }
     Bytes::from(result.to_string())
 }
@@ -216,14 +314,24 @@ fn refuse(tool: &str, error: &ToolError, revision: Revision) -> Result<Bytes, Rp
         ToolError::InvalidArguments(problems) => {
             let message = format!("Invalid arguments for {tool}: {error}");
             if revision.answers_invalid_arguments_with_a_result() {
-                let result = json!({ "content": [{ "type": "text", "text": message }], "isError": true });
-                return Ok(Bytes::from(result.to_string()));
+                let content = json!([{ "type": "text", "text": message }]);
+                return Ok(complete(json!({ "content": content, "isError": true }), revision));
             }
             Err(RpcError::invalid_params(message).with_data(json!({ "problems": problems })))
         }
-        ToolError::SessionRequired(message) => Err(RpcError::invalid_params(*message).with_data(json!({
-            "hint": "POST initialize, then send its Mcp-Session-Id header with every request",
-        }))),
+        ToolError::SessionRequired(message) => {
+            let hint = if revision.is_stateless() {
+                "call echo without sessionId: it makes a session and returns its handle; pass that as sessionId"
+            } else {
+                "POST initialize, then send its Mcp-Session-Id header with every request"
+            };
+            Err(RpcError::invalid_params(*message).with_data(json!({ "hint": hint })))
+        }
+        ToolError::Full(full) => Err(RpcError::too_many_sessions(&full.to_string())),
+        ToolError::CapabilityRequired(capabilities) => {
+            Err(RpcError::new(RpcError::MISSING_CLIENT_CAPABILITY, format!("Missing client capability for {tool}"))
+                .with_data(json!({ "requiredCapabilities": capabilities })))
+        }
     }
 }
 

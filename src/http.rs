@@ -2,14 +2,18 @@
 
 mod body;
 mod delete;
+mod era;
 mod get;
 mod guard;
+mod handshake;
 pub mod headers;
+mod listen;
 mod observe;
 mod post;
 mod refusal;
 mod run;
 mod sse;
+mod stateless;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -31,9 +35,10 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 use crate::config::Origins;
 use crate::diagnosis::{cors, identity};
 use crate::dispatch::Engine;
-use crate::protocol::RpcError;
+use crate::protocol::{FIRST_STATELESS, RpcError};
 use crate::request::RequestId;
 use crate::session::{Missing, Visit, read};
+use era::Era;
 use headers::SessionHeader;
 use refusal::Refusal;
 
@@ -156,7 +161,7 @@ async fn health(State(http): State<Arc<Http>>) -> Response {
     };
     let body = json!({
         "status": word,
-        "version": crate::dispatch::SERVER_VERSION,
+        "version": crate::protocol::SERVER_VERSION,
         "uptimeSeconds": http.engine.clock.uptime().as_secs(),
         "activeSessions": read(&http.engine.sessions).stats().active,
     });
@@ -193,6 +198,18 @@ fn internal_error() -> RpcError {
         RpcError::INTERNAL_ERROR,
         "Internal error: the server made a mistake; its log has the details under this response's X-Request-Id",
     )
+}
+
+/// 405 for GET and DELETE in the stateless era (MCP 2026-07-28 streamable-http, Earlier Streamable HTTP Revisions).
+fn refuse_stateless(http: &Http, headers: &http::HeaderMap, method: &str, instead: &str) -> Result<(), Refusal> {
+    let served = &http.engine.config.protocol;
+    if served.has_stateless() && Era::by_header(headers, served) == Era::Stateless {
+        let error = RpcError::invalid_request(format!(
+            "Method Not Allowed: {method} is not part of protocol version {FIRST_STATELESS} and later; {instead}"
+        ));
+        return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, error));
+    }
+    Ok(())
 }
 
 /// Enters the session that the headers name; `None` when they name none.

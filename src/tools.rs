@@ -27,7 +27,7 @@ use serde_json::{Map, Value, json};
 use tokio::sync::mpsc;
 
 pub use arguments::Arguments;
-pub use registry::{Entry, Registry};
+pub use registry::{Entry, HANDLE, Mirrored, Registry, TTL_MS};
 
 use crate::clock::Clock;
 use crate::config::Config;
@@ -186,6 +186,16 @@ impl Context<'_> {
         }
     }
 
+    /// The client's name: from `_meta` in the stateless era, else from the session's `initialize`.
+    #[must_use]
+    pub fn client_name(&self) -> Option<String> {
+        let name = match (self.client, self.session) {
+            (Some(client), _) => client.client_info.as_ref()?.name.clone(),
+            (None, session) => session?.with_record(|record| record.client_info.name.clone()),
+        };
+        (!name.is_empty()).then_some(name)
+    }
+
     /// The capabilities that the client declared.
     #[must_use]
     pub fn client_capabilities(&self) -> Map<String, Value> {
@@ -228,7 +238,8 @@ impl Outbox {
         (Self(sender), receiver)
     }
 
-    fn send(&self, notification: String) {
+    /// Sends a notification, if there is room and a reader.
+    pub fn send(&self, notification: String) {
         // Full: the reader is slow. Closed: it is gone. Neither is the call's business.
         let _ = self.0.try_send(notification);
     }

@@ -7,11 +7,12 @@ use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 
 use super::refusal::Refusal;
-use super::{Http, enter_session, headers, prefix, refusal};
+use super::{Http, enter_session, headers, prefix, refusal, refuse_stateless};
 use crate::session::{EndReason, write};
 
 /// Handles DELETE on the MCP endpoint.
 pub async fn delete(State(http): State<Arc<Http>>, request: Request) -> Result<Response, Refusal> {
+    refuse_stateless(&http, request.headers(), "DELETE", "there is no session to end")?;
     headers::protocol_version(request.headers(), &http.engine.config.protocol)
         .map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, error))?;
     let visit = enter_session(&http, request.headers())?.ok_or_else(|| {

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::refusal::Refusal;
-use super::{Http, enter_session, headers, refusal, sse};
+use super::{Http, enter_session, headers, refusal, refuse_stateless, sse};
 use crate::config::KeepAliveStyle;
 use crate::protocol::{Revision, RpcError};
 use crate::session::Stream;
@@ -23,6 +23,7 @@ const MAX_WAIT_S: f64 = 300.0;
 /// Handles GET on the MCP endpoint.
 pub async fn get(State(http): State<Arc<Http>>, request: Request) -> Result<Response, Refusal> {
     let headers = request.headers();
+    refuse_stateless(&http, headers, "GET", "POST subscriptions/listen opens a stream")?;
     if !headers::accepts(headers).sse {
         return Err(Refusal::not_acceptable("GET answers with text/event-stream; the Accept header must allow it"));
     }

@@ -80,12 +80,18 @@ pub fn is_json(headers: &HeaderMap) -> bool {
 /// # Errors
 /// -32022 when it names a version that is not served, or several.
 pub fn protocol_version(headers: &HeaderMap, served: &Served) -> Result<Option<Revision>, RpcError> {
-    let Some(text) = single(headers, &PROTOCOL_VERSION) else { return Ok(None) };
+    let Some(text) = protocol_version_text(headers) else { return Ok(None) };
     served.get(&text).map(Some).ok_or_else(|| RpcError::unsupported_version(&text, served))
 }
 
+/// What `MCP-Protocol-Version` says, whether it is served or not; `None` when absent or empty.
+#[must_use]
+pub fn protocol_version_text(headers: &HeaderMap) -> Option<String> {
+    single(headers, &PROTOCOL_VERSION)
+}
+
 /// The value of a header that must not have several: repeats of the same value count once, different ones are joined.
-fn single(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
+pub fn single(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
     let mut values: Vec<String> =
         headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes()).trim().to_owned()).collect();
     values.dedup();

@@ -14,6 +14,9 @@ use crate::protocol::{Id, RpcError, message};
 use crate::session::Missing;
 use crate::text::rfc3339;
 
+/// Seconds after which a client that found all sessions in use may try again.
+pub const RETRY_AFTER_S: u64 = 10;
+
 /// The media type of JSON bodies.
 pub const JSON: HeaderValue = HeaderValue::from_static("application/json");
 

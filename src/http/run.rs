@@ -14,8 +14,10 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt as _, Stream};
 use http::StatusCode;
+use http::header::RETRY_AFTER;
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
+use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument as _;
 
 use super::headers::Accepts;
@@ -23,7 +25,7 @@ use super::refusal::{self, Refusal};
 use super::{Http, internal_error, note_panic, sse};
 use crate::config::ResponseMode;
 use crate::dispatch::Job;
-use crate::protocol::message;
+use crate::protocol::{Revision, RpcError, message};
 use crate::session::{Missing, Visit};
 use crate::tools::Outbox;
 
@@ -37,6 +39,34 @@ pub struct Work {
     pub batch: bool,
     /// The session they work on: kept from idling until they are done.
     pub visit: Option<Visit>,
+    /// What a client that goes away means.
+    pub disconnect: Disconnect,
+}
+
+/// What it means for a call that its client goes away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Disconnect {
+    /// Nothing: the call goes on (MCP 2025-11-25 basic/transports, Sending Messages).
+    IsNothing,
+    /// It is cancelled (MCP 2026-07-28 basic/patterns/cancellation).
+    Cancels,
+}
+
+/// The task that a call goes on in.
+enum Going {
+    On(JoinHandle<Answers>),
+    WhileWanted(AbortOnDropHandle<Answers>),
+}
+
+impl Future for Going {
+    type Output = Result<Answers, JoinError>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut std::task::Context<'_>) -> Poll<Self::Output> {
+        match self.get_mut() {
+            Self::On(task) => Pin::new(task).poll(context),
+            Self::WhileWanted(task) => Pin::new(task).poll(context),
+        }
+    }
 }
 
 /// The forms that an answer may have.
@@ -62,16 +92,28 @@ impl Form {
     }
 }
 
-/// An answer as JSON.
+/// An answer as JSON, and the status that it makes when it is the only one.
 struct Answer {
     json: Vec<u8>,
-    /// The call panicked: it is answered for, and alone makes a 500.
-    panicked: bool,
+    status: StatusCode,
 }
 
 impl From<Vec<u8>> for Answer {
     fn from(json: Vec<u8>) -> Self {
-        Self { json, panicked: false }
+        Self { json, status: StatusCode::OK }
+    }
+}
+
+/// The status of an error answer. In the handshake era it is 200: a 4xx would end a whole client there. The stateless era
+/// has rules of its own (MCP 2026-07-28 basic/index, `_meta`, and streamable-http, Protocol Version Header).
+fn error_status(error: &RpcError, revision: Revision) -> StatusCode {
+    match error.code {
+        _ if !revision.is_stateless() => StatusCode::OK,
+        RpcError::METHOD_NOT_FOUND => StatusCode::NOT_FOUND,
+        RpcError::MISSING_CLIENT_CAPABILITY => StatusCode::BAD_REQUEST,
+        // The only internal error that a call returns: no room for another session.
+        RpcError::INTERNAL_ERROR => StatusCode::SERVICE_UNAVAILABLE,
+        _ => StatusCode::OK,
     }
 }
 
@@ -82,7 +124,7 @@ type Answers = Vec<Answer>;
 pub async fn answer(http: &Arc<Http>, accepts: Accepts, mut work: Work) -> Result<Response, Refusal> {
     let form = Form::choose(http.engine.config.response, accepts);
     let session = work.visit.as_ref().map(|visit| Arc::clone(visit.session()));
-    let batch = work.batch;
+    let (batch, disconnect) = (work.batch, work.disconnect);
     let mut notifications = None;
     if form != Form::Json && work.jobs.iter().any(|job| job.method == "tools/call") {
         let (outbox, receiver) = Outbox::new();
@@ -96,6 +138,10 @@ pub async fn answer(http: &Arc<Http>, accepts: Accepts, mut work: Work) -> Resul
         Poll::Ready(answers) => at_once(form, answers, batch, notifications),
         Poll::Pending => {
             let task = http.calls.spawn(all.in_current_span());
+            let task = match disconnect {
+                Disconnect::IsNothing => Going::On(task),
+                Disconnect::Cancels => Going::WhileWanted(AbortOnDropHandle::new(task)),
+            };
             later(http, form, task, batch, notifications).await
         }
     };
@@ -119,7 +165,7 @@ pub async fn answer(http: &Arc<Http>, accepts: Accepts, mut work: Work) -> Resul
 
 /// All calls of a POST, side by side, started in their order.
 async fn run_all(http: Arc<Http>, work: Work) -> Answers {
-    let Work { jobs, errors, visit, batch: _ } = work;
+    let Work { jobs, errors, visit, .. } = work;
     let mut running: Vec<Option<BoxFuture<'_, Option<Answer>>>> =
         jobs.into_iter().map(|job| Some(Box::pin(run_one(&http, job)) as BoxFuture<'_, _>)).collect();
     let mut answers: Vec<Option<Answer>> = running.iter().map(|_| None).collect();
@@ -142,7 +188,7 @@ async fn run_all(http: Arc<Http>, work: Work) -> Answers {
 
 /// One call; `None` when it was cancelled.
 async fn run_one(http: &Http, job: Job) -> Option<Answer> {
-    let id = job.id.clone();
+    let (id, revision) = (job.id.clone(), job.revision);
     let session = job.session.clone();
     // Here rather than around the handler, so that the answer has the call's id and the other calls of a batch theirs.
     let mut answering = Box::pin(AssertUnwindSafe(http.engine.answer(job)).catch_unwind());
@@ -160,10 +206,11 @@ async fn run_one(http: &Http, job: Job) -> Option<Answer> {
     };
     Some(match answer {
         Ok(Ok(result)) => message::result(&id, &result).into(),
-        Ok(Err(error)) => message::error(Some(&id), &error).into(),
+        Ok(Err(error)) => Answer { json: message::error(Some(&id), &error), status: error_status(&error, revision) },
         Err(panic) => {
             note_panic(&*panic);
-            Answer { json: message::error(Some(&id), &internal_error()), panicked: true }
+            let json = message::error(Some(&id), &internal_error());
+            Answer { json, status: StatusCode::INTERNAL_SERVER_ERROR }
         }
     })
 }
@@ -182,9 +229,15 @@ fn at_once(
         return None;
     }
     Some(if form == Form::Json || (form == Form::Either && early.is_empty()) {
-        let failed = !batch && answers.iter().any(|answer| answer.panicked);
-        let status = if failed { StatusCode::INTERNAL_SERVER_ERROR } else { StatusCode::OK };
-        refusal::json(status, body(answers, batch))
+        let status = match answers.as_slice() {
+            [only] if !batch => only.status,
+            _ => StatusCode::OK,
+        };
+        let mut response = refusal::json(status, body(answers, batch));
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            response.headers_mut().insert(RETRY_AFTER, refusal::RETRY_AFTER_S.into());
+        }
+        response
     } else {
         let answers = answers.iter().map(|answer| answer.json.as_slice());
         let events = early.iter().map(String::as_bytes).chain(answers);
@@ -212,7 +265,7 @@ pub fn render_single(http: &Http, accepts: Accepts, answer: Vec<u8>) -> Response
 async fn later(
     http: &Http,
     form: Form,
-    mut task: JoinHandle<Answers>,
+    mut task: Going,
     batch: bool,
     mut notifications: Option<mpsc::Receiver<String>>,
 ) -> Option<Response> {
@@ -238,7 +291,7 @@ fn broken() -> Response {
     Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, internal_error()).into_response()
 }
 
-fn settle(form: Form, answers: Result<Answers, tokio::task::JoinError>, batch: bool) -> Option<Response> {
+fn settle(form: Form, answers: Result<Answers, JoinError>, batch: bool) -> Option<Response> {
     match answers {
         Ok(answers) => at_once(form, answers, batch, None),
         Err(_) => Some(broken()),
@@ -247,7 +300,7 @@ fn settle(form: Form, answers: Result<Answers, tokio::task::JoinError>, batch: b
 
 fn stream(
     opening: Bytes,
-    mut task: JoinHandle<Answers>,
+    mut task: Going,
     notifications: Option<mpsc::Receiver<String>>,
     keep_alive: std::time::Duration,
 ) -> impl Stream<Item = Bytes> + Send + 'static {

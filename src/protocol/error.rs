@@ -69,6 +69,13 @@ impl RpcError {
             .with_data(json!({ "method": method, "available": known }))
     }
 
+    /// -32603 when no more sessions can be made.
+    #[must_use]
+    pub fn too_many_sessions(why: &str) -> Self {
+        let message = format!("Too many sessions: {why} and none is idle; try again later or raise MCP_MAX_SESSIONS");
+        Self::new(Self::INTERNAL_ERROR, message)
+    }
+
     /// -32022 with what is served and what was asked for.
     #[must_use]
     pub fn unsupported_version(requested: &str, served: &Served) -> Self {

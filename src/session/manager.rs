@@ -216,7 +216,7 @@ impl SessionManager {
             id,
             created: now,
             last_activity: now,
-            initialized: true,
+            initialized: !new.protocol_version.is_stateless(),
             client_ready: false,
             protocol_version: new.protocol_version,
             client_info: new.client_info,

@@ -103,6 +103,9 @@ fn output_schema() -> Value {
     })
 }
 
+const HOW_TO_STATELESS: &str = "call echo without sessionId: it makes a session and returns its handle; pass that as \
+sessionId (protocol version 2026-07-28 has no sessions of its own, and Mcp-Session-Id means nothing there)";
+
 const HOW_TO: &str = "POST initialize, take the Mcp-Session-Id header of the answer, and send it with every request";
 
 fn run(context: &Context<'_>, _: &Arguments) -> Result<Outcome, ToolError> {
@@ -120,10 +123,15 @@ fn run(context: &Context<'_>, _: &Arguments) -> Result<Outcome, ToolError> {
 }
 
 fn without_session(context: &Context<'_>, stats: &Stats, server: &Value) -> Outcome {
+    let (without, how_to) = if context.revision.is_stateless() {
+        ("the argument sessionId", HOW_TO_STATELESS)
+    } else {
+        ("an Mcp-Session-Id header", HOW_TO)
+    };
     let text = format!(
         "📊 Session Information\n\n\
-         ❌ This request has no session: it came without an Mcp-Session-Id header.\n\
-         How to get one: {HOW_TO}.\n\n\
+         ❌ This request has no session: it came without {without}.\n\
+         How to get one: {how_to}.\n\n\
          🖥️ Server:\n\
          - Active Sessions: {} of at most {}\n\
          - Total Sessions Created: {}\n\
@@ -133,7 +141,7 @@ fn without_session(context: &Context<'_>, stats: &Stats, server: &Value) -> Outc
         stats.created,
         duration(context.config.session_timeout),
     );
-    Outcome::new(text, json!({ "session": null, "server": server, "hint": HOW_TO }))
+    Outcome::new(text, json!({ "session": null, "server": server, "hint": how_to }))
 }
 
 fn with_session(context: &Context<'_>, session: &Session, server: &Value) -> Outcome {
@@ -160,7 +168,7 @@ fn with_session(context: &Context<'_>, session: &Session, server: &Value) -> Out
          🧠 Session State:\n\
          - Initialized: {initialized}\n\
          - Protocol Version: {version}\n\
-         - Client: {client} v{client_version}",
+         - Client: {client}",
         id = record.id,
         created = time(created),
         last = time(last),
@@ -172,8 +180,7 @@ fn with_session(context: &Context<'_>, session: &Session, server: &Value) -> Out
         pending = queue.pending,
         initialized = if record.initialized { "✅" } else { "❌" },
         version = record.protocol_version,
-        client = record.client_info.name,
-        client_version = record.client_info.version,
+        client = client(&record),
     );
     text += &details(&record, queue.streams, queue.dropped, queue.held);
     let structured = json!({
@@ -210,9 +217,17 @@ fn with_session(context: &Context<'_>, session: &Session, server: &Value) -> Out
     Outcome::new(text, structured)
 }
 
+/// `test-client v1.0`.
+fn client(record: &Record) -> String {
+    let info = &record.client_info;
+    if info.name.is_empty() { "not available".to_owned() } else { format!("{} v{}", info.name, info.version) }
+}
+
 /// What the sample does not show, in a section of its own.
 fn details(record: &Record, streams: usize, dropped: u64, held: usize) -> String {
-    let ready = if record.client_ready {
+    let ready = if !record.initialized {
+        "not applicable: a request of 2026-07-28 made this session, and that version has no handshake"
+    } else if record.client_ready {
         "✅ notifications/initialized came"
     } else {
         "❌ notifications/initialized has not come: the client must send it after initialize"

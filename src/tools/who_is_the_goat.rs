@@ -8,7 +8,6 @@ use super::{Annotations, Arguments, Context, Handle, Outcome, Run, Tool, ToolErr
 use crate::diagnosis::claims::{bearer_claims, text_claim};
 use crate::diagnosis::redact;
 use crate::request::Request;
-use crate::session::Record;
 use crate::text::shorten;
 
 /// See the module's documentation.
@@ -117,33 +116,31 @@ struct Statistics {
 }
 
 fn run(context: &Context<'_>, _: &Arguments) -> Result<Outcome, ToolError> {
-    let record = context.session.map(|session| session.record());
-    let facts = facts(context.request, record.as_ref());
+    let facts = facts(context.request, context.client_name());
     Ok(Outcome::new(text(&facts), json!(facts)))
 }
 
 /// Token `name`, else `X-User-Name`, else the client's name, else nobody in particular.
-fn name(request: &Request, record: Option<&Record>) -> (String, &'static str) {
+fn name(request: &Request, client: Option<String>) -> (String, &'static str) {
     let usable = |name: String| {
         let name = shorten(redact::value(name.trim()).trim(), MAX_NAME);
         (!name.is_empty()).then_some(name)
     };
     let claim = || text_claim(&bearer_claims(&request.headers)?, &["name"]).map(|(_, name)| name);
     let header = || Some(redact::decode(request.headers.get("x-user-name")?.as_bytes()).into_owned());
-    let client = || record.map(|record| record.client_info.name.clone()).filter(|name| name != "unknown");
     if let Some(name) = claim().and_then(usable) {
         (name, "name claim of the bearer token")
     } else if let Some(name) = header().and_then(usable) {
         (name, "X-User-Name header")
-    } else if let Some(name) = client().and_then(usable) {
-        (name, "client name of the session")
+    } else if let Some(name) = client.and_then(usable) {
+        (name, "the client's own name")
     } else {
         ("Anonymous".to_owned(), "nothing: nobody gave a name")
     }
 }
 
-fn facts(request: &Request, record: Option<&Record>) -> Facts {
-    let (goat, named_by) = name(request, record);
+fn facts(request: &Request, client: Option<String>) -> Facts {
+    let (goat, named_by) = name(request, client);
     let hash = Sha256::digest(goat.to_lowercase().as_bytes());
     let pick = |byte: usize, from: usize| usize::from(hash[byte]) % from;
     let first = pick(0, STRENGTHS.len());
@@ -192,10 +189,11 @@ mod tests {
     use super::*;
     use crate::config::Config;
     use crate::diagnosis::testing::jwt;
+    use crate::session::Record;
     use crate::tools::fixture::{call, record, request, satisfies};
 
     fn ask(given: &[(&str, &str)], record: Option<&Record>) -> Outcome {
-        let facts = facts(&request(given), record);
+        let facts = facts(&request(given), record.map(|record| record.client_info.name.clone()));
         let outcome = Outcome::new(text(&facts), json!(facts));
         satisfies(&TOOL, &outcome);
         outcome

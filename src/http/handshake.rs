@@ -1,0 +1,195 @@
+//! POST in the handshake era (2024-11-05 to 2025-11-25): `initialize`, sessions, batches.
+
+use std::sync::Arc;
+
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, StatusCode};
+use tracing::Span;
+use tracing::field::display;
+
+use super::headers::Accepts;
+use super::observe::loggable;
+use super::refusal::Refusal;
+use super::run::Disconnect;
+use super::{Http, enter_session, headers, prefix, refusal, run};
+use crate::dispatch::Job;
+use crate::protocol::message::{self, Malformed};
+use crate::protocol::{Call, Id, Message, Notification, Revision, RpcError};
+use crate::request;
+use crate::session::{Session, Visit, write};
+
+/// Answers a request.
+pub async fn answer(
+    http: &Arc<Http>,
+    request: &Arc<request::Request>,
+    accepts: Accepts,
+    call: Call,
+) -> Result<Response, Refusal> {
+    let id = call.id.clone();
+    if call.method == "initialize" {
+        return initialize(http, request, accepts, &call).map_err(|refusal| refusal.to(Some(&id)));
+    }
+    let mut place = place(http, &request.headers).map_err(|refusal| refusal.to(Some(&id)))?;
+    if let Some(visit) = &mut place.visit {
+        visit.count_requests(1);
+    }
+    let work = run::Work {
+        jobs: vec![job(call, &place, request)],
+        errors: Vec::new(),
+        batch: false,
+        visit: place.visit,
+        disconnect: Disconnect::IsNothing,
+    };
+    run::answer(http, accepts, work).await.map_err(|refusal| refusal.to(Some(&id)))
+}
+
+/// Takes a notification.
+pub fn notify(http: &Http, request: &request::Request, notification: &Notification) -> Result<Response, Refusal> {
+    let place = place(http, &request.headers)?;
+    heed(&place, notification);
+    Ok(accepted(place.visit.as_ref()))
+}
+
+/// Takes the client's answer to a request of the server's. None is ever sent, so there is nothing to match it with.
+pub fn take_response(http: &Http, request: &request::Request) -> Result<Response, Refusal> {
+    Ok(accepted(place(http, &request.headers)?.visit.as_ref()))
+}
+
+/// Where a message is to be answered: the session it works on, and the revision.
+struct Place {
+    visit: Option<Visit>,
+    revision: Revision,
+}
+
+/// Finds the session and the revision, or refuses. Version first: it is a rule for every request.
+fn place(http: &Http, headers: &HeaderMap) -> Result<Place, Refusal> {
+    let config = &http.engine.config;
+    let named = headers::protocol_version(headers, &config.protocol)
+        .map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, error))?;
+    let visit = enter_session(http, headers)?;
+    if visit.is_none() && config.require_session {
+        return Err(Refusal::bad_request(
+            "Bad Request: a session is required (MCP_REQUIRE_SESSION); POST initialize first, then send its Mcp-Session-Id",
+        ));
+    }
+    // A session that a stateless request made has no revision of the handshake era.
+    let negotiated = visit.as_ref().map(|visit| visit.session().revision()).filter(|revision| !revision.is_stateless());
+    let unnamed = || config.protocol.when_unnamed().unwrap_or(Revision::WHEN_UNNAMED);
+    let revision = negotiated.or(named).unwrap_or_else(unnamed);
+    Ok(Place { visit, revision })
+}
+
+fn job(call: Call, place: &Place, request: &Arc<request::Request>) -> Job {
+    Job {
+        id: call.id,
+        method: call.method,
+        params: call.params,
+        revision: place.revision,
+        session: place.visit.as_ref().map(|visit| Arc::clone(visit.session())),
+        request: Arc::clone(request),
+        client: None,
+        outbox: None,
+    }
+}
+
+fn initialize(
+    http: &Http,
+    request: &Arc<request::Request>,
+    accepts: Accepts,
+    call: &Call,
+) -> Result<Response, Refusal> {
+    headers::protocol_version(&request.headers, &http.engine.config.protocol)
+        .map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, error))?;
+    if enter_session(http, &request.headers)?.is_some() {
+        return Err(Refusal::bad_request(
+            "Invalid Request: session already initialized; leave Mcp-Session-Id out to start another, or DELETE it first",
+        ));
+    }
+    let new = match http.engine.read_initialize(&call.params, request) {
+        Ok(new) => new,
+        Err(error) => return Ok(run::render_single(http, accepts, message::error(Some(&call.id), &error))),
+    };
+    let revision = new.protocol_version;
+    let (owner, client) = (new.owner.is_some(), format!("{} {}", new.client_info.name, new.client_info.version));
+    let created = write(&http.engine.sessions).create(new);
+    let (mut visit, evicted) = created.map_err(|full| {
+        let error = RpcError::too_many_sessions(&full.to_string());
+        Refusal::new(StatusCode::SERVICE_UNAVAILABLE, error).retry_after(refusal::RETRY_AFTER_S)
+    })?;
+    if let Some(evicted) = evicted {
+        tracing::warn!(session = prefix(evicted.id()), "the longest-idle session gave way to a new one");
+    }
+    visit.count_requests(1);
+    let session = Arc::clone(visit.session());
+    Span::current().record("session", display(prefix(session.id())));
+    tracing::info!(session = prefix(session.id()), %revision, client = loggable(&client), bound = owner, "session created");
+    let answer = message::result(&call.id, &http.engine.initialize_result(revision));
+    let mut response = run::render_single(http, accepts, answer);
+    refusal::name_session(&mut response, session.id());
+    Ok(response)
+}
+
+fn heed(place: &Place, notification: &Notification) {
+    let Some(visit) = &place.visit else { return };
+    let session: &Session = visit.session();
+    match notification.method.as_str() {
+        "notifications/initialized" => session.client_is_ready(),
+        "notifications/cancelled" => {
+            let id = notification.params.get("requestId").and_then(Id::from_value);
+            let known = id.is_some_and(|id| session.cancel(&id));
+            tracing::debug!(known, "cancellation");
+        }
+        _ => {}
+    }
+}
+
+/// 202 for what wants no answer.
+fn accepted(visit: Option<&Visit>) -> Response {
+    let mut response = StatusCode::ACCEPTED.into_response();
+    if let Some(visit) = visit {
+        refusal::name_session(&mut response, visit.session().id());
+    }
+    response
+}
+
+/// Answers a batch.
+pub async fn answer_batch(
+    http: &Arc<Http>,
+    request: &Arc<request::Request>,
+    accepts: Accepts,
+    messages: Vec<Result<Message, Malformed>>,
+) -> Result<Response, Refusal> {
+    let mut place = place(http, &request.headers)?;
+    if !place.revision.has_batch() {
+        return Err(Refusal::bad_request(format!(
+            "Invalid Request: protocol version {} has no batches; send one message a POST",
+            place.revision
+        )));
+    }
+    let (mut jobs, mut errors) = (Vec::new(), Vec::new());
+    for message in messages {
+        match message {
+            Ok(Message::Request(call)) if matches!(call.method.as_str(), "initialize" | "server/discover") => {
+                // MCP 2025-03-26 basic/lifecycle: initialize must not be part of a batch.
+                let error = RpcError::invalid_request(format!("Invalid Request: {} cannot be in a batch", call.method));
+                errors.push(message::error(Some(&call.id), &error));
+            }
+            Ok(Message::Request(call)) => jobs.push(job(call, &place, request)),
+            Ok(Message::Notification(notification)) => heed(&place, &notification),
+            Ok(Message::Response) => {}
+            Err(malformed) => errors.push(message::error(malformed.id.as_ref(), &malformed.error)),
+        }
+    }
+    if jobs.is_empty() && errors.is_empty() {
+        return Ok(accepted(place.visit.as_ref()));
+    }
+    if let Some(visit) = &mut place.visit {
+        visit.count_requests(u32::try_from(jobs.len()).unwrap_or(u32::MAX));
+    }
+    run::answer(
+        http,
+        accepts,
+        run::Work { jobs, errors, batch: true, visit: place.visit, disconnect: Disconnect::IsNothing },
+    )
+    .await
+}

@@ -1,0 +1,210 @@
+//! POST in the stateless era (MCP 2026-07-28): every request says in `_meta` what it is, and its headers repeat it.
+
+use std::sync::Arc;
+
+use axum::response::Response;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::{HeaderMap, HeaderName, StatusCode};
+use serde_json::Value;
+
+use super::headers::{self, Accepts};
+use super::refusal::Refusal;
+use super::run::{self, Disconnect};
+use super::{Http, listen};
+use crate::dispatch::{Job, unknown_method};
+use crate::protocol::{Call, Meta, RpcError};
+use crate::request::Request;
+use crate::tools::Mirrored;
+
+/// `Mcp-Method` (MCP 2026-07-28 streamable-http, Standard Request Headers).
+const METHOD: HeaderName = HeaderName::from_static("mcp-method");
+/// `Mcp-Name` (the same).
+const NAME: HeaderName = HeaderName::from_static("mcp-name");
+
+/// Answers a request of the stateless era.
+pub async fn answer(
+    http: &Arc<Http>,
+    request: &Arc<Request>,
+    accepts: Accepts,
+    call: Call,
+) -> Result<Response, Refusal> {
+    let id = call.id.clone();
+    let meta =
+        check(http, &request.headers, &call).map_err(|error| Refusal::new(status(&error), error).to(Some(&id)))?;
+    let revision = http.engine.config.protocol.get(&meta.version).unwrap_or(crate::protocol::Revision::V2026_07_28);
+    if call.method == "subscriptions/listen" {
+        return listen::answer(http, accepts, &call).map_err(|refusal| refusal.to(Some(&id)));
+    }
+    let job = Job {
+        id: call.id,
+        method: call.method,
+        params: call.params,
+        revision,
+        session: None,
+        request: Arc::clone(request),
+        client: Some(meta),
+        outbox: None,
+    };
+    let work =
+        run::Work { jobs: vec![job], errors: Vec::new(), batch: false, visit: None, disconnect: Disconnect::Cancels };
+    run::answer(http, accepts, work).await
+}
+
+/// The status of a request that is refused before it is looked into.
+fn status(error: &RpcError) -> StatusCode {
+    if error.code == RpcError::METHOD_NOT_FOUND { StatusCode::NOT_FOUND } else { StatusCode::BAD_REQUEST }
+}
+
+/// The rules that hold for every request, in the order in which a client would mend them: `_meta`, version, method, name,
+/// mirrored arguments.
+fn check(http: &Http, headers: &HeaderMap, call: &Call) -> Result<Meta, RpcError> {
+    let served = &http.engine.config.protocol;
+    let meta = match Meta::read(&call.params) {
+        Ok(meta) => meta,
+        // The only sign that an older client gets (MCP 2026-07-28 basic/versioning, Backward Compatibility).
+        Err(_) if call.method == "initialize" && served.preferred().is_none() => {
+            let asked = call.params.get("protocolVersion").and_then(Value::as_str).unwrap_or_default();
+            return Err(RpcError::unsupported_version(asked, served));
+        }
+        Err(problems) => {
+            let data = serde_json::json!({ "problems": problems });
+            return Err(RpcError::invalid_params(format!("Invalid params: {}", problems.join("; "))).with_data(data));
+        }
+    };
+    matches(headers, &headers::PROTOCOL_VERSION, "MCP-Protocol-Version", &meta.version, "_meta")?;
+    if served.get(&meta.version).is_none_or(|revision| !revision.is_stateless()) {
+        return Err(RpcError::unsupported_version(&meta.version, served));
+    }
+    matches(headers, &METHOD, "Mcp-Method", &call.method, "method")?;
+    match call.method.as_str() {
+        "tools/call" => check_tool_call(http, headers, call)?,
+        "server/discover" | "tools/list" | "subscriptions/listen" => {}
+        method => return Err(unknown_method(method, true)),
+    }
+    Ok(meta)
+}
+
+fn check_tool_call(http: &Http, headers: &HeaderMap, call: &Call) -> Result<(), RpcError> {
+    let Some(name) = call.params.get("name").and_then(Value::as_str) else {
+        return Ok(()); // The dispatcher says what is missing.
+    };
+    matches(headers, &NAME, "Mcp-Name", name, "params.name")?;
+    let Ok(entry) = http.engine.tool(&call.params) else { return Ok(()) };
+    let none = Value::Null;
+    let arguments = call.params.get("arguments").unwrap_or(&none);
+    entry.mirrored().iter().try_for_each(|mirrored| check_mirrored(headers, mirrored, arguments))
+}
+
+/// A header that must repeat a text of the body.
+fn matches(headers: &HeaderMap, name: &HeaderName, shown: &str, body: &str, place: &str) -> Result<(), RpcError> {
+    match value(headers, name, shown)? {
+        None => Err(mismatch(format!("the {shown} header is required and must repeat {place} ({})", quoted(body)))),
+        Some(header) if header != body => Err(mismatch(format!(
+            "{shown} header value {} does not match {place} value {}",
+            quoted(&header),
+            quoted(body)
+        ))),
+        Some(_) => Ok(()),
+    }
+}
+
+/// An `Mcp-Param-*` header against the argument that it mirrors (MCP 2026-07-28 streamable-http, Server Behavior for
+/// Custom Headers).
+fn check_mirrored(headers: &HeaderMap, mirrored: &Mirrored, arguments: &Value) -> Result<(), RpcError> {
+    let shown = mirrored.header.as_str();
+    let Ok(name) = HeaderName::try_from(shown) else { return Ok(()) };
+    let header = value(headers, &name, shown)?;
+    let path = mirrored.path.join(".");
+    match (mirrored.value(arguments), header) {
+        (None, None) => Ok(()),
+        (None, Some(header)) => Err(mismatch(format!(
+            "{shown} header is {} but the argument {path} is not there; send both or neither",
+            quoted(&header)
+        ))),
+        (Some(_), None) => Err(mismatch(format!("the {shown} header is required and must repeat the argument {path}"))),
+        (Some(value), Some(header)) if agrees(value, &header) => Ok(()),
+        (Some(value), Some(header)) => Err(mismatch(format!(
+            "{shown} header value {} does not match the argument {path} {}",
+            quoted(&header),
+            crate::text::shorten(&value.to_string(), 100)
+        ))),
+    }
+}
+
+/// Whether a header says what an argument says; integers are compared as numbers (Server Validation, note).
+fn agrees(argument: &Value, header: &str) -> bool {
+    match argument {
+        Value::String(text) => text == header,
+        Value::Bool(value) => header == if *value { "true" } else { "false" },
+        Value::Number(number) => header.parse::<f64>().ok() == number.as_f64(),
+        // Not a primitive: the schema check says so.
+        Value::Null | Value::Array(_) | Value::Object(_) => true,
+    }
+}
+
+/// A header's value, decoded where it is written in the Base64 form (Value Encoding).
+fn value(headers: &HeaderMap, name: &HeaderName, shown: &str) -> Result<Option<String>, RpcError> {
+    for value in headers.get_all(name) {
+        // RFC 9110 section 5.5: visible ASCII, space and tab; anything else is for the Base64 form.
+        if value.to_str().is_err() {
+            return Err(mismatch(format!("the {shown} header has characters that are not ASCII; use the Base64 form")));
+        }
+    }
+    let Some(text) = headers::single(headers, name) else { return Ok(None) };
+    let Some(encoded) = text.strip_prefix("=?base64?").and_then(|rest| rest.strip_suffix("?=")) else {
+        return Ok(Some(text));
+    };
+    let decoded = STANDARD.decode(encoded).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+    decoded.map(Some).ok_or_else(|| mismatch(format!("the {shown} header is not valid Base64 of UTF-8 text")))
+}
+
+fn mismatch(what: impl std::fmt::Display) -> RpcError {
+    RpcError::new(RpcError::HEADER_MISMATCH, format!("Header mismatch: {what}"))
+}
+
+fn quoted(text: &str) -> String {
+    format!("{:?}", crate::text::shorten(text, 100))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn headers(name: &'static str, value: &str) -> HeaderMap {
+        HeaderMap::from_iter([(HeaderName::from_static(name), value.parse().unwrap())])
+    }
+
+    fn read(value_text: &str) -> Result<Option<String>, RpcError> {
+        value(&headers("mcp-name", value_text), &NAME, "Mcp-Name")
+    }
+
+    #[test]
+    fn encoded_values_are_decoded_before_they_are_compared() {
+        assert_eq!(read("us-west1").unwrap().as_deref(), Some("us-west1"));
+        assert_eq!(read("=?base64?SGVsbG8sIOS4lueVjA==?=").unwrap().as_deref(), Some("Hello, 世界"));
+        assert_eq!(read("=?base64?PT9iYXNlNjQ/bGl0ZXJhbD89?=").unwrap().as_deref(), Some("=?base64?literal?="));
+        assert_eq!(read("=?BASE64?eA==?=").unwrap().as_deref(), Some("=?BASE64?eA==?="), "the markers are lower case");
+        for broken in ["=?base64?SGVsbG8?=", "=?base64?SGVs!G8=?=", "=?base64?/w==?="] {
+            assert_eq!(read(broken).unwrap_err().code, RpcError::HEADER_MISMATCH, "{broken}");
+        }
+        let raw = HeaderMap::from_iter([(NAME, http::HeaderValue::from_bytes(b"caf\xc3\xa9").unwrap())]);
+        assert_eq!(value(&raw, &NAME, "Mcp-Name").unwrap_err().code, RpcError::HEADER_MISMATCH);
+    }
+
+    #[test]
+    fn a_mirrored_argument_is_there_twice_or_not_at_all() {
+        let mirrored = Mirrored { header: "mcp-param-region".to_owned(), path: vec!["region".to_owned()] };
+        let check = |header: Option<&str>, arguments: Value| {
+            let headers = header.map(|value| headers("mcp-param-region", value)).unwrap_or_default();
+            check_mirrored(&headers, &mirrored, &arguments).is_ok()
+        };
+        assert!(check(None, json!({})) && check(None, json!({ "region": null })) && check(None, Value::Null));
+        assert!(check(Some("a"), json!({ "region": "a" })) && check(Some("true"), json!({ "region": true })));
+        assert!(check(Some("42.0"), json!({ "region": 42 })), "integers are compared as numbers");
+        assert!(!check(Some("a"), json!({})) && !check(None, json!({ "region": "a" })));
+        assert!(!check(Some("b"), json!({ "region": "a" })) && !check(Some("A"), json!({ "region": "a" })));
+    }
+}
