@@ -124,8 +124,9 @@ async fn single(
     {
         Span::current().record("tool", loggable(tool));
     }
-    let jobs = vec![job(call, &place, request)];
-    run::answer(http, accepts, run::Work { jobs, errors: Vec::new(), batch: false, visit: place.visit }).await
+    let work =
+        run::Work { jobs: vec![job(call, &place, request)], errors: Vec::new(), batch: false, visit: place.visit };
+    run::answer(http, accepts, work).await.map_err(|refusal| refusal.to(Some(&id)))
 }
 
 fn job(call: Call, place: &Place, request: &Arc<request::Request>) -> Job {

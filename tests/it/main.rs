@@ -1,4 +1,9 @@
 //! What the server promises its users, over real sockets. One binary, one file a promise.
 
+mod answers;
 mod documents;
+mod exchange;
+mod revisions;
 mod server;
+mod tools;
+mod wrong_requests;
