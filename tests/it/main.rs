@@ -5,5 +5,8 @@ mod documents;
 mod exchange;
 mod revisions;
 mod server;
+mod sessions;
+mod shutdown;
+mod streams;
 mod tools;
 mod wrong_requests;
