@@ -200,17 +200,20 @@ async fn not_found(request: Request) -> Response {
 
 #[expect(clippy::needless_pass_by_value, reason = "the layer's signature")]
 fn panicked(panic: Box<dyn std::any::Any + Send + 'static>) -> Response {
-    let what = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
-    tracing::error!(panic = what.unwrap_or("unknown"), "a handler panicked");
-    internal_error().into_response()
+    note_panic(&*panic);
+    Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, internal_error()).into_response()
 }
 
-fn internal_error() -> Refusal {
-    let error = RpcError::new(
+fn note_panic(panic: &(dyn std::any::Any + Send)) {
+    let what = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    tracing::error!(panic = what.unwrap_or("unknown"), "a handler panicked");
+}
+
+fn internal_error() -> RpcError {
+    RpcError::new(
         RpcError::INTERNAL_ERROR,
         "Internal error: the server made a mistake; its log has the details under this response's X-Request-Id",
-    );
-    Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, error)
+    )
 }
 
 /// Enters the session that the headers name; `None` when they name none.

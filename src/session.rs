@@ -233,8 +233,10 @@ impl Session {
     /// Ends a hold; the last one starts the idle time.
     fn release(&self) {
         lock(&self.kept).record.last_activity = self.house.clock.now();
+        // Counted under the lock of the order, so that a sweep does not set aside what is no longer held.
+        let mut idle = lock(&self.house.idle);
         if self.holds.fetch_sub(1, Ordering::AcqRel) == 1 && self.ended().is_none() {
-            lock(&self.house.idle).put_last(self.place, List::Fresh);
+            idle.put_last(self.place, List::Fresh);
         }
     }
 

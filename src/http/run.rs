@@ -4,14 +4,15 @@
 //! their own, for two reasons: a disconnect is not a cancellation (MCP 2025-11-25 basic/transports, Sending Messages),
 //! and shutdown can wait for them.
 
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use futures_util::Stream;
 use futures_util::future::BoxFuture;
+use futures_util::{FutureExt as _, Stream};
 use http::StatusCode;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -19,7 +20,7 @@ use tracing::Instrument as _;
 
 use super::headers::Accepts;
 use super::refusal::{self, Refusal};
-use super::{Http, internal_error, sse};
+use super::{Http, internal_error, note_panic, sse};
 use crate::config::ResponseMode;
 use crate::dispatch::Job;
 use crate::protocol::message;
@@ -61,8 +62,21 @@ impl Form {
     }
 }
 
+/// An answer as JSON.
+struct Answer {
+    json: Vec<u8>,
+    /// The call panicked: it is answered for, and alone makes a 500.
+    panicked: bool,
+}
+
+impl From<Vec<u8>> for Answer {
+    fn from(json: Vec<u8>) -> Self {
+        Self { json, panicked: false }
+    }
+}
+
 /// Answers, one for each call that was not cancelled.
-type Answers = Vec<Vec<u8>>;
+type Answers = Vec<Answer>;
 
 /// Runs `work` and answers it.
 pub async fn answer(http: &Arc<Http>, accepts: Accepts, mut work: Work) -> Result<Response, Refusal> {
@@ -106,9 +120,9 @@ pub async fn answer(http: &Arc<Http>, accepts: Accepts, mut work: Work) -> Resul
 /// All calls of a POST, side by side, started in their order.
 async fn run_all(http: Arc<Http>, work: Work) -> Answers {
     let Work { jobs, errors, visit, batch: _ } = work;
-    let mut running: Vec<Option<BoxFuture<'_, Option<Vec<u8>>>>> =
+    let mut running: Vec<Option<BoxFuture<'_, Option<Answer>>>> =
         jobs.into_iter().map(|job| Some(Box::pin(run_one(&http, job)) as BoxFuture<'_, _>)).collect();
-    let mut answers: Vec<Option<Vec<u8>>> = running.iter().map(|_| None).collect();
+    let mut answers: Vec<Option<Answer>> = running.iter().map(|_| None).collect();
     std::future::poll_fn(|context| {
         for (call, answer) in running.iter_mut().zip(&mut answers) {
             if let Some(future) = call
@@ -123,14 +137,15 @@ async fn run_all(http: Arc<Http>, work: Work) -> Answers {
     .await;
     drop(running);
     drop(visit);
-    answers.into_iter().flatten().chain(errors).collect()
+    answers.into_iter().flatten().chain(errors.into_iter().map(Answer::from)).collect()
 }
 
 /// One call; `None` when it was cancelled.
-async fn run_one(http: &Http, job: Job) -> Option<Vec<u8>> {
+async fn run_one(http: &Http, job: Job) -> Option<Answer> {
     let id = job.id.clone();
     let session = job.session.clone();
-    let mut answering = Box::pin(http.engine.answer(job));
+    // Here rather than around the handler, so that the answer has the call's id and the other calls of a batch theirs.
+    let mut answering = Box::pin(AssertUnwindSafe(http.engine.answer(job)).catch_unwind());
     let answer = match futures_util::poll!(&mut answering) {
         Poll::Ready(answer) => answer,
         Poll::Pending => match session.map(|session| session.running(&id)) {
@@ -144,8 +159,12 @@ async fn run_one(http: &Http, job: Job) -> Option<Vec<u8>> {
         },
     };
     Some(match answer {
-        Ok(result) => message::result(&id, &result),
-        Err(error) => message::error(Some(&id), &error),
+        Ok(Ok(result)) => message::result(&id, &result).into(),
+        Ok(Err(error)) => message::error(Some(&id), &error).into(),
+        Err(panic) => {
+            note_panic(&*panic);
+            Answer { json: message::error(Some(&id), &internal_error()), panicked: true }
+        }
     })
 }
 
@@ -163,9 +182,12 @@ fn at_once(
         return None;
     }
     Some(if form == Form::Json || (form == Form::Either && early.is_empty()) {
-        refusal::json(StatusCode::OK, body(answers, batch))
+        let failed = !batch && answers.iter().any(|answer| answer.panicked);
+        let status = if failed { StatusCode::INTERNAL_SERVER_ERROR } else { StatusCode::OK };
+        refusal::json(status, body(answers, batch))
     } else {
-        let events = early.iter().map(String::as_bytes).chain(answers.iter().map(Vec::as_slice));
+        let answers = answers.iter().map(|answer| answer.json.as_slice());
+        let events = early.iter().map(String::as_bytes).chain(answers);
         sse::response_at_once(events.flat_map(|json| sse::message(None, json)).collect())
     })
 }
@@ -173,19 +195,17 @@ fn at_once(
 /// One JSON body for all answers.
 fn body(mut answers: Answers, batch: bool) -> Vec<u8> {
     if !batch {
-        return answers.pop().unwrap_or_default();
+        return answers.pop().map(|answer| answer.json).unwrap_or_default();
     }
-    let mut body = vec![b'['];
-    body.extend(answers.join(&b','));
-    body.push(b']');
-    body
+    let answers: Vec<Vec<u8>> = answers.into_iter().map(|answer| answer.json).collect();
+    [b"[".as_slice(), &answers.join(&b','), b"]"].concat()
 }
 
 /// An answer whose form is known before its work is done.
 #[must_use]
 pub fn render_single(http: &Http, accepts: Accepts, answer: Vec<u8>) -> Response {
     let form = Form::choose(http.engine.config.response, accepts);
-    at_once(form, vec![answer], false, None).unwrap_or_else(|| internal_error().into_response())
+    at_once(form, vec![answer.into()], false, None).unwrap_or_else(broken)
 }
 
 /// Waits for `task`, as JSON or as a stream, as the form and the first thing that happens want it.
@@ -214,10 +234,14 @@ async fn later(
     Some(sse::response(stream(opening, task, notifications, keep_alive)))
 }
 
+fn broken() -> Response {
+    Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, internal_error()).into_response()
+}
+
 fn settle(form: Form, answers: Result<Answers, tokio::task::JoinError>, batch: bool) -> Option<Response> {
     match answers {
         Ok(answers) => at_once(form, answers, batch, None),
-        Err(_) => Some(internal_error().into_response()),
+        Err(_) => Some(broken()),
     }
 }
 
@@ -241,7 +265,7 @@ fn stream(
             }
         };
         let Ok(answers) = answers else {
-            tracing::error!("a call panicked; its stream ends without an answer");
+            tracing::error!("a call broke off; its stream ends without an answer");
             return;
         };
         if answers.is_empty() {
@@ -251,7 +275,7 @@ fn stream(
             yield sse::message(None, note.as_bytes());
         }
         for answer in answers {
-            yield sse::message(None, &answer);
+            yield sse::message(None, &answer.json);
         }
     }
 }

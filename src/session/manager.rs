@@ -244,8 +244,7 @@ impl SessionManager {
             return Ok(None);
         }
         while let Some(session) = self.longest_idle(List::Warned).or_else(|| self.longest_idle(List::Fresh)) {
-            if session.is_held() {
-                lock(&self.house.idle).take_out(session.place);
+            if self.set_aside(&session) {
                 continue;
             }
             let reason = if session.is_expired(now) { EndReason::Expired } else { EndReason::Evicted };
@@ -265,6 +264,17 @@ impl SessionManager {
                 None => lock(&self.house.idle).take_out(place),
             }
         }
+    }
+
+    /// Takes a session that is held out of the idle order; its last release puts it back. Returns whether it was held.
+    fn set_aside(&self, session: &Session) -> bool {
+        // Looked at under the lock: a release in between would put it back and have it taken out for good.
+        let mut idle = lock(&self.house.idle);
+        let held = session.is_held();
+        if held {
+            idle.take_out(session.place);
+        }
+        held
     }
 
     /// Looks a session up for `caller` and enters it: from here until the visit ends it is not idle.
@@ -337,9 +347,7 @@ impl SessionManager {
         for _ in 0..SWEEP_CHUNK {
             let warned = self.longest_idle(List::Warned);
             let Some(session) = warned.filter(|session| session.is_held() || session.is_expired(now)) else { break };
-            if session.is_held() {
-                lock(&self.house.idle).take_out(session.place);
-            } else {
+            if !self.set_aside(&session) {
                 self.end(&session, EndReason::Expired);
                 ended.push(session);
             }
@@ -347,8 +355,8 @@ impl SessionManager {
         let mut steps = ended.len();
         while steps < SWEEP_CHUNK {
             let Some(session) = self.longest_idle(List::Fresh) else { break };
-            if session.is_held() {
-                lock(&self.house.idle).take_out(session.place);
+            if self.set_aside(&session) {
+                // It comes back when it is idle again.
             } else if session.is_expired(now) {
                 self.end(&session, EndReason::Expired);
                 ended.push(session);
@@ -520,6 +528,34 @@ mod tests {
         drop(stream);
         clock.advance(HOUR);
         assert_eq!(sweep(&manager), 1);
+    }
+
+    #[test]
+    fn a_session_released_while_a_sweep_looks_at_it_is_not_forgotten() {
+        const ROUNDS: usize = 2_000;
+        let (manager, clock) = manager(ROUNDS);
+        let mut removed = 0;
+        let next = Mutex::new(None);
+        let together = std::sync::Barrier::new(2);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for _ in 0..ROUNDS {
+                    together.wait();
+                    drop(lock(&next).take());
+                    together.wait();
+                }
+            });
+            for _ in 0..ROUNDS {
+                let id = create(&manager);
+                *lock(&next) = read(&manager).enter(id, || None).ok();
+                together.wait();
+                removed += sweep(&manager);
+                together.wait();
+                clock.advance(HOUR);
+                removed += sweep(&manager);
+            }
+        });
+        assert_eq!(removed, ROUNDS);
     }
 
     #[test]

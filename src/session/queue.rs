@@ -154,10 +154,11 @@ impl Queue {
         self.dropped
     }
 
-    /// The number of the last message that was delivered or pushed out: where a new stream begins.
+    /// The number of the last message that was delivered or pushed out: where a new stream begins. One less where a loss
+    /// is still to be told: the warning goes by the number of the last lost message, and no two events may share an id.
     #[must_use]
     pub fn position(&self) -> u64 {
-        self.delivered
+        self.delivered - u64::from(self.untold > 0)
     }
 
     /// The number of the newest message; 0 before the first.

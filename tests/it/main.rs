@@ -2,8 +2,12 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
 mod answers;
+mod documents;
 mod exchange;
 mod revisions;
 mod server;
+mod sessions;
+mod shutdown;
+mod streams;
 mod tools;
 mod wrong_requests;

@@ -13,7 +13,7 @@ use mcp_echo_stateful::app::App;
 use mcp_echo_stateful::clock::Clock;
 use mcp_echo_stateful::config::Config;
 use mcp_echo_stateful::session::SessionManager;
-use mcp_echo_stateful::tools::TOOLS;
+use mcp_echo_stateful::tools::{TOOLS, Tool};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -52,6 +52,20 @@ impl TestServer {
 
     /// Bound to `host`.
     pub async fn bound(host: &str, change: impl FnOnce(&mut Config)) -> Self {
+        Self::launch(host, Clock::new(), TOOLS, change).await
+    }
+
+    /// With a session clock that stands still and moves only by `clock.advance`: to count to the millisecond.
+    pub async fn frozen(change: impl FnOnce(&mut Config)) -> Self {
+        Self::launch("127.0.0.1", Clock::standing_still(), TOOLS, change).await
+    }
+
+    /// With other tools.
+    pub async fn with_tools(tools: &'static [Tool], change: impl FnOnce(&mut Config)) -> Self {
+        Self::launch("127.0.0.1", Clock::new(), tools, change).await
+    }
+
+    async fn launch(host: &str, clock: Clock, tools: &'static [Tool], change: impl FnOnce(&mut Config)) -> Self {
         let mut config = Config { host: host.to_owned(), port: 0, ..Config::default() };
         change(&mut config);
         let listener = TcpListener::bind((host, 0)).await.unwrap();
@@ -59,8 +73,8 @@ impl TestServer {
         if address.ip().is_unspecified() {
             address.set_ip([127, 0, 0, 1].into());
         }
-        let clock = Arc::new(Clock::new());
-        let app = App::with(config, Arc::clone(&clock), TOOLS);
+        let clock = Arc::new(clock);
+        let app = App::with(config, Arc::clone(&clock), tools);
         let sessions = app.sessions();
         let shutdown = CancellationToken::new();
         let running = tokio::spawn(app.serve(listener, shutdown.clone()));
@@ -134,6 +148,12 @@ impl Session<'_> {
         self.server.post(body).header("mcp-session-id", &self.id)
     }
 
+    /// A GET or DELETE in this session.
+    pub fn request(&self, method: Method) -> RequestBuilder {
+        let request = self.server.request(method, "/mcp").header("accept", "text/event-stream");
+        request.header("mcp-session-id", &self.id)
+    }
+
     /// A request's whole JSON answer.
     pub async fn ask(&self, body: &Value) -> Value {
         let response = within(self.post(body).send()).await.unwrap();
@@ -159,11 +179,7 @@ impl Session<'_> {
 
     /// Opens a GET stream with a Last-Event-ID.
     pub async fn stream_after(&self, last_event_id: Option<&str>) -> Events {
-        let mut request = self
-            .server
-            .request(Method::GET, "/mcp")
-            .header("accept", "text/event-stream")
-            .header("mcp-session-id", &self.id);
+        let mut request = self.request(Method::GET);
         if let Some(id) = last_event_id {
             request = request.header("last-event-id", id);
         }
@@ -174,8 +190,7 @@ impl Session<'_> {
 
     /// Ends the session.
     pub async fn delete(&self) -> StatusCode {
-        let request = self.server.request(Method::DELETE, "/mcp").header("mcp-session-id", &self.id);
-        within(request.send()).await.unwrap().status()
+        within(self.request(Method::DELETE).send()).await.unwrap().status()
     }
 }
 

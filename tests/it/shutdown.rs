@@ -1,0 +1,196 @@
+//! How the server ends, and what does not end it.
+
+use std::time::{Duration, Instant};
+
+use futures_util::FutureExt as _;
+use mcp_echo_stateful::session::read;
+use mcp_echo_stateful::tools::{Annotations, Run, Tool};
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
+
+use crate::server::{Events, Session, TestServer, tool_call, within};
+
+const VERSION: &str = "2025-06-18";
+
+/// An echo that answers late and tells how far it is.
+fn late_echo(delay_ms: u64) -> Value {
+    json!({"jsonrpc": "2.0", "id": "late", "method": "tools/call", "params": {
+        "name": "echo", "arguments": {"message": "late", "delayMs": delay_ms}, "_meta": {"progressToken": 1},
+    }})
+}
+
+/// A late echo that is at work on the server when this returns.
+async fn in_flight(session: &Session<'_>, delay_ms: u64) -> Events {
+    let mut events = Events::of(within(session.post(&late_echo(delay_ms)).send()).await.unwrap());
+    assert_eq!(events.message().await.unwrap().json()["params"]["progress"], 0);
+    events
+}
+
+#[tokio::test]
+async fn calls_in_flight_are_answered_and_streams_end() {
+    let mut server = TestServer::start().await;
+    let running = std::mem::replace(&mut server.running, tokio::spawn(async { Ok(()) }));
+    let session = server.session(VERSION).await;
+    let polling = server.request(Method::GET, "/mcp?wait=300").header("accept", "text/event-stream");
+    let polling = within(polling.header("mcp-session-id", &session.id).send()).await.unwrap();
+    let streams = [Events::of(polling), session.stream().await];
+    let call = in_flight(&session, 500).await;
+
+    let began = Instant::now();
+    server.shutdown.cancel();
+    let newcomer = reqwest::Client::builder().no_proxy().build().unwrap();
+    assert!(within(newcomer.get(server.url("/healthz")).send()).await.is_err(), "no new connection is served");
+    for stream in streams {
+        assert_eq!(stream.rest().await, []);
+    }
+    let answer = call.rest().await.pop().unwrap().json();
+    assert_eq!((&answer["id"], &answer["result"]["structuredContent"]["message"]), (&json!("late"), &json!("late")));
+    within(running).await.unwrap().unwrap();
+    assert!(began.elapsed() < Duration::from_secs(8), "the grace period of 10 s was not waited for");
+    assert_eq!(TcpStream::connect(server.address).await.unwrap_err().kind(), std::io::ErrorKind::ConnectionRefused);
+}
+
+#[tokio::test]
+async fn calls_in_flight_are_answered_over_http_2_and_as_json_too() {
+    let server = TestServer::start().await;
+    let session = server.session(VERSION).await;
+    let http = reqwest::Client::builder().no_proxy().http2_prior_knowledge().build().unwrap();
+    let post = |body: &Value, accept: &str| {
+        http.post(server.url("/mcp")).header("mcp-session-id", &session.id).header("accept", accept).json(body)
+    };
+    let json_call = tokio::spawn(post(&late_echo(500), "application/json").send());
+    // On the same connection: when this one is at work, so is the other.
+    let mut both = Events::of(within(post(&late_echo(500), "text/event-stream").send()).await.unwrap());
+    both.message().await.unwrap();
+    server.shutdown.cancel();
+    let answer: Value = within(within(json_call).await.unwrap().unwrap().json()).await.unwrap();
+    assert_eq!(answer["result"]["structuredContent"]["message"], "late");
+    assert_eq!(both.rest().await.pop().unwrap().json()["id"], "late");
+    within(server.running).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_call_whose_client_has_gone_is_finished_too() {
+    let server = TestServer::start().await;
+    let session = server.session(VERSION).await;
+    drop(in_flight(&session, 300).await);
+    server.shutdown.cancel();
+    let sessions = server.sessions.clone();
+    let session = session.id.parse().unwrap();
+    within(server.running).await.unwrap().unwrap();
+    let visit = read(&sessions).enter(session, || None).unwrap_or_else(|missing| panic!("{missing:?}"));
+    assert_eq!(visit.session().record().state.echo_count, 1);
+}
+
+#[tokio::test]
+async fn the_grace_period_is_the_longest_that_shutdown_takes() {
+    const GRACE: Duration = Duration::from_millis(300);
+    let server = TestServer::with(|config| config.shutdown_grace = GRACE).await;
+    let session = server.session(VERSION).await;
+    let _call = in_flight(&session, 60_000).await;
+    // A client that stops in the middle of a request's head, and one in the middle of a body.
+    let mut stalled =
+        [TcpStream::connect(server.address).await.unwrap(), TcpStream::connect(server.address).await.unwrap()];
+    stalled[0].write_all(b"POST /mcp HTTP/1.1\r\nHost: loc").await.unwrap();
+    stalled[1]
+        .write_all(
+            b"POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+        Content-Length: 100\r\n\r\n{",
+        )
+        .await
+        .unwrap();
+    let began = Instant::now();
+    server.shutdown.cancel();
+    within(server.running).await.unwrap().unwrap();
+    assert!(began.elapsed() >= GRACE && began.elapsed() < GRACE + Duration::from_secs(5), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn idle_connections_do_not_hold_shutdown_up() {
+    let server = TestServer::start().await;
+    server.session(VERSION).await;
+    let _silent = TcpStream::connect(server.address).await.unwrap();
+    let began = Instant::now();
+    server.shutdown.cancel();
+    within(server.running).await.unwrap().unwrap();
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+}
+
+/// A tool that panics as `run` says.
+const fn panicking(name: &'static str, run: Run) -> Tool {
+    Tool {
+        name,
+        title: "Panics",
+        description: "Panics.",
+        input_schema: || json!({"type": "object", "properties": {}, "additionalProperties": false}),
+        output_schema: || json!({"type": "object"}),
+        annotations: Annotations::READ_ONLY,
+        run,
+    }
+}
+
+const PANICKING: &[Tool] = &[
+    panicking("now", Run::Now(|_, _| panic!("on purpose"))),
+    panicking("later", Run::Later(|_, _| async { panic!("on purpose") }.boxed())),
+    panicking(
+        "much-later",
+        Run::Later(|_, _| {
+            async {
+                for _ in 0..5 {
+                    tokio::task::yield_now().await;
+                }
+                panic!("on purpose")
+            }
+            .boxed()
+        }),
+    ),
+    // With a lock of the session in its hand.
+    panicking("locked", Run::Now(|context, _| context.session.unwrap().with_record(|_| panic!("on purpose")))),
+];
+
+#[tokio::test]
+async fn a_call_that_panics_is_answered_and_the_server_lives_on() {
+    let server = TestServer::with_tools(PANICKING, |_| {}).await;
+    let session = server.session(VERSION).await;
+    for tool in ["now", "later", "much-later", "locked"] {
+        let response = within(session.post(&tool_call(tool, &json!({}))).send()).await.unwrap();
+        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR, "{tool}");
+        assert_eq!(response.headers()["content-type"], "application/json");
+        let request_id = response.headers()["x-request-id"].to_str().unwrap().to_owned();
+        assert!(request_id.starts_with("req_"), "{request_id}");
+        let body: Value = within(response.json()).await.unwrap();
+        assert_eq!((&body["jsonrpc"], &body["id"], &body["error"]["code"]), (&json!("2.0"), &json!(1), &json!(-32603)));
+        assert!(!body.to_string().contains("on purpose"), "the log has the details: {body}");
+        let pong = session.ask(&json!({"jsonrpc": "2.0", "id": 2, "method": "ping"})).await;
+        assert_eq!(pong, json!({"jsonrpc": "2.0", "id": 2, "result": {}}), "after {tool}");
+    }
+    assert_eq!(read(&server.sessions).stats().in_flight, 0);
+    assert_eq!(session.delete().await, StatusCode::NO_CONTENT);
+    server.shutdown.cancel();
+    within(server.running).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_stream_whose_call_panics_ends_with_an_answer() {
+    let server = TestServer::with_tools(PANICKING, |_| {}).await;
+    let session = server.session(VERSION).await;
+    let request = server.request(Method::POST, "/mcp").header("accept", "text/event-stream");
+    let request = request.header("mcp-session-id", &session.id).json(&tool_call("much-later", &json!({})));
+    let events = Events::of(within(request.send()).await.unwrap()).rest().await;
+    assert_eq!(events.len(), 1);
+    assert_eq!((&events[0].json()["id"], &events[0].json()["error"]["code"]), (&json!(1), &json!(-32603)));
+}
+
+#[tokio::test]
+async fn a_panic_in_a_batch_is_one_answer_of_it() {
+    let server = TestServer::with_tools(PANICKING, |_| {}).await;
+    let session = server.session("2025-03-26").await;
+    let ping = json!({"jsonrpc": "2.0", "id": 2, "method": "ping"});
+    for tool in ["now", "much-later"] {
+        let answers = session.ask(&json!([tool_call(tool, &json!({})), ping])).await;
+        assert_eq!((&answers[0]["id"], &answers[0]["error"]["code"]), (&json!(1), &json!(-32603)), "{answers}");
+        assert_eq!(answers[1], json!({"jsonrpc": "2.0", "id": 2, "result": {}}));
+    }
+}
