@@ -23,7 +23,10 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, on};
-use http::header::ALLOW;
+use http::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ALLOW,
+};
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use jiff::Timestamp;
 use serde_json::json;
@@ -89,6 +92,7 @@ pub fn router(http: Arc<Http>) -> Router {
         .fallback(not_found)
         // CORS headers, where the server's own CORS is on.
         .layer(tower::util::option_layer(cors))
+        .layer(axum::middleware::map_response(without_idle_cors))
         // Origin and Host.
         .layer(axum::middleware::from_fn_with_state(Arc::clone(&http), guard::check))
         // A handler that panics is answered for, and the server lives on.
@@ -130,6 +134,23 @@ fn cors_layer(http: &Http) -> Option<CorsLayer> {
             .expose_headers(names(&cors::EXPOSE_HEADERS))
             .max_age(Duration::from_secs(u64::from(cors::MAX_AGE))),
     )
+}
+
+/// CORS headers mean nothing without an allowed origin, and the layer sends some to everybody. Scripts that look for the
+/// session in a dump of the headers (`grep -i mcp-session-id`) must find the one line that has it.
+async fn without_idle_cors(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    if !headers.contains_key(ACCESS_CONTROL_ALLOW_ORIGIN) {
+        for name in [
+            ACCESS_CONTROL_ALLOW_HEADERS,
+            ACCESS_CONTROL_ALLOW_METHODS,
+            ACCESS_CONTROL_EXPOSE_HEADERS,
+            ACCESS_CONTROL_MAX_AGE,
+        ] {
+            headers.remove(name);
+        }
+    }
+    response
 }
 
 async fn options() -> Response {

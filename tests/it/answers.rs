@@ -2,6 +2,7 @@
 
 use mcp_echo_stateful::config::{KeepAliveStyle, Origins, ResponseMode};
 use mcp_echo_stateful::session::read;
+use reqwest::header::HeaderName;
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
@@ -494,13 +495,31 @@ async fn a_local_page_can_read_answers_and_errors() {
     }
 }
 
+fn cors_headers(answer: &Answer) -> Vec<&str> {
+    answer.headers.keys().map(HeaderName::as_str).filter(|name| name.starts_with("access-control-")).collect()
+}
+
+#[tokio::test]
+async fn a_script_finds_the_session_in_exactly_one_header() {
+    let server = TestServer::start().await;
+    let answer = Answer::to(server.post(&initialize("2025-06-18"))).await;
+    let dump = format!("{:?}", answer.headers).to_lowercase();
+    assert_eq!(dump.matches("mcp-session-id").count(), 1, "{dump}");
+    let session = server.session("2025-06-18").await;
+    for (_, request) in all_kinds(&session) {
+        let answer = Answer::to(request).await;
+        assert_eq!(cors_headers(&answer), [""; 0], "a request without Origin is not a page's: {answer:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_foreign_page_gets_no_cors_headers() {
     let server = TestServer::with(|config| config.allowed_origins = Origins::Any).await;
     let foreign = "https://evil.example";
     for request in [preflight(&server, foreign), server.post(&initialize("2025-06-18")).header("origin", foreign)] {
         let answer = Answer::to(request).await;
-        assert!(answer.status < 300 && answer.header("access-control-allow-origin").is_none(), "{answer:?}");
+        assert!(answer.status < 300, "{answer:?}");
+        assert_eq!(cors_headers(&answer), [""; 0]);
     }
     let closed = TestServer::start().await;
     assert_eq!(Answer::to(preflight(&closed, foreign)).await.status, 403);
@@ -512,8 +531,7 @@ async fn bound_to_all_addresses_cors_is_left_to_the_proxy() {
     for request in [preflight(&server, INSPECTOR), server.post(&initialize("2025-06-18")).header("origin", INSPECTOR)] {
         let answer = Answer::to(request).await;
         assert!(answer.status < 300, "{answer:?}");
-        let ours: Vec<_> = answer.headers.keys().filter(|name| name.as_str().starts_with("access-control-")).collect();
-        assert_eq!(ours, Vec::<&reqwest::header::HeaderName>::new());
+        assert_eq!(cors_headers(&answer), [""; 0]);
     }
 }
 

@@ -24,21 +24,35 @@ impl Answer {
         Self { status, headers, text: within(response.text()).await.unwrap() }
     }
 
-    /// Sends `bytes` over a connection of their own and reads what comes back until the server closes.
+    /// Sends `bytes` over a connection of their own and reads one answer, which must have a Content-Length: a server that
+    /// refuses a body may leave the connection open for a while, to read what is still under way.
     pub async fn to_raw(server: &TestServer, bytes: &[u8]) -> Self {
         let mut stream = within(TcpStream::connect(server.address)).await.unwrap();
         within(stream.write_all(bytes)).await.unwrap();
-        let mut received = Vec::new();
-        // What came before a reset counts: a server that refuses a body closes before it has read it.
-        let _ = within(stream.read_to_end(&mut received)).await;
-        let text = String::from_utf8(received).unwrap();
-        let (head, body) = text.split_once("\r\n\r\n").expect("an answer");
-        let (status, fields) = head.split_once("\r\n").unwrap();
-        let mut headers = HeaderMap::new();
-        for (name, value) in fields.split("\r\n").filter_map(|line| line.split_once(": ")) {
-            headers.append(name.parse::<HeaderName>().unwrap(), value.parse().unwrap());
+        let mut received = String::new();
+        loop {
+            if let Some((head, body)) = received.split_once("\r\n\r\n") {
+                let answer = Self::parse(head, body);
+                if answer.header("content-length").is_none_or(|length| length.parse() == Ok(body.len())) {
+                    return answer;
+                }
+            }
+            let mut chunk = [0; 4096];
+            let n = within(stream.read(&mut chunk)).await.unwrap();
+            assert_ne!(n, 0, "the answer broke off: {received:?}");
+            received.push_str(std::str::from_utf8(&chunk[..n]).unwrap());
         }
-        Self { status: status.split(' ').nth(1).unwrap().parse().unwrap(), headers, text: body.to_owned() }
+    }
+
+    fn parse(head: &str, body: &str) -> Self {
+        let (status, fields) = head.split_once("\r\n").unwrap();
+        let fields = fields.split("\r\n").filter_map(|line| line.split_once(": "));
+        let headers = fields.map(|(name, value)| (name.parse::<HeaderName>().unwrap(), value.parse().unwrap()));
+        Self {
+            status: status.split(' ').nth(1).unwrap().parse().unwrap(),
+            headers: headers.collect(),
+            text: body.to_owned(),
+        }
     }
 
     pub fn header(&self, name: &str) -> Option<&str> {

@@ -1,8 +1,13 @@
 //! What the server promises its users, over real sockets. One binary, one file a promise.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
 mod answers;
+mod documents;
 mod exchange;
 mod revisions;
 mod server;
+mod sessions;
+mod shutdown;
+mod streams;
 mod tools;
 mod wrong_requests;

@@ -144,24 +144,24 @@ fn satisfies(schema: &Value, value: &Value) {
 }
 
 /// An object that has these members and no others.
-fn object(required: &[&str], members: Value) -> Value {
+fn object(required: &[&str], members: &Value) -> Value {
     json!({"type": "object", "required": required, "properties": members, "additionalProperties": false})
 }
 
 /// `InitializeResult` as a server with tools and logging may send it.
 fn initialize_rules(version: &str) -> Value {
     let text = json!({"type": "string", "minLength": 1});
-    let mut implementation = object(&["name", "version"], json!({"name": text, "version": text}));
+    let mut implementation = object(&["name", "version"], &json!({"name": text, "version": text}));
     if has(version).titles {
         implementation["properties"]["title"] = text.clone();
     }
     let capabilities = object(
         &[],
-        json!({"logging": object(&[], json!({})), "tools": object(&[], json!({"listChanged": {"type": "boolean"}}))}),
+        &json!({"logging": object(&[], &json!({})), "tools": object(&[], &json!({"listChanged": {"type": "boolean"}}))}),
     );
     object(
         &["protocolVersion", "capabilities", "serverInfo"],
-        json!({
+        &json!({
             "protocolVersion": {"const": version},
             "capabilities": capabilities,
             "serverInfo": implementation,
@@ -185,9 +185,9 @@ fn tools_rules(version: &str) -> Value {
     let flag = json!({"type": "boolean"});
     let annotations = object(
         &[],
-        json!({"title": text, "readOnlyHint": flag, "destructiveHint": flag, "idempotentHint": flag, "openWorldHint": flag}),
+        &json!({"title": text, "readOnlyHint": flag, "destructiveHint": flag, "idempotentHint": flag, "openWorldHint": flag}),
     );
-    let mut tool = object(&["name", "inputSchema"], json!({"name": text, "description": text, "inputSchema": schema}));
+    let mut tool = object(&["name", "inputSchema"], &json!({"name": text, "description": text, "inputSchema": schema}));
     let Has { annotations: annotated, titles, .. } = has(version);
     if annotated {
         tool["properties"]["annotations"] = annotations;
@@ -201,7 +201,7 @@ fn tools_rules(version: &str) -> Value {
         tool["properties"]["name"] = json!({"type": "string", "pattern": "^[A-Za-z0-9_.-]{1,128}$"});
         tool["properties"]["icons"] = json!({"type": "array"});
     }
-    object(&["tools"], json!({"tools": {"type": "array", "items": tool}}))
+    object(&["tools"], &json!({"tools": {"type": "array", "items": tool}}))
 }
 
 #[tokio::test]
@@ -214,7 +214,7 @@ async fn a_tools_result_has_structured_content_where_the_revision_has_it() {
             "content": {
                 "type": "array",
                 "minItems": 1,
-                "items": object(&["type", "text"], json!({"type": {"const": "text"}, "text": {"type": "string"}})),
+                "items": object(&["type", "text"], &json!({"type": {"const": "text"}, "text": {"type": "string"}})),
             },
             "isError": {"const": false},
         });
@@ -223,7 +223,7 @@ async fn a_tools_result_has_structured_content_where_the_revision_has_it() {
             members["structuredContent"] = json!({"type": "object"});
             required.push("structuredContent");
         }
-        satisfies(&object(&required, members), &result);
+        satisfies(&object(&required, &members), &result);
     }
 }
 
