@@ -4,6 +4,7 @@
 mod answers;
 mod documents;
 mod exchange;
+mod polling;
 mod revisions;
 mod server;
 mod sessions;
