@@ -136,7 +136,7 @@ pub async fn answer(http: &Arc<Http>, accepts: Accepts, mut work: Work) -> Resul
     }
     let mut all = Box::pin(run_all(Arc::clone(http), work));
     let response = match futures_util::poll!(&mut all) {
-        Poll::Ready(answers) => at_once(form, answers, batch, drain(outgoing)),
+        Poll::Ready(answers) => at_once(form, answers, batch, &drain(outgoing)),
         Poll::Pending => {
             let task = http.calls.spawn(all.in_current_span());
             let task = match disconnect {
@@ -228,7 +228,7 @@ fn drain(outgoing: Option<mpsc::Receiver<Outgoing>>) -> Vec<String> {
     .collect()
 }
 
-fn at_once(form: Form, answers: Answers, batch: bool, early: Vec<String>) -> Option<Response> {
+fn at_once(form: Form, answers: Answers, batch: bool, early: &[String]) -> Option<Response> {
     if answers.is_empty() {
         return None;
     }
@@ -262,7 +262,7 @@ fn body(mut answers: Answers, batch: bool) -> Vec<u8> {
 #[must_use]
 pub fn render_single(http: &Http, accepts: Accepts, answer: Vec<u8>) -> Response {
     let form = Form::choose(http.engine.config.response, accepts);
-    at_once(form, vec![answer.into()], false, Vec::new()).unwrap_or_else(broken)
+    at_once(form, vec![answer.into()], false, &[]).unwrap_or_else(broken)
 }
 
 fn broken() -> Response {
@@ -298,7 +298,7 @@ async fn later(http: &Http, form: Form, mut calls: Ongoing, batch: bool) -> Opti
 
 fn settle(form: Form, answers: Result<Answers, JoinError>, batch: bool) -> Option<Response> {
     match answers {
-        Ok(answers) => at_once(form, answers, batch, Vec::new()),
+        Ok(answers) => at_once(form, answers, batch, &[]),
         Err(_) => Some(broken()),
     }
 }
