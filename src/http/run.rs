@@ -232,11 +232,13 @@ fn at_once(form: Form, answers: Answers, batch: bool, early: &[String]) -> Optio
     if answers.is_empty() {
         return None;
     }
-    Some(if form == Form::Json || (form == Form::Either && early.is_empty()) {
-        let status = match answers.as_slice() {
-            [only] if !batch => only.status,
-            _ => StatusCode::OK,
-        };
+    let status = match answers.as_slice() {
+        [only] if !batch => only.status,
+        _ => StatusCode::OK,
+    };
+    // An error with a status of its own is no stream: that has 200 and could not say so. What it sent before goes unsaid.
+    let json = status != StatusCode::OK || form == Form::Json || (form == Form::Either && early.is_empty());
+    Some(if json {
         let mut response = refusal::json(status, body(answers, batch));
         if status == StatusCode::SERVICE_UNAVAILABLE {
             response.headers_mut().insert(RETRY_AFTER, refusal::RETRY_AFTER_S.into());

@@ -2,6 +2,7 @@
 
 use mcp_echo_stateful::config::{KeepAliveStyle, Origins, ResponseMode};
 use mcp_echo_stateful::session::read;
+use mcp_echo_stateful::tools::{Annotations, Handle, Run, Tool, ToolError};
 use reqwest::header::HeaderName;
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
@@ -62,6 +63,40 @@ async fn the_form_of_an_answer_is_what_the_client_accepts_and_the_call_needs() {
         assert_eq!(answer.header("content-type"), Some(quick), "{mode:?} {accept}");
         let answer = Answer::to(accepting(session.post(&tool_call("nope", &json!({}))), accept)).await;
         assert_eq!((answer.status, answer.header("content-type")), (200, Some(quick)), "errors too");
+    }
+}
+
+/// Works only for clients that declare sampling.
+static DEMANDING: [Tool; 1] = [Tool {
+    name: "demanding",
+    title: "Demanding",
+    description: "Needs a capability",
+    input_schema: || json!({"type": "object", "properties": {}, "additionalProperties": false}),
+    output_schema: || Value::Null,
+    annotations: Annotations::READ_ONLY,
+    handle: Handle::None,
+    run: Run::Now(|_, _| Err(ToolError::CapabilityRequired(json!({"sampling": {}})))),
+}];
+
+#[tokio::test]
+async fn an_error_that_has_a_status_keeps_it_where_answers_are_streams() {
+    for mode in [ResponseMode::Auto, ResponseMode::Json, ResponseMode::Sse] {
+        let server = TestServer::with_tools(&DEMANDING, |config| config.response = mode).await;
+        // With the level, the line about the finished call would go before the answer.
+        for level in [None, Some("info")] {
+            let mut call = tool_call("demanding", &json!({}));
+            call["params"]["_meta"] = json!({
+                "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+                "io.modelcontextprotocol/clientCapabilities": {},
+            });
+            if let Some(level) = level {
+                call["params"]["_meta"]["io.modelcontextprotocol/logLevel"] = level.into();
+            }
+            let request = server.post(&call).header("mcp-protocol-version", "2026-07-28");
+            let request = request.header("mcp-method", "tools/call").header("mcp-name", "demanding");
+            let error = Answer::to(request).await.error(400, -32021, &call["id"]);
+            assert_eq!(error["data"]["requiredCapabilities"], json!({"sampling": {}}), "{mode:?} {level:?}");
+        }
     }
 }
 
