@@ -1,3 +1,10 @@
 //! What the server promises its users, over real sockets. One binary, one file a promise.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
+
+mod program;
+mod rmcp_client;
 mod server;
+mod sessions;
+mod shutdown;
+mod streams;

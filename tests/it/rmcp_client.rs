@@ -1,5 +1,7 @@
 //! A real client: rmcp, as it comes.
 
+#![expect(deprecated, reason = "logging is deprecated in 2026-07-28, and part of the revisions before")]
+
 use mcp_echo_stateful::protocol::{Revision, Served};
 use mcp_echo_stateful::session::read;
 use rmcp::model::{
@@ -23,11 +25,7 @@ struct Ears {
 }
 
 impl ClientHandler for Ears {
-    async fn on_logging_message(
-        &self,
-        params: LoggingMessageNotificationParam,
-        _: NotificationContext<RoleClient>,
-    ) {
+    async fn on_logging_message(&self, params: LoggingMessageNotificationParam, _: NotificationContext<RoleClient>) {
         self.logs.send(params).await.unwrap();
     }
 
@@ -117,7 +115,6 @@ async fn rmcp_connects_works_and_leaves_nothing_behind() {
 }
 
 #[tokio::test]
-#[expect(deprecated, reason = "logging/setLevel is gone from 2026-07-28, not from the revisions before")]
 async fn rmcp_hears_what_its_level_lets_through() {
     let server = TestServer::start().await;
     let mut client = Client::connect(&server, ClientLifecycleMode::Initialize).await;
