@@ -52,6 +52,12 @@ pub fn kept_capabilities(capabilities: &Value) -> Value {
     if capabilities.to_string().len() <= MAX_CAPABILITIES { capabilities.clone() } else { Value::Null }
 }
 
+/// The protocol version that `_meta` names, if it names one at all.
+#[must_use]
+pub fn named_version(params: &Params) -> Option<String> {
+    Some(params.get("_meta")?.get(META_VERSION)?.as_str()?.to_owned())
+}
+
 /// `_meta` of a request of the stateless era.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Meta {
