@@ -140,7 +140,10 @@ impl Entry {
 fn input_schema(tool: &Tool, stateless: bool) -> Value {
     let mut schema = (tool.input_schema)();
     let meaning = match tool.handle {
-        Handle::Makes => "The handle of a session, as an earlier call returned it; without it a new session is made",
+        Handle::Makes => {
+            "The handle of a session, as an earlier call returned it; without it a new session is made. It expires when it \
+             is not used for a while: sessionInfo says when"
+        }
         Handle::Reads => "The handle of a session, as echo returned it",
         Handle::None => return schema,
     };
