@@ -124,21 +124,21 @@ mod tests {
 
     use super::*;
 
-    fn read(meta: Value) -> Result<Meta, Vec<String>> {
+    fn read(meta: &Value) -> Result<Meta, Vec<String>> {
         Meta::read(json!({ "_meta": meta }).as_object().unwrap())
     }
 
     #[test]
     fn every_required_field_that_is_missing_is_named() {
         assert_eq!(Meta::read(&Params::new()).unwrap_err().len(), 1);
-        let problems = read(json!({ META_CLIENT_INFO: {"name": "x"}, META_LOG_LEVEL: "loud" })).unwrap_err();
+        let problems = read(&json!({ META_CLIENT_INFO: {"name": "x"}, META_LOG_LEVEL: "loud" })).unwrap_err();
         assert_eq!(problems.len(), 4, "{problems:?}");
         assert!(problems[0].contains(META_VERSION) && problems[1].contains(META_CLIENT_CAPABILITIES));
     }
 
     #[test]
     fn a_client_need_not_name_itself() {
-        let meta = read(json!({ META_VERSION: "2026-07-28", META_CLIENT_CAPABILITIES: {} })).unwrap();
+        let meta = read(&json!({ META_VERSION: "2026-07-28", META_CLIENT_CAPABILITIES: {} })).unwrap();
         assert_eq!((meta.client_info, meta.log_level), (None, None));
     }
 }

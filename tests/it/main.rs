@@ -3,11 +3,16 @@
 
 mod answers;
 mod documents;
+mod eras;
 mod exchange;
+mod handles;
+mod listen;
+mod modern;
 mod revisions;
 mod server;
 mod sessions;
 mod shutdown;
+mod stateless;
 mod streams;
 mod tools;
 mod wrong_requests;
