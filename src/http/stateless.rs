@@ -220,7 +220,7 @@ mod tests {
 
     #[test]
     fn a_mirrored_argument_is_there_twice_or_not_at_all() {
-        let mirrored = Mirrored { header: "mcp-param-region".to_owned(), path: vec!["region".to_owned()] };
+        let mirrored = Mirrored { header: "Mcp-Param-Region".to_owned(), path: vec!["region".to_owned()] };
         let check = |header: Option<&str>, arguments: Value| {
             let headers = header.map(|value| headers("mcp-param-region", value)).unwrap_or_default();
             check_mirrored(&headers, &mirrored, &arguments).is_ok()

@@ -143,7 +143,7 @@ async fn the_header_repeats_the_handle() {
         ];
         for call in wrong {
             let error = call.id("h").ask(&server).await.error(400, -32020, &json!("h"));
-            assert_says(&error, &["Header mismatch", "mcp-param-session"]);
+            assert_says(&error, &["Header mismatch", "Mcp-Param-Session"]);
         }
         call.header("mcp-param-session", base64(&one)).facts(&server).await;
     }

@@ -208,7 +208,7 @@ async fn bytes_that_no_header_may_have_are_refused() {
         assert_says(&answer.error(400, MISMATCH, &json!(1)), &["ASCII"]);
     }
     let handle = Modern::call("echo", json!({"message": "m", "sessionId": "é"})).header("mcp-param-session", "é");
-    assert_says(&handle.ask(&server).await.error(400, MISMATCH, &json!(1)), &["mcp-param-session"]);
+    assert_says(&handle.ask(&server).await.error(400, MISMATCH, &json!(1)), &["Mcp-Param-Session"]);
 }
 
 #[tokio::test]
