@@ -23,6 +23,9 @@ pub const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// The methods of the MCP endpoint.
 pub const ALLOWED_METHODS: HeaderValue = HeaderValue::from_static("GET, POST, DELETE, OPTIONS");
 
+/// The methods of the MCP endpoint in the stateless era.
+pub const STATELESS_METHODS: HeaderValue = HeaderValue::from_static("POST, OPTIONS");
+
 /// Whom a JSON-RPC error answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Addressee {
@@ -43,6 +46,8 @@ pub struct Refusal {
     error: Box<RpcError>,
     retry_after_s: Option<u64>,
     close: bool,
+    /// What a 405 allows instead.
+    allow: HeaderValue,
 }
 
 /// Why a response refuses: an extension of the response, for the log.
@@ -53,7 +58,14 @@ impl Refusal {
     /// A refusal that says `error`, to a request whose id is not known.
     #[must_use]
     pub fn new(status: StatusCode, error: RpcError) -> Self {
-        Self { status, to: Addressee::Unreadable, error: Box::new(error), retry_after_s: None, close: false }
+        Self {
+            status,
+            to: Addressee::Unreadable,
+            error: Box::new(error),
+            retry_after_s: None,
+            close: false,
+            allow: ALLOWED_METHODS,
+        }
     }
 
     /// 400, -32600
@@ -80,6 +92,13 @@ impl Refusal {
     #[must_use]
     pub fn retry_after(mut self, seconds: u64) -> Self {
         self.retry_after_s = Some(seconds);
+        self
+    }
+
+    /// A 405 that allows these methods.
+    #[must_use]
+    pub fn allowing(mut self, methods: HeaderValue) -> Self {
+        self.allow = methods;
         self
     }
 
@@ -120,6 +139,7 @@ impl fmt::Display for Refusal {
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
+        let why = Why(self.to_string());
         let body = match &self.to {
             Addressee::Request(id) => message::error(Some(id), &self.error),
             Addressee::Unreadable => message::error(None, &self.error),
@@ -133,9 +153,9 @@ impl IntoResponse for Refusal {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         if self.status == StatusCode::METHOD_NOT_ALLOWED {
-            response.headers_mut().insert(ALLOW, ALLOWED_METHODS);
+            response.headers_mut().insert(ALLOW, self.allow);
         }
-        response.extensions_mut().insert(Why(self.to_string()));
+        response.extensions_mut().insert(why);
         response
     }
 }
