@@ -9,6 +9,7 @@ use axum::response::Response;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use tracing::field::{Empty, display};
 use tracing::{Instrument as _, Span};
+use uuid::Uuid;
 
 use super::headers::{REQUEST_ID, SERVER_TIMING};
 use super::refusal::{ALLOWED_METHODS, Why};
@@ -61,7 +62,7 @@ fn span(request: &Request, id: &RequestId) -> Span {
         "request",
         request_id = id.as_str(),
         http_method = %request.method(),
-        path = %redact::uri(&shorten(request.uri().path(), MAX_LOGGED)),
+        path = %uri(&shorten(request.uri().path(), MAX_LOGGED)),
         method = Empty,
         tool = Empty,
         session = Empty,
@@ -81,10 +82,21 @@ fn span(request: &Request, id: &RequestId) -> Span {
     span
 }
 
+/// A URI as it may be logged: no secrets, and of a session id put into the path (clients of other transports do) no more
+/// than elsewhere.
+fn uri(uri: &str) -> String {
+    let parts = redact::uri(uri);
+    let parts = parts.split_inclusive(['/', '?', '&', '=', '#']).map(|part| {
+        let id = part.trim_end_matches(['/', '?', '&', '=', '#']);
+        if Uuid::try_parse(id).is_ok() { part.replace(id, &redact::session_id(id)) } else { part.to_owned() }
+    });
+    parts.collect()
+}
+
 /// In debug mode every header is logged, secrets hidden.
 fn log_headers(request: &Request) {
     let headers: Vec<String> = header_lines(request.headers());
-    tracing::debug!(uri = %redact::uri(&request.uri().to_string()), version = ?request.version(), headers = ?headers, "request head");
+    tracing::debug!(uri = %uri(&request.uri().to_string()), version = ?request.version(), headers = ?headers, "request head");
 }
 
 fn header_lines(headers: &HeaderMap) -> Vec<String> {

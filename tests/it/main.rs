@@ -4,7 +4,9 @@
 mod answers;
 mod documents;
 mod exchange;
+mod program;
 mod revisions;
+mod rmcp_client;
 mod server;
 mod sessions;
 mod shutdown;

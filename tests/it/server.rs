@@ -248,13 +248,12 @@ impl Events {
                 let block: String = self.buffer.drain(..end + 2).collect();
                 return Some(Event::parse(block.trim_end_matches('\n')));
             }
-            match within(self.body.next()).await {
-                Some(Ok(bytes)) => self.buffer.push_str(std::str::from_utf8(&bytes).unwrap()),
-                Some(Err(_)) | None => {
-                    assert!(self.buffer.is_empty(), "an event broke off: {:?}", self.buffer);
-                    return None;
-                }
-            }
+            let Some(bytes) = within(self.body.next()).await else {
+                assert!(self.buffer.is_empty(), "an event broke off: {:?}", self.buffer);
+                return None;
+            };
+            let bytes = bytes.expect("a stream ends, it does not break off");
+            self.buffer.push_str(std::str::from_utf8(&bytes).unwrap());
         }
     }
 

@@ -17,6 +17,8 @@ use crate::server::{Events, Session, TestServer, initialize, tool_call, within};
 const VERSION: &str = "2025-06-18";
 const HOUR: Duration = Duration::from_secs(3600);
 const MS: Duration = Duration::from_millis(1);
+/// A millisecond less than an hour: the moment before a session expires.
+const ALMOST: Duration = Duration::from_millis(3_599_999);
 const UNKNOWN_ID: &str = "00000000-0000-4000-8000-000000000000";
 
 /// Status, headers and JSON body.
@@ -160,6 +162,35 @@ async fn the_same_ids_in_64_sessions_at_once_never_meet() {
 }
 
 #[tokio::test]
+async fn calls_under_one_id_in_one_session_get_their_own_answers() {
+    let server = TestServer::start().await;
+    let session = server.session(VERSION).await;
+    let calls = [("c", 90), ("b", 60), ("a", 30), ("now", 0)].map(|(message, delay_ms)| {
+        let call = session.call("echo", json!({"message": message, "delayMs": delay_ms}));
+        async move { assert_eq!(call.await["structuredContent"]["message"], message) }
+    });
+    join_all(calls).await;
+    assert_eq!(facts(&session, "sessionInfo").await["session"]["echoCount"], 4);
+}
+
+#[tokio::test]
+async fn no_session_can_cancel_the_calls_of_another() {
+    let server = TestServer::start().await;
+    let (ours, theirs) = (server.session(VERSION).await, server.session(VERSION).await);
+    let call = json!({"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": {
+        "name": "echo", "arguments": {"message": "ours", "delayMs": 300}, "_meta": {"progressToken": "p"},
+    }});
+    let mut events = Events::of(within(ours.post(&call).send()).await.unwrap());
+    events.message().await.unwrap();
+    cancel(&theirs, 7).await;
+    let note = json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 7}});
+    within(server.post(&note).send()).await.unwrap();
+    cancel(&ours, 8).await;
+    let answer = events.rest().await.pop().unwrap().json();
+    assert_eq!(answer["result"]["structuredContent"]["message"], "ours");
+}
+
+#[tokio::test]
 async fn a_rejected_initialize_leaves_nothing_behind() {
     let server = TestServer::start().await;
     let good = initialize(VERSION);
@@ -232,10 +263,10 @@ async fn a_session_is_dead_at_its_moment_and_use_puts_it_off() {
     let server = TestServer::frozen(|_| {}).await;
     let session = server.session(VERSION).await;
     for _ in 0..3 {
-        server.clock.advance(HOUR - MS);
+        server.clock.advance(ALMOST);
         assert!(is_alive(&session).await, "used a millisecond before its moment");
     }
-    server.clock.advance(HOUR - MS);
+    server.clock.advance(ALMOST);
     assert_eq!(sweep(&server.sessions), 0);
     server.clock.advance(MS);
     assert_eq!(reason(session.post(&ping())).await, "expired", "the sweep has not come by yet");
@@ -256,7 +287,7 @@ async fn every_use_of_a_session_keeps_it_alive() {
     let answer = json!({"jsonrpc": "2.0", "id": 9, "result": {}});
     let unknown = json!({"jsonrpc": "2.0", "id": 9, "method": "no/such"});
     for body in [note, answer, unknown, tool_call("no-such-tool", &json!({}))] {
-        server.clock.advance(HOUR - MS);
+        server.clock.advance(ALMOST);
         within(session.post(&body).send()).await.unwrap();
     }
     server.clock.advance(HOUR);
@@ -272,7 +303,7 @@ async fn a_session_with_an_open_stream_does_not_expire() {
     assert_eq!(sweep(&server.sessions), 0);
     session.call("healthProbe", json!({})).await;
     assert_eq!(stream.rest().await.len(), 1);
-    server.clock.advance(HOUR - MS);
+    server.clock.advance(ALMOST);
     assert_eq!(sweep(&server.sessions), 0, "idle since the stream ended");
     server.clock.advance(MS);
     assert_eq!(sweep(&server.sessions), 1);
@@ -288,7 +319,7 @@ async fn a_session_with_a_call_in_flight_does_not_expire() {
     cancel(&session, 7).await;
     assert_eq!(call.rest().await, []);
     assert_eq!(stats(&server).in_flight, 0);
-    server.clock.advance(HOUR - MS);
+    server.clock.advance(ALMOST);
     assert_eq!(sweep(&server.sessions), 0, "idle since the call ended");
     server.clock.advance(MS);
     assert_eq!(sweep(&server.sessions), 1);
@@ -421,7 +452,7 @@ async fn a_bound_session_looks_unknown_to_everybody_else() {
 async fn someone_elses_attempts_do_not_keep_a_session_alive() {
     let server = TestServer::frozen(|_| {}).await;
     let session = server.session_with(VERSION, |request| request.header("x-user-id", "alice")).await;
-    server.clock.advance(HOUR - MS);
+    server.clock.advance(ALMOST);
     assert_eq!(reason(session.post(&ping()).header("x-user-id", "bob")).await, Value::Null);
     server.clock.advance(MS);
     assert_eq!(reason(session.post(&ping()).header("x-user-id", "alice")).await, "expired");
