@@ -11,6 +11,7 @@ mod manager;
 mod queue;
 mod record;
 mod stream;
+mod suspended;
 
 use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,6 +26,7 @@ use crate::clock::{Clock, Moment};
 use crate::protocol::Id;
 use idle::{IdleOrder, List, Place};
 use mailbox::Mailbox;
+use suspended::SuspendedStreams;
 
 pub use crate::protocol::{ClientInfo, LogLevel};
 pub use mailbox::MAX_STREAMS;
@@ -34,6 +36,7 @@ pub use manager::{
 };
 pub use record::{Identity, IdentitySource, Intrusions, Record, State};
 pub use stream::{Event, Over, Stream};
+pub use suspended::{EventStream, MAX_SUSPENDED};
 
 /// The most that a session's `custom_data` may hold, as JSON text, in bytes.
 pub const MAX_CUSTOM_DATA: usize = 16 * 1024;
@@ -84,6 +87,8 @@ pub struct Session {
     wake: Notify,
     /// Calls that run and can be cancelled. Ids may repeat: a client that breaks the rule cancels them all.
     calls: Mutex<Vec<(Id, CancellationToken)>>,
+    /// Streams of calls whose connection was let go of.
+    suspended: Mutex<SuspendedStreams>,
 }
 
 /// The record, and what its parts weigh.
@@ -154,6 +159,7 @@ impl Session {
             mailbox: Mutex::new(mailbox),
             wake: Notify::new(),
             calls: Mutex::new(Vec::new()),
+            suspended: Mutex::default(),
             house,
         }
     }
@@ -358,7 +364,36 @@ impl Session {
         for (_, cancelled) in lock(&self.calls).iter() {
             cancelled.cancel();
         }
+        self.forget_suspended();
         self.wake.notify_waiters();
+    }
+
+    /// The event id under which a client finds the rest of a stream whose connection is about to be let go of.
+    #[must_use]
+    pub fn suspension_id(&self) -> String {
+        lock(&self.suspended).next_id()
+    }
+
+    /// Keeps the rest of a stream until a client comes for it with `id`, or newer ones push it out.
+    pub fn suspend(&self, id: &str, rest: EventStream) {
+        // Bound to a name: what is pushed out may hold this session, and is dropped without the lock.
+        let pushed_out = lock(&self.suspended).keep(id, rest);
+        drop(pushed_out);
+        if self.ended().is_some() {
+            self.forget_suspended();
+        }
+    }
+
+    /// A suspended stream holds its session: forgetting it lets the session go.
+    fn forget_suspended(&self) {
+        let suspended = std::mem::take(&mut *lock(&self.suspended));
+        drop(suspended);
+    }
+
+    /// The rest of the stream that was suspended as `id`.
+    #[must_use]
+    pub fn take_suspended(&self, id: &str) -> Option<EventStream> {
+        lock(&self.suspended).take(id)
     }
 
     /// Opens a stream on the queue, resuming after `last_event_id` where that names an event of this session.

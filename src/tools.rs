@@ -186,6 +186,15 @@ impl Context<'_> {
         }
     }
 
+    /// Lets go of the call's connection, so that a long call does not hold it: the client gets an event id and comes back for
+    /// the answer with a GET (SEP-1699 in 2025-11-25 basic/transports, Sending Messages). Nothing happens where the
+    /// revision does not have that, the call has no session, or its answer is no stream.
+    pub fn suspend(&self) {
+        if let (Some(outbox), Some(_), true) = (self.outbox, self.session, self.revision.has_primed_streams()) {
+            outbox.suspend();
+        }
+    }
+
     /// The client's name: from `_meta` in the stateless era, else from the session's `initialize`.
     #[must_use]
     pub fn client_name(&self) -> Option<String> {
@@ -223,9 +232,18 @@ impl Context<'_> {
     }
 }
 
-/// Where notifications that belong to a call go: bounded; what does not fit is dropped.
+/// What a call sends before its answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outgoing {
+    /// A JSON-RPC notification.
+    Notification(String),
+    /// The connection may be closed; the client comes back for the rest (SEP-1699).
+    Suspend,
+}
+
+/// Where what a call sends before its answer goes: bounded; what does not fit is dropped.
 #[derive(Debug, Clone)]
-pub struct Outbox(mpsc::Sender<String>);
+pub struct Outbox(mpsc::Sender<Outgoing>);
 
 impl Outbox {
     /// Notifications that may wait for a slow reader. Progress comes about once a second.
@@ -233,7 +251,7 @@ impl Outbox {
 
     /// An outbox and its other end.
     #[must_use]
-    pub fn new() -> (Self, mpsc::Receiver<String>) {
+    pub fn new() -> (Self, mpsc::Receiver<Outgoing>) {
         let (sender, receiver) = mpsc::channel(Self::CAPACITY);
         (Self(sender), receiver)
     }
@@ -241,7 +259,11 @@ impl Outbox {
     /// Sends a notification, if there is room and a reader.
     pub fn send(&self, notification: String) {
         // Full: the reader is slow. Closed: it is gone. Neither is the call's business.
-        let _ = self.0.try_send(notification);
+        let _ = self.0.try_send(Outgoing::Notification(notification));
+    }
+
+    fn suspend(&self) {
+        let _ = self.0.try_send(Outgoing::Suspend);
     }
 }
 

@@ -36,7 +36,14 @@ pub async fn get(State(http): State<Arc<Http>>, request: Request) -> Result<Resp
         )
     })?;
     let session = Arc::clone(visit.session());
-    let stream = session.open_stream(last_event_id(headers));
+    let last_event_id = last_event_id(headers);
+    if let Some(rest) = last_event_id.and_then(|id| session.take_suspended(id)) {
+        tracing::debug!("the stream of a call goes on");
+        let mut response = sse::response(rest);
+        refusal::name_session(&mut response, session.id());
+        return Ok(response);
+    }
+    let stream = session.open_stream(last_event_id);
     let config = &http.engine.config;
     let keep_alive = KeepAlive {
         interval: config.sse_keepalive_interval,

@@ -8,11 +8,12 @@ use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use futures_util::{FutureExt as _, Stream};
 use http::StatusCode;
 use http::header::RETRY_AFTER;
 use tokio::sync::mpsc;
@@ -26,8 +27,8 @@ use super::{Http, internal_error, note_panic, sse};
 use crate::config::ResponseMode;
 use crate::dispatch::Job;
 use crate::protocol::{Revision, RpcError, message};
-use crate::session::{Missing, Visit};
-use crate::tools::Outbox;
+use crate::session::{EventStream, Missing, Session, Visit};
+use crate::tools::{Outbox, Outgoing};
 
 /// The calls of one POST.
 pub struct Work {
@@ -125,24 +126,24 @@ pub async fn answer(http: &Arc<Http>, accepts: Accepts, mut work: Work) -> Resul
     let form = Form::choose(http.engine.config.response, accepts);
     let session = work.visit.as_ref().map(|visit| Arc::clone(visit.session()));
     let (batch, disconnect) = (work.batch, work.disconnect);
-    let mut notifications = None;
+    let mut outgoing = None;
     if form != Form::Json && work.jobs.iter().any(|job| job.method == "tools/call") {
         let (outbox, receiver) = Outbox::new();
         for job in &mut work.jobs {
             job.outbox = Some(outbox.clone());
         }
-        notifications = Some(receiver);
+        outgoing = Some(receiver);
     }
     let mut all = Box::pin(run_all(Arc::clone(http), work));
     let response = match futures_util::poll!(&mut all) {
-        Poll::Ready(answers) => at_once(form, answers, batch, notifications),
+        Poll::Ready(answers) => at_once(form, answers, batch, &drain(outgoing)),
         Poll::Pending => {
             let task = http.calls.spawn(all.in_current_span());
             let task = match disconnect {
                 Disconnect::IsNothing => Going::On(task),
                 Disconnect::Cancels => Going::WhileWanted(AbortOnDropHandle::new(task)),
             };
-            later(http, form, task, batch, notifications).await
+            later(http, form, Ongoing { task, outgoing, session: session.clone() }, batch).await
         }
     };
     let mut response = match response {
@@ -215,16 +216,19 @@ async fn run_one(http: &Http, job: Job) -> Option<Answer> {
     })
 }
 
-fn at_once(
-    form: Form,
-    answers: Answers,
-    batch: bool,
-    mut notifications: Option<mpsc::Receiver<String>>,
-) -> Option<Response> {
-    let early: Vec<String> = notifications
-        .as_mut()
-        .map(|receiver| std::iter::from_fn(|| receiver.try_recv().ok()).collect())
-        .unwrap_or_default();
+/// What a call has sent by now.
+fn drain(outgoing: Option<mpsc::Receiver<Outgoing>>) -> Vec<String> {
+    let mut outgoing = outgoing;
+    let sent = std::iter::from_fn(|| outgoing.as_mut()?.try_recv().ok());
+    sent.filter_map(|sent| match sent {
+        Outgoing::Notification(note) => Some(note),
+        // The answer is there already.
+        Outgoing::Suspend => None,
+    })
+    .collect()
+}
+
+fn at_once(form: Form, answers: Answers, batch: bool, early: &[String]) -> Option<Response> {
     if answers.is_empty() {
         return None;
     }
@@ -258,77 +262,91 @@ fn body(mut answers: Answers, batch: bool) -> Vec<u8> {
 #[must_use]
 pub fn render_single(http: &Http, accepts: Accepts, answer: Vec<u8>) -> Response {
     let form = Form::choose(http.engine.config.response, accepts);
-    at_once(form, vec![answer.into()], false, None).unwrap_or_else(broken)
-}
-
-/// Waits for `task`, as JSON or as a stream, as the form and the first thing that happens want it.
-async fn later(
-    http: &Http,
-    form: Form,
-    mut task: Going,
-    batch: bool,
-    mut notifications: Option<mpsc::Receiver<String>>,
-) -> Option<Response> {
-    let mut first = None;
-    if form == Form::Either
-        && let Some(receiver) = &mut notifications
-    {
-        tokio::select! {
-            biased;
-            Some(note) = receiver.recv() => first = Some(note),
-            answers = &mut task => return settle(form, answers, batch),
-        }
-    }
-    if form == Form::Json || (form == Form::Either && first.is_none()) {
-        return settle(form, (&mut task).await, batch);
-    }
-    let keep_alive = http.engine.config.sse_keepalive_interval;
-    let opening = first.map_or_else(|| sse::comment("working"), |note| sse::message(None, note.as_bytes()));
-    Some(sse::response(stream(opening, task, notifications, keep_alive)))
+    at_once(form, vec![answer.into()], false, &[]).unwrap_or_else(broken)
 }
 
 fn broken() -> Response {
     Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, internal_error()).into_response()
 }
 
+/// Calls that go on: their task, and what they send meanwhile.
+struct Ongoing {
+    task: Going,
+    outgoing: Option<mpsc::Receiver<Outgoing>>,
+    session: Option<Arc<Session>>,
+}
+
+/// Waits for the answers, as JSON or as a stream, as the form and the first thing that happens want it.
+async fn later(http: &Http, form: Form, mut calls: Ongoing, batch: bool) -> Option<Response> {
+    let mut first = None;
+    if form == Form::Either
+        && let Some(outgoing) = &mut calls.outgoing
+    {
+        tokio::select! {
+            biased;
+            Some(sent) = outgoing.recv() => first = Some(sent),
+            answers = &mut calls.task => return settle(form, answers, batch),
+        }
+    }
+    if form == Form::Json || (form == Form::Either && first.is_none()) {
+        return settle(form, calls.task.await, batch);
+    }
+    // The first byte leaves at once.
+    let opening = if first.is_none() { Some(sse::comment("working")) } else { None };
+    Some(sse::response(stream(opening, first, calls, http.engine.config.sse_keepalive_interval)))
+}
+
 fn settle(form: Form, answers: Result<Answers, JoinError>, batch: bool) -> Option<Response> {
     match answers {
-        Ok(answers) => at_once(form, answers, batch, None),
+        Ok(answers) => at_once(form, answers, batch, &[]),
         Err(_) => Some(broken()),
     }
 }
 
-fn stream(
-    opening: Bytes,
-    mut task: Going,
-    notifications: Option<mpsc::Receiver<String>>,
-    keep_alive: std::time::Duration,
-) -> impl Stream<Item = Bytes> + Send + 'static {
+/// What calls send, and their answers, as events; `first` is what was taken out of their outbox already.
+fn stream(opening: Option<Bytes>, first: Option<Outgoing>, calls: Ongoing, keep_alive: Duration) -> EventStream {
+    let Ongoing { mut task, outgoing, session } = calls;
     // Without an outbox: a channel that is closed from the start.
-    let mut notifications = notifications.unwrap_or_else(|| mpsc::channel(1).1);
-    async_stream::stream! {
-        yield opening;
+    let mut outgoing = outgoing.unwrap_or_else(|| mpsc::channel(1).1);
+    let events = async_stream::stream! {
+        if let Some(opening) = opening {
+            yield opening;
+        }
+        let mut next = first;
         let answers = loop {
+            match (next.take(), &session) {
+                (Some(Outgoing::Notification(note)), _) => yield sse::message(None, note.as_bytes()),
+                (Some(Outgoing::Suspend), Some(session)) => {
+                    // The id first, so that a client that is cut off here knows what to ask for.
+                    let id = session.suspension_id();
+                    let calls = Ongoing { task, outgoing: Some(outgoing), session: Some(Arc::clone(session)) };
+                    session.suspend(&id, stream(Some(sse::comment("resumed")), None, calls, keep_alive));
+                    yield sse::priming(&id);
+                    return;
+                }
+                (Some(Outgoing::Suspend), None) | (None, _) => {}
+            }
             tokio::select! {
                 biased;
-                Some(note) = notifications.recv() => yield sse::message(None, note.as_bytes()),
+                Some(sent) = outgoing.recv() => next = Some(sent),
                 answers = &mut task => break answers,
                 // Not the keep-alive event of GET streams: clients read every event of a POST's stream.
                 () = tokio::time::sleep(keep_alive) => yield sse::comment("keep-alive"),
             }
         };
         let Ok(answers) = answers else {
-            tracing::error!("a call broke off; its stream ends without an answer");
+            tracing::error!("a call's task broke; its stream ends without an answer");
             return;
         };
         if answers.is_empty() {
             return;
         }
-        while let Ok(note) = notifications.try_recv() {
+        for note in drain(Some(outgoing)) {
             yield sse::message(None, note.as_bytes());
         }
         for answer in answers {
             yield sse::message(None, &answer.json);
         }
-    }
+    };
+    Box::pin(events)
 }

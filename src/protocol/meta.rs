@@ -118,6 +118,7 @@ mod tests {
 
     use super::*;
 
+    #[expect(clippy::needless_pass_by_value, reason = "written in place")]
     fn read(meta: Value) -> Result<Meta, Vec<String>> {
         Meta::read(json!({ "_meta": meta }).as_object().unwrap())
     }

@@ -132,7 +132,9 @@ mod tests {
             for (n, op) in ops {
                 let id = Uuid::from_u128(n);
                 let place = *places.entry(id).or_insert_with(|| idle.add(id));
-                model.iter_mut().for_each(|list| list.retain(|other| *other != id));
+                for list in &mut model {
+                    list.retain(|other| *other != id);
+                }
                 match op {
                     0 => { idle.put_last(place, List::Fresh); model[0].push(id); }
                     1 => { idle.put_last(place, List::Warned); model[1].push(id); }

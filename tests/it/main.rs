@@ -5,6 +5,7 @@ mod answers;
 mod documents;
 mod exchange;
 mod program;
+mod polling;
 mod revisions;
 mod rmcp_client;
 mod server;

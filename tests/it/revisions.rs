@@ -1,7 +1,7 @@
 //! A client gets what its protocol revision defines: no field more and no rule less.
 
 use mcp_echo_stateful::config::{Command, Config, ConfigError};
-use mcp_echo_stateful::dispatch::SERVER_VERSION;
+use mcp_echo_stateful::protocol::SERVER_VERSION;
 use mcp_echo_stateful::protocol::Served;
 use mcp_echo_stateful::session::read;
 use serde_json::{Value, json};

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
 use mcp_echo_stateful::session::read;
-use mcp_echo_stateful::tools::{Annotations, Run, Tool};
+use mcp_echo_stateful::tools::{Annotations, Handle, Run, Tool};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
@@ -127,6 +127,7 @@ const fn panicking(name: &'static str, run: Run) -> Tool {
         input_schema: || json!({"type": "object", "properties": {}, "additionalProperties": false}),
         output_schema: || json!({"type": "object"}),
         annotations: Annotations::READ_ONLY,
+        handle: Handle::None,
         run,
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use mcp_echo_stateful::config::{Command, Config};
-use mcp_echo_stateful::dispatch::SERVER_VERSION;
+use mcp_echo_stateful::protocol::SERVER_VERSION;
 use regex::Regex;
 use reqwest::RequestBuilder;
 use serde_json::{Value, json};

@@ -1,0 +1,59 @@
+//! Streams of calls whose connection was let go of before the answer (SEP-1699): kept until their client comes back.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
+
+/// What is left of a stream, as it goes over the wire.
+pub type EventStream = BoxStream<'static, Bytes>;
+
+/// The most suspended streams of a session; the next one pushes the oldest out, and its answer is lost.
+pub const MAX_SUSPENDED: usize = 8;
+
+/// Suspended streams, oldest first.
+#[derive(Default)]
+pub struct SuspendedStreams {
+    kept: VecDeque<(String, EventStream)>,
+    ids: u32,
+}
+
+impl SuspendedStreams {
+    /// A new event id. `call-` tells it from the ids of GET streams.
+    pub fn next_id(&mut self) -> String {
+        self.ids += 1;
+        format!("call-{}-0", self.ids)
+    }
+
+    /// Keeps a stream. Returns the one that it pushed out.
+    pub fn keep(&mut self, id: &str, rest: EventStream) -> Option<(String, EventStream)> {
+        let pushed_out = if self.kept.len() >= MAX_SUSPENDED { self.kept.pop_front() } else { None };
+        self.kept.push_back((id.to_owned(), rest));
+        pushed_out
+    }
+
+    /// Takes a stream out.
+    pub fn take(&mut self, id: &str) -> Option<EventStream> {
+        let i = self.kept.iter().position(|(kept, _)| kept == id.trim())?;
+        self.kept.remove(i).map(|(_, rest)| rest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::StreamExt as _;
+    use futures_util::stream::empty;
+
+    use super::*;
+
+    #[test]
+    fn the_oldest_is_pushed_out_and_each_is_taken_once() {
+        let mut streams = SuspendedStreams::default();
+        let ids: Vec<String> = (0..=MAX_SUSPENDED).map(|_| streams.next_id()).collect();
+        let pushed_out = ids.iter().filter(|id| streams.keep(id, empty().boxed()).is_some()).count();
+        assert_eq!(pushed_out, 1);
+        assert!(streams.take(&ids[0]).is_none());
+        assert!(streams.take(&ids[1]).is_some());
+        assert!(streams.take(&ids[1]).is_none());
+    }
+}
