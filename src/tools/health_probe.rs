@@ -225,7 +225,7 @@ fn text(
          - Session Creation Rate: {per_minute:.1}/min\n\
          - Message Queue Depth: {depth:.1} avg\n\n\
          🔎 More:\n\
-         - Session Limit: {max}\n\
+         - Sessions Allowed: {max}\n\
          - Sessions Deleted: {deleted}\n\
          - Sessions Evicted: {evicted}\n\
          - Sessions Refused: {refused}\n\

@@ -121,7 +121,7 @@ fn run(context: &Context<'_>, _: &Arguments) -> Result<Outcome, ToolError> {
         "session": record.map(|record| json!({
             "ageSeconds": context.clock.now().since(record.created).as_secs(),
             "requests": record.request_count,
-            "averageResponseTimeMs": record.average_handling_ms().map(round),
+            "averageResponseTimeMs": record.average_handling_ms(),
         })),
         "trace": trace,
     });
@@ -224,6 +224,15 @@ fn trace_lines(trace: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tools::fixture::record;
+
+    #[test]
+    fn the_average_has_no_more_figures_than_were_counted() {
+        let mut record = record(None);
+        assert_eq!(record.average_handling_ms(), None);
+        (record.total_handling_us, record.finished_count) = (1_000, 3);
+        assert_eq!(record.average_handling_ms(), Some(0.333));
+    }
 
     #[test]
     fn ratings_change_at_their_thresholds() {
