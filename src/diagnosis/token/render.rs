@@ -18,7 +18,7 @@ impl Report {
         if self.is_decoded() {
             self.write_decoded(&mut out);
         } else {
-            section(&mut out, &format!("Nothing to decode: {}", self.facts.format.title()));
+            section(&mut out, &format!("Nothing to decode: {}", nothing(self.facts.format)));
         }
         self.write_problems(&mut out);
         section(&mut out, NOT_VERIFIED);
@@ -57,10 +57,16 @@ impl Report {
             };
             return ["Issued", "Expires", "Status"].map(|name| format!("{name}: not available ({why})")).to_vec();
         };
+        // VALID beside a time of issue that is yet to come looks like a contradiction.
+        let is_early = status == Status::Valid && times.age().is_some_and(i64::is_negative);
         let mut lines = vec![
             format!("Issued: {}", time(&times.issued, "iat")),
             format!("Expires: {}", time(&times.expires, "exp")),
-            format!("Status: {}", status.name()),
+            format!(
+                "Status: {}{}",
+                status.name(),
+                if is_early { " (by exp and nbf alone: iat lies ahead)" } else { "" }
+            ),
         ];
         if times.not_before != Claim::Absent {
             lines.push(format!("Not Before: {}", time(&times.not_before, "nbf")));
@@ -182,6 +188,17 @@ fn section(out: &mut String, text: &str) {
 fn line(out: &mut String, text: &str) {
     // Writing to a String cannot fail.
     let _ = write!(out, "\n{text}");
+}
+
+/// Why there is nothing to decode.
+fn nothing(format: Format) -> String {
+    match format {
+        Format::Opaque => "this is an opaque token".to_owned(),
+        Format::Malformed => "this token is malformed".to_owned(),
+        Format::TooLarge => "this token is too large to look at".to_owned(),
+        Format::Empty => "there is no token".to_owned(),
+        _ => format!("this is {}", format.title()),
+    }
 }
 
 fn document<'a>(document: Option<&'a Document>, missing: &'a str) -> &'a str {

@@ -14,6 +14,9 @@ use crate::text::duration;
 /// 4.1.4).
 const SKEW_SECONDS: i64 = 300;
 
+/// Up to here two clocks may explain a difference, one of them set to the wrong time zone; a day is more than any zone.
+const CLOCK_OFF_SECONDS: i64 = 24 * 60 * 60;
+
 pub(super) fn observe(facts: &Facts, kind: Kind) -> Vec<Note> {
     let mut notes = Vec::new();
     form(facts, &mut notes);
@@ -111,10 +114,12 @@ fn now(facts: &Facts, kind: Kind, notes: &mut Vec<Note>) {
         Status::NoExpiry | Status::Valid => {}
     }
     if let Some(ahead) = times.age().filter(|age| *age < 0).map(i64::wrapping_neg) {
-        notes.push(Note::warning(format!(
-            "iat lies {ahead} s ahead: this machine's clock is behind the issuer's, or the issuer's is fast{}",
-            skew(ahead)
-        )));
+        let guess = if ahead > CLOCK_OFF_SECONDS {
+            "the claim is wrong, no clock is off by so much; some verifiers refuse the token"
+        } else {
+            "this machine's clock is behind the issuer's, or the issuer's is fast"
+        };
+        notes.push(Note::warning(format!("iat lies {} ahead: {guess}{}", seconds(ahead), skew(ahead))));
     }
 }
 
