@@ -26,6 +26,9 @@ pub async fn post(State(http): State<Arc<Http>>, request: Request) -> Result<Res
         let error = RpcError::invalid_request("Unsupported Media Type: send Content-Type: application/json");
         return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, error));
     }
+    if headers::is_encoded(&parts.headers) {
+        return Err(Refusal::unsupported_encoding());
+    }
     let accepts = headers::accepts(&parts.headers);
     if !accepts.json && !accepts.sse {
         return Err(Refusal::not_acceptable("the Accept header must allow application/json or text/event-stream"));
