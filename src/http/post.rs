@@ -6,11 +6,10 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use serde_json::Value;
-use tracing::Span;
 
 use super::era::Era;
 use super::headers::Accepts;
-use super::observe::loggable;
+use super::observe::Subject;
 use super::refusal::Refusal;
 use super::{Arrival, Connection, Http, body, handshake, headers, stateless};
 use crate::dispatch::unknown_method;
@@ -55,10 +54,12 @@ pub async fn post(State(http): State<Arc<Http>>, request: Request) -> Result<Res
     });
     let messages = message::read(&body).map_err(malformed)?;
     drop(body);
-    match messages {
+    let subject = Subject::of(&messages);
+    let answered = match messages {
         message::Body::Single(message) => single(&http, &request, accepts, message).await,
         message::Body::Batch(messages) => batch(&http, &request, accepts, messages).await,
-    }
+    };
+    Ok(subject.noted_on(answered))
 }
 
 fn malformed(malformed: Malformed) -> Refusal {
@@ -73,24 +74,16 @@ async fn single(
 ) -> Result<Response, Refusal> {
     let served = &http.engine.config.protocol;
     let era_of = |method: &str, params: &Params| {
-        Span::current().record("method", loggable(method));
         let era = Era::of(method, params, &request.headers, served);
         tracing::debug!(?era, "era of the message");
         era
     };
     match message {
-        Message::Request(call) => {
-            if call.method == "tools/call"
-                && let Some(tool) = call.params.get("name").and_then(Value::as_str)
-            {
-                Span::current().record("tool", loggable(tool));
-            }
-            match era_of(&call.method, &call.params) {
-                Era::Handshake => handshake::answer(http, request, accepts, call).await,
-                Era::Stateless if served.has_stateless() => stateless::answer(http, request, accepts, call).await,
-                Era::Stateless => Err(refuse_stateless(http, request, &call)),
-            }
-        }
+        Message::Request(call) => match era_of(&call.method, &call.params) {
+            Era::Handshake => handshake::answer(http, request, accepts, call).await,
+            Era::Stateless if served.has_stateless() => stateless::answer(http, request, accepts, call).await,
+            Era::Stateless => Err(refuse_stateless(http, request, &call)),
+        },
         Message::Notification(notification) => {
             match era_of(&notification.method, &notification.params) {
                 // Nothing to do: closing a request's stream is what cancels it.
@@ -113,7 +106,6 @@ async fn batch(
     accepts: Accepts,
     messages: Vec<Result<Message, Malformed>>,
 ) -> Result<Response, Refusal> {
-    Span::current().record("method", "batch");
     let served = &http.engine.config.protocol;
     if served.has_stateless() && Era::by_header(&request.headers, served) == Era::Stateless {
         return Err(Refusal::bad_request(

@@ -4,8 +4,8 @@
 mod answers;
 mod documents;
 mod exchange;
-mod program;
 mod polling;
+mod program;
 mod revisions;
 mod rmcp_client;
 mod server;
