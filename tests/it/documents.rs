@@ -7,6 +7,7 @@ use std::path::Path;
 use mcp_echo_stateful::config::{Accepts, AllowedHost, VARIABLES};
 use mcp_echo_stateful::protocol::Revision;
 use mcp_echo_stateful::tools::TOOLS;
+use regex::Regex;
 use reqwest::RequestBuilder;
 use serde_json::Value;
 
@@ -139,6 +140,11 @@ fn shape(line: &str) -> &str {
     }
 }
 
+/// A line with `#` for each of its figures: an hour later, the token of the samples has expired an hour more ago.
+fn without_figures(line: &str) -> String {
+    Regex::new("[0-9]+").unwrap().replace_all(line, "#").into_owned()
+}
+
 #[tokio::test]
 async fn the_samples_are_what_the_tools_say() {
     let server = TestServer::with(|config| {
@@ -156,7 +162,7 @@ async fn the_samples_are_what_the_tools_say() {
         let mut rest = said.lines();
         for told in fenced(&lines, "text")[0].lines().filter(|line| *line != "…") {
             assert!(
-                rest.any(|line| line.starts_with(shape(told))),
+                rest.any(|line| without_figures(line).starts_with(&without_figures(shape(told)))),
                 "{}: no {told:?} here, or not in this place:\n{said}",
                 tool.name
             );
