@@ -4,6 +4,7 @@ use http::{HeaderName, Method};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::schema::texts;
 use super::{Annotations, Arguments, Context, Handle, Outcome, Run, Tool, ToolError};
 use crate::diagnosis::cors::{self, Attempt, Class, NEEDS, Policy};
 use crate::diagnosis::forwarding::proxies;
@@ -50,7 +51,7 @@ fn input_schema() -> Value {
 }
 
 fn output_schema() -> Value {
-    let texts = json!({"type": "array", "items": {"type": "string"}});
+    let texts = texts();
     json!({
         "type": "object",
         "properties": {
@@ -196,15 +197,14 @@ fn facts(context: &Context<'_>, arguments: &Arguments) -> Result<Facts, ToolErro
     let given = arguments.str("origin").map(str::trim);
     let origin = given.or_else(|| request.header("origin")).map(safe);
     let method = arguments.str("method").map_or_else(|| request.method.to_string(), str::to_ascii_uppercase);
-    let headers: Vec<String> = match arguments.strings("headers") {
-        Some(names) => names.iter().map(|name| name.trim().to_owned()).collect(),
-        None => {
-            let names = request.headers.keys().map(HeaderName::as_str).filter(|name| by_script(name));
-            let mut names: Vec<String> = names.map(title_case).collect();
-            // The map's own order is nobody's.
-            names.sort_unstable();
-            names
-        }
+    let headers: Vec<String> = if let Some(names) = arguments.strings("headers") {
+        names.iter().map(|name| name.trim().to_owned()).collect()
+    } else {
+        let names = request.headers.keys().map(HeaderName::as_str).filter(|name| by_script(name));
+        let mut names: Vec<String> = names.map(title_case).collect();
+        // The map's own order is nobody's.
+        names.sort_unstable();
+        names
     };
     let own_origin = cors::own_origin(&request.headers, &request.uri);
     let behind_proxy = !proxies(&request.headers).is_empty() || !products::seen(&request.headers).is_empty();

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::schema::{no_arguments, nullable};
 use super::{Annotations, Arguments, Context, Handle, Outcome, Run, Tool, ToolError};
 use crate::session::read;
 use crate::text::{duration, rfc3339, shorten, time_ms};
@@ -11,7 +12,7 @@ pub(super) const TOOL: Tool = Tool {
     title: "Request timing",
     description: "Shows how long the server has taken for this request so far, CPU and memory of the process, the session's \
                   averages, and the trace context that arrived.",
-    input_schema: || json!({ "type": "object", "properties": {}, "additionalProperties": false }),
+    input_schema: no_arguments,
     output_schema,
     annotations: Annotations::READ_ONLY,
     handle: Handle::None,
@@ -19,7 +20,6 @@ pub(super) const TOOL: Tool = Tool {
 };
 
 fn output_schema() -> Value {
-    let nullable = |kind: &str| json!({ "type": [kind, "null"] });
     json!({
         "type": "object",
         "properties": {

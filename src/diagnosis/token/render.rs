@@ -1,8 +1,8 @@
 //! A report for people to read.
 
 use std::fmt::Write as _;
-use std::time::Duration;
 
+use super::times::length;
 use super::{Binding, Claim, Document, Facts, Form, Format, Report, Status, Unit, When};
 use crate::text;
 
@@ -72,17 +72,17 @@ impl Report {
             lines.push(format!("Not Before: {}", time(&times.not_before, "nbf")));
         }
         match times.age() {
-            Some(age @ 0..) => lines.push(format!("Age: {}", seconds(age))),
-            Some(ahead) => lines.push(format!("Age: issued {} in the future", seconds(ahead))),
+            Some(age @ 0..) => lines.push(format!("Age: {}", length(age))),
+            Some(ahead) => lines.push(format!("Age: issued {} in the future", length(ahead))),
             None => {}
         }
         match (times.expires_in(), status) {
-            (Some(left @ 1..), _) => lines.push(format!("Remaining: {}", seconds(left))),
-            (Some(past), Status::Expired) => lines.push(format!("Expired: {} ago", seconds(past))),
+            (Some(left @ 1..), _) => lines.push(format!("Remaining: {}", length(left))),
+            (Some(past), Status::Expired) => lines.push(format!("Expired: {} ago", length(past))),
             _ => {}
         }
         match times.lifetime() {
-            Some(life @ 0..) => lines.push(format!("Lifetime: {}", seconds(life))),
+            Some(life @ 0..) => lines.push(format!("Lifetime: {}", length(life))),
             Some(_) => lines.push("Lifetime: negative".to_owned()),
             None => {}
         }
@@ -155,7 +155,7 @@ impl Report {
             ),
         );
         if let Some(age) = proof.age {
-            let age = if age < 0 { format!("{} in the future", seconds(age)) } else { seconds(age) };
+            let age = if age < 0 { format!("{} in the future", length(age)) } else { length(age) };
             line(out, &format!("- Age: {age}"));
         }
     }
@@ -203,10 +203,6 @@ fn nothing(format: Format) -> String {
 
 fn document<'a>(document: Option<&'a Document>, missing: &'a str) -> &'a str {
     document.map_or(missing, |document| &document.pretty)
-}
-
-fn seconds(n: i64) -> String {
-    text::duration(Duration::from_secs(n.unsigned_abs()))
 }
 
 fn time(claim: &Claim, name: &str) -> String {

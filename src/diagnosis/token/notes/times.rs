@@ -7,7 +7,7 @@ use super::{Note, quote};
 use crate::diagnosis::token::facts::Facts;
 use crate::diagnosis::token::format::Format;
 use crate::diagnosis::token::kind::Kind;
-use crate::diagnosis::token::times::{Claim, Form, LONG_LIFETIME, SHORT_LIFETIME, Status, Unit, When};
+use crate::diagnosis::token::times::{Claim, Form, LONG_LIFETIME, SHORT_LIFETIME, Status, Unit, When, length};
 use crate::text::duration;
 
 /// Up to here a difference is probably two clocks and not a mistake: "no more than a few minutes" (RFC 7519 section
@@ -24,10 +24,6 @@ pub(super) fn observe(facts: &Facts, kind: Kind) -> Vec<Note> {
     order(facts, &mut notes);
     lifetime(facts, &mut notes);
     notes
-}
-
-fn seconds(n: i64) -> String {
-    duration(Duration::from_secs(n.unsigned_abs()))
 }
 
 fn form(facts: &Facts, notes: &mut Vec<Note>) {
@@ -92,7 +88,7 @@ fn now(facts: &Facts, kind: Kind, notes: &mut Vec<Note>) {
         Status::Expired => {
             let ago = times.expires_in().map(i64::wrapping_neg);
             let text =
-                ago.map_or_else(|| "the token has expired".to_owned(), |ago| format!("expired {} ago", seconds(ago)));
+                ago.map_or_else(|| "the token has expired".to_owned(), |ago| format!("expired {} ago", length(ago)));
             let hint = ago
                 .filter(|ago| *ago <= SKEW_SECONDS)
                 .map_or("", |_| "; so little may be clock skew, or a client that refreshes only when it is too late");
@@ -100,8 +96,7 @@ fn now(facts: &Facts, kind: Kind, notes: &mut Vec<Note>) {
         }
         Status::NotYetValid => {
             let ahead = times.not_before.at().map(|from| from.as_second() - times.now.as_second());
-            let text =
-                ahead.map_or_else(String::new, |ahead| format!(" for another {}{}", seconds(ahead), skew(ahead)));
+            let text = ahead.map_or_else(String::new, |ahead| format!(" for another {}{}", length(ahead), skew(ahead)));
             notes.push(Note::error(format!("nbf lies ahead: verifiers refuse the token{text}")));
         }
         Status::NoExpiry
@@ -119,7 +114,7 @@ fn now(facts: &Facts, kind: Kind, notes: &mut Vec<Note>) {
         } else {
             "this machine's clock is behind the issuer's, or the issuer's is fast"
         };
-        notes.push(Note::warning(format!("iat lies {} ahead: {guess}{}", seconds(ahead), skew(ahead))));
+        notes.push(Note::warning(format!("iat lies {} ahead: {guess}{}", length(ahead), skew(ahead))));
     }
 }
 
