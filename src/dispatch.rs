@@ -15,7 +15,7 @@ use crate::protocol::{
     ClientInfo, INSTRUCTIONS, Id, LogLevel, Meta, Params, Revision, RpcError, message, server_info, server_meta,
 };
 use crate::request::Request;
-use crate::session::{self, Full, Identity, Missing, NewSession, Session, SessionManager, Visit};
+use crate::session::{self, EndReason, Full, Identity, Missing, NewSession, Session, SessionManager, Visit};
 use crate::system::System;
 use crate::text::{did_you_mean, shorten};
 use crate::tools::{Context, Entry, HANDLE, Handle, Outbox, Outcome, Registry, TTL_MS, ToolError};
@@ -142,28 +142,35 @@ impl Engine {
             outbox: job.outbox.as_ref(),
             tool_calls,
         };
-        entry.run(&context, &arguments).await
+        let outcome = entry.run(&context, &arguments).await?;
+        // Deleted while the call took its time: what it did there is gone.
+        match visit.as_ref().and_then(|visit| visit.session().ended()) {
+            Some(reason) => Err(no_session(Some(reason))),
+            None => Ok(outcome),
+        }
     }
 
     /// Enters the session that a handle names, for its caller.
     fn enter_by_handle(&self, handle: &str, request: &Request) -> Result<Visit, ToolError> {
-        let missing = match Uuid::try_parse(handle) {
-            Ok(id) => match session::read(&self.sessions).enter(id, || identity::caller(&request.headers)) {
+        // To the letter, as in Mcp-Session-Id: another spelling would be routed to another server.
+        let id = Uuid::try_parse(handle).ok().filter(|id| id.hyphenated().to_string() == handle);
+        let missing = match id {
+            Some(id) => match session::read(&self.sessions).enter(id, || identity::caller(&request.headers)) {
                 Ok(mut visit) => {
                     visit.count_requests(1);
                     return Ok(visit);
                 }
-                Err(missing) => missing,
+                Err(missing) => {
+                    session::note_intrusion(id, missing);
+                    missing
+                }
             },
-            Err(_) => Missing::Unknown,
+            None => Missing::Unknown,
         };
-        let why = match missing {
-            Missing::Ended { reason, .. } => format!(" (it was {})", reason.name()),
-            Missing::Unknown | Missing::NotYours { .. } => String::new(),
-        };
-        Err(ToolError::InvalidArguments(vec![format!(
-            "`{HANDLE}`: session not found or expired{why}; call echo without `{HANDLE}` to make a new one"
-        )]))
+        Err(no_session(match missing {
+            Missing::Ended { reason, .. } => Some(reason),
+            Missing::Unknown | Missing::NotYours { .. } => None,
+        }))
     }
 
     /// Makes a session for a call of the stateless era.
@@ -177,11 +184,16 @@ impl Engine {
                 .unwrap_or_default(),
             owner: self.owner(&job.request),
         };
+        let bound = new.owner.is_some();
         let created = session::write(&self.sessions).create(new);
         let (mut visit, evicted) = created?;
-        drop(evicted);
         visit.count_requests(1);
         visit.session().count_tool_call();
+        let id = session::prefix(visit.session().id());
+        if let Some(evicted) = evicted {
+            tracing::warn!(session = session::prefix(evicted.id()), "the longest-idle session gave way to a new one");
+        }
+        tracing::info!(session = id, revision = %job.revision, bound, "session created");
         Ok(visit)
     }
 
@@ -278,6 +290,14 @@ fn tell_finished(entry: &Entry, job: &Job, started: Instant, is_error: bool) {
         }
         _ => {}
     }
+}
+
+/// There is no session behind a handle: why, where the caller may know, and what to do.
+fn no_session(ended: Option<EndReason>) -> ToolError {
+    let why = ended.map_or_else(String::new, |reason| format!(" (it was {})", reason.name()));
+    ToolError::InvalidArguments(vec![format!(
+        "`{HANDLE}`: session not found or expired{why}; call echo without `{HANDLE}` to make a new one"
+    )])
 }
 
 /// -32601 for a method that the era does not have.

@@ -14,6 +14,8 @@ use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
+use crate::http::headers::PROTOCOL_VERSION as PROTOCOL_VERSION_HEADER;
+use crate::protocol::RpcError;
 use crate::text;
 
 /// The time that the whole check may take: below the timeout of container health checks, which is 30 s unless set.
@@ -128,19 +130,24 @@ impl Target {
         let status = response.status();
         let body = read(&mut response, |body| answer(body).is_some()).await;
         let body = body.map_err(|source| HealthcheckError::Http { method: Method::POST, source })?;
+        if status == StatusCode::BAD_REQUEST
+            && let Some(supported) = supported(&body)
+        {
+            return Ok(format!("healthy: the server speaks {supported} and has no initialize\n"));
+        }
         if status != StatusCode::OK {
             return Err(unexpected(Method::POST, status, &body));
         }
         let result = answer(&body).ok_or_else(|| HealthcheckError::Answer { body: shown(&body) })?;
         if let Some(session) = session {
-            self.end(session).await?;
+            self.end(session, &result.protocol_version).await?;
         }
         Ok(format!("healthy: {} speaks {}\n", result.server, result.protocol_version))
     }
 
     /// A server need not let clients end sessions (405), and may have ended this one (404).
-    async fn end(&self, session: HeaderValue) -> Result<(), HealthcheckError> {
-        let mut response = self.send(Method::DELETE, Some(session), String::new()).await?;
+    async fn end(&self, session: HeaderValue, version: &str) -> Result<(), HealthcheckError> {
+        let mut response = self.send(Method::DELETE, Some((session, version)), String::new()).await?;
         let status = response.status();
         if status.is_success() || status == StatusCode::METHOD_NOT_ALLOWED || status == StatusCode::NOT_FOUND {
             return Ok(());
@@ -153,7 +160,7 @@ impl Target {
     async fn send(
         &self,
         method: Method,
-        session: Option<HeaderValue>,
+        session: Option<(HeaderValue, &str)>,
         body: String,
     ) -> Result<Response<Incoming>, HealthcheckError> {
         let connected = TcpStream::connect((self.host.as_str(), self.port)).await;
@@ -175,9 +182,12 @@ impl Target {
         headers.insert(USER_AGENT, HeaderValue::from_static(concat!("healthcheck/", env!("CARGO_PKG_VERSION"))));
         headers.insert(ACCEPT, HeaderValue::from_static("application/json, text/event-stream"));
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        if let Some(session) = session {
+        if let Some((session, version)) = session {
             headers.insert("mcp-session-id", session);
-            headers.insert("mcp-protocol-version", HeaderValue::from_static(PROTOCOL_VERSION));
+            // The negotiated one: a server may have been narrowed to others than the one asked for.
+            if let Ok(version) = HeaderValue::from_str(version) {
+                headers.insert(PROTOCOL_VERSION_HEADER, version);
+            }
         }
         sender.send_request(request).await.map_err(failed)
     }
@@ -208,6 +218,15 @@ async fn read(response: &mut Response<Incoming>, is_enough: impl Fn(&[u8]) -> bo
         }
     }
     Ok(body)
+}
+
+/// The versions that a server names which has no handshake to initialize (MCP 2026-07-28, `UnsupportedProtocolVersionError`):
+/// it is alive, and says so as it should.
+fn supported(body: &[u8]) -> Option<String> {
+    let message: Value = serde_json::from_slice(body).ok()?;
+    let error = message.get("error").filter(|error| error["code"] == RpcError::UNSUPPORTED_PROTOCOL_VERSION)?;
+    let versions: Vec<&str> = error["data"]["supported"].as_array()?.iter().filter_map(Value::as_str).collect();
+    Some(text::shorten(&versions.join(", "), SHOWN))
 }
 
 /// What matters of an `initialize` result.
@@ -304,6 +323,22 @@ mod tests {
         assert!(requests[0].contains(r#""name":"healthcheck""#) && requests[0].contains(r#""2025-06-18""#));
         assert!(requests[1].starts_with("DELETE /mcp HTTP/1.1\r\n"), "{}", requests[1]);
         assert!(requests[1].contains("mcp-session-id: abc\r\n"), "{}", requests[1]);
+    }
+
+    #[tokio::test]
+    async fn a_session_is_ended_in_the_version_that_was_negotiated() {
+        let ok = http("200 OK", "mcp-session-id: abc\r\n", &RESULT.replace("2025-06-18", "2025-11-25"));
+        let (url, served) = server(vec![ok, http("204 No Content", "", "")]).await;
+        assert_eq!(run(&url).await.unwrap(), "healthy: mcp-echo speaks 2025-11-25\n");
+        assert!(served.await.unwrap()[1].contains("mcp-protocol-version: 2025-11-25\r\n"));
+    }
+
+    #[tokio::test]
+    async fn a_server_without_handshake_revisions_is_healthy_when_it_says_so() {
+        let error =
+            r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32022,"message":"x","data":{"supported":["2026-07-28"]}}}"#;
+        let (url, _served) = server(vec![http("400 Bad Request", "", error)]).await;
+        assert_eq!(run(&url).await.unwrap(), "healthy: the server speaks 2026-07-28 and has no initialize\n");
     }
 
     #[tokio::test]

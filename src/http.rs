@@ -39,9 +39,9 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 use crate::config::Origins;
 use crate::diagnosis::{cors, identity};
 use crate::dispatch::Engine;
-use crate::protocol::{FIRST_STATELESS, RpcError};
+use crate::protocol::{FIRST_STATELESS, Revision, RpcError};
 use crate::request::RequestId;
-use crate::session::{Missing, Visit, read};
+use crate::session::{Missing, Session, Visit, note_intrusion, prefix, read};
 use era::Era;
 use headers::SessionHeader;
 use refusal::Refusal;
@@ -249,9 +249,17 @@ fn refuse_stateless(http: &Http, headers: &http::HeaderMap, method: &str, instea
         let error = RpcError::invalid_request(format!(
             "Method Not Allowed: {method} is not part of protocol version {FIRST_STATELESS} and later; {instead}"
         ));
-        return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, error));
+        return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, error).allowing(refusal::STATELESS_METHODS));
     }
     Ok(())
+}
+
+/// The revision of a request of the handshake era: the one its session negotiated, else the one that its header names, else
+/// the one that the specification says. A session that a stateless request made has negotiated none.
+fn revision(http: &Http, session: Option<&Session>, named: Option<Revision>) -> Revision {
+    let negotiated = session.map(Session::revision).filter(|revision| !revision.is_stateless());
+    let unnamed = || http.engine.config.protocol.when_unnamed().unwrap_or(Revision::WHEN_UNNAMED);
+    negotiated.or(named).unwrap_or_else(unnamed)
 }
 
 /// Enters the session that the headers name; `None` when they name none.
@@ -264,21 +272,11 @@ fn enter_session(http: &Http, headers: &http::HeaderMap) -> Result<Option<Visit>
             match entered {
                 Ok(visit) => return Ok(Some(visit)),
                 Err(missing) => {
-                    if let Missing::NotYours { anonymous } = missing {
-                        let who = if anonymous { "a request without identity" } else { "another identity" };
-                        tracing::warn!(session = prefix(id), "{who} tried a session that is bound to someone else");
-                    }
+                    note_intrusion(id, missing);
                     missing
                 }
             }
         }
     };
     Err(Refusal::missing_session(missing, &http.engine.clock))
-}
-
-/// The first 8 characters of a session's id: enough to find it in a log, too little to use it.
-fn prefix(id: uuid::Uuid) -> String {
-    let mut id = id.to_string();
-    id.truncate(8);
-    id
 }

@@ -41,6 +41,22 @@ pub use suspended::{EventStream, MAX_SUSPENDED};
 /// The most that a session's `custom_data` may hold, as JSON text, in bytes.
 pub const MAX_CUSTOM_DATA: usize = 16 * 1024;
 
+/// The first 8 characters of a session's id: enough to find it in a log, too little to use it.
+#[must_use]
+pub fn prefix(id: Uuid) -> String {
+    let mut id = id.to_string();
+    id.truncate(8);
+    id
+}
+
+/// Logs that somebody tried a session that is not theirs.
+pub fn note_intrusion(id: Uuid, missing: Missing) {
+    if let Missing::NotYours { anonymous } = missing {
+        let who = if anonymous { "a request without identity" } else { "another identity" };
+        tracing::warn!(session = prefix(id), "{who} tried a session that is bound to someone else");
+    }
+}
+
 /// A lock whose holder panicked holds plain data that is still good: one bad request must not take sessions down.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::refusal::Refusal;
-use super::{Http, enter_session, headers, refusal, refuse_stateless, sse};
+use super::{Http, enter_session, headers, refusal, refuse_stateless, revision, sse};
 use crate::config::KeepAliveStyle;
 use crate::protocol::{Revision, RpcError};
 use crate::session::Stream;
@@ -27,7 +27,7 @@ pub async fn get(State(http): State<Arc<Http>>, request: Request) -> Result<Resp
     if !headers::accepts(headers).sse {
         return Err(Refusal::not_acceptable("GET answers with text/event-stream; the Accept header must allow it"));
     }
-    headers::protocol_version(headers, &http.engine.config.protocol)
+    let named = headers::protocol_version(headers, &http.engine.config.protocol)
         .map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, error))?;
     let wait = wait(request.uri().query())?;
     let visit = enter_session(&http, headers)?.ok_or_else(|| {
@@ -53,7 +53,8 @@ pub async fn get(State(http): State<Arc<Http>>, request: Request) -> Result<Resp
         },
     };
     tracing::debug!(resumed = stream.is_resumed(), from = stream.position_id(), ?wait, "stream opened");
-    let opening = opening(&stream, session.revision());
+    let revision = revision(&http, Some(&session), named);
+    let opening = opening(&stream, revision);
     let shutdown = http.shutdown.clone();
     let mut response = match wait {
         None => sse::response(live(stream, opening, keep_alive, shutdown)),

@@ -11,7 +11,7 @@ use super::headers::Accepts;
 use super::observe::loggable;
 use super::refusal::Refusal;
 use super::run::Disconnect;
-use super::{Http, enter_session, headers, prefix, refusal, run};
+use super::{Http, enter_session, headers, prefix, refusal, revision, run};
 use crate::dispatch::Job;
 use crate::protocol::message::{self, Malformed};
 use crate::protocol::{Call, Id, Message, Notification, Revision, RpcError};
@@ -72,10 +72,7 @@ fn place(http: &Http, headers: &HeaderMap) -> Result<Place, Refusal> {
             "Bad Request: a session is required (MCP_REQUIRE_SESSION); POST initialize first, then send its Mcp-Session-Id",
         ));
     }
-    // A session that a stateless request made has no revision of the handshake era.
-    let negotiated = visit.as_ref().map(|visit| visit.session().revision()).filter(|revision| !revision.is_stateless());
-    let unnamed = || config.protocol.when_unnamed().unwrap_or(Revision::WHEN_UNNAMED);
-    let revision = negotiated.or(named).unwrap_or_else(unnamed);
+    let revision = revision(http, visit.as_ref().map(|visit| &**visit.session()), named);
     Ok(Place { visit, revision })
 }
 

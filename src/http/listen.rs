@@ -7,35 +7,25 @@ use axum::response::Response;
 use bytes::Bytes;
 use futures_util::Stream;
 use http::StatusCode;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::headers::Accepts;
 use super::refusal::Refusal;
 use super::{Http, sse};
-use crate::protocol::meta::META_SUBSCRIPTION_ID;
-use crate::protocol::{Call, Id, RpcError, message, server_meta};
+use crate::protocol::meta::{META_SERVER_INFO, META_SUBSCRIPTION_ID};
+use crate::protocol::{Call, Id, Params, Revision, RpcError, message, server_info};
 
 /// Opens the stream. Its first message says what the client will get: nothing here ever changes, so no kind of
 /// notification is honoured, and the stream only stays alive until the server ends it with its answer.
 pub fn answer(http: &Arc<Http>, accepts: Accepts, call: &Call) -> Result<Response, Refusal> {
-    if !call.params.get("notifications").is_some_and(Value::is_object) {
-        let error = RpcError::invalid_params(
-            "Invalid params: `notifications` is required: an object of the notifications that are wanted, such as \
-             {\"toolsListChanged\": true}",
-        );
-        return Err(Refusal::new(StatusCode::OK, error));
-    }
+    check(&call.params).map_err(|error| Refusal::new(StatusCode::OK, error))?;
     if !accepts.sse {
         return Err(Refusal::not_acceptable(
             "subscriptions/listen answers with text/event-stream; the Accept header must allow it",
         ));
     }
-    let acknowledged = json!({ "_meta": subscription(&call.id), "notifications": {} });
-    let opening = message::notification("notifications/subscriptions/acknowledged", &acknowledged);
-    let mut meta = server_meta();
-    meta[META_SUBSCRIPTION_ID] = id_value(&call.id);
-    let closing = message::result(&call.id, json!({ "resultType": "complete", "_meta": meta }).to_string().as_bytes());
+    let (opening, closing) = (acknowledged(&call.id), ended(&call.id));
     Ok(sse::response(stream(
         sse::message(None, opening.as_bytes()),
         sse::message(None, &closing),
@@ -44,13 +34,39 @@ pub fn answer(http: &Arc<Http>, accepts: Accepts, call: &Call) -> Result<Respons
     )))
 }
 
-/// The `_meta` of everything on the stream.
-fn subscription(id: &Id) -> Value {
-    json!({ META_SUBSCRIPTION_ID: id_value(id) })
+/// What may be in `notifications` (schema `SubscriptionFilter`); what this server has not heard of it does not judge.
+fn check(params: &Params) -> Result<(), RpcError> {
+    let Some(wanted) = params.get("notifications").and_then(Value::as_object) else {
+        return Err(RpcError::invalid_params(
+            "Invalid params: `notifications` is required: an object of the notifications that are wanted, such as \
+             {\"toolsListChanged\": true}",
+        ));
+    };
+    let strings = |value: &Value| value.as_array().is_some_and(|items| items.iter().all(Value::is_string));
+    for (name, value) in wanted {
+        let rule = match name.as_str() {
+            "toolsListChanged" | "promptsListChanged" | "resourcesListChanged" if !value.is_boolean() => {
+                "true or false"
+            }
+            "resourceSubscriptions" if !strings(value) => "an array of strings",
+            _ => continue,
+        };
+        return Err(RpcError::invalid_params(format!("Invalid params: `notifications.{name}` must be {rule}")));
+    }
+    Ok(())
 }
 
-fn id_value(id: &Id) -> Value {
-    serde_json::from_str(id.as_json()).unwrap_or_default()
+/// The first message. The id is written as it came: a number read and written again may be another one.
+fn acknowledged(id: &Id) -> String {
+    let params = format!("{{\"_meta\":{{\"{META_SUBSCRIPTION_ID}\":{id}}},\"notifications\":{{}}}}");
+    format!("{{\"jsonrpc\":\"2.0\",\"method\":\"notifications/subscriptions/acknowledged\",\"params\":{params}}}")
+}
+
+/// The last message: the answer to the request.
+fn ended(id: &Id) -> Vec<u8> {
+    let server = server_info(Revision::V2026_07_28);
+    let meta = format!("{{\"{META_SUBSCRIPTION_ID}\":{id},\"{META_SERVER_INFO}\":{server}}}");
+    message::result(id, format!("{{\"resultType\":\"complete\",\"_meta\":{meta}}}").as_bytes())
 }
 
 fn stream(

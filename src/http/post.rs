@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use http::StatusCode;
-use serde_json::Value;
 
 use super::era::Era;
 use super::headers::Accepts;
@@ -14,7 +13,7 @@ use super::refusal::Refusal;
 use super::{Arrival, Connection, Http, body, handshake, headers, stateless};
 use crate::dispatch::unknown_method;
 use crate::protocol::message::{self, Malformed};
-use crate::protocol::meta::META_VERSION;
+use crate::protocol::meta::named_version;
 use crate::protocol::{Call, Message, Params, RpcError};
 use crate::request;
 
@@ -84,13 +83,10 @@ async fn single(
             Era::Stateless if served.has_stateless() => stateless::answer(http, request, accepts, call).await,
             Era::Stateless => Err(refuse_stateless(http, request, &call)),
         },
-        Message::Notification(notification) => {
-            match era_of(&notification.method, &notification.params) {
-                // Nothing to do: closing a request's stream is what cancels it.
-                Era::Stateless if served.has_stateless() => Ok(StatusCode::ACCEPTED.into_response()),
-                _ => handshake::notify(http, request, &notification),
-            }
-        }
+        Message::Notification(notification) => match era_of(&notification.method, &notification.params) {
+            Era::Stateless if served.has_stateless() => stateless::notify(http, request, &notification),
+            _ => handshake::notify(http, request, &notification),
+        },
         Message::Response => match Era::by_header(&request.headers, served) {
             Era::Stateless if served.has_stateless() => Err(Refusal::bad_request(
                 "Invalid Request: a response answers nothing here: servers of this protocol version send no requests",
@@ -107,7 +103,16 @@ async fn batch(
     messages: Vec<Result<Message, Malformed>>,
 ) -> Result<Response, Refusal> {
     let served = &http.engine.config.protocol;
-    if served.has_stateless() && Era::by_header(&request.headers, served) == Era::Stateless {
+    let stateless = |message: &Result<Message, Malformed>| {
+        let era = match message {
+            Ok(Message::Request(call)) => Era::of(&call.method, &call.params, &request.headers, served),
+            Ok(Message::Notification(note)) => Era::of(&note.method, &note.params, &request.headers, served),
+            Ok(Message::Response) | Err(_) => Era::by_header(&request.headers, served),
+        };
+        era == Era::Stateless
+    };
+    // The whole array: half of it would be answered by rules that its client does not know.
+    if served.has_stateless() && messages.iter().any(stateless) {
         return Err(Refusal::bad_request(
             "Invalid Request: this protocol version has no batches; send one message a POST",
         ));
@@ -121,8 +126,7 @@ fn refuse_stateless(http: &Http, request: &request::Request, call: &Call) -> Ref
     if call.method == "server/discover" {
         return Refusal::new(StatusCode::NOT_FOUND, unknown_method(&call.method, false)).to(Some(&call.id));
     }
-    let named = call.params.get("_meta").and_then(|meta| meta.get(META_VERSION)).and_then(Value::as_str);
-    let asked = named.map(str::to_owned).or_else(|| headers::protocol_version_text(&request.headers));
+    let asked = named_version(&call.params).or_else(|| headers::protocol_version_text(&request.headers));
     let error = RpcError::unsupported_version(&asked.unwrap_or_default(), &http.engine.config.protocol);
     Refusal::new(StatusCode::BAD_REQUEST, error).to(Some(&call.id))
 }

@@ -24,6 +24,9 @@ pub const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// The methods of the MCP endpoint.
 pub const ALLOWED_METHODS: HeaderValue = HeaderValue::from_static("GET, POST, DELETE, OPTIONS");
 
+/// The methods of the MCP endpoint in the stateless era.
+pub const STATELESS_METHODS: HeaderValue = HeaderValue::from_static("POST, OPTIONS");
+
 /// Whom a JSON-RPC error answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Addressee {
@@ -81,6 +84,12 @@ impl Refusal {
     #[must_use]
     pub fn retry_after(self, seconds: u64) -> Self {
         self.with(RETRY_AFTER, seconds.into())
+    }
+
+    /// A 405 that allows these methods.
+    #[must_use]
+    pub fn allowing(self, methods: HeaderValue) -> Self {
+        self.with(ALLOW, methods)
     }
 
     /// Closes the connection: what the client still sends is not wanted.
@@ -142,17 +151,19 @@ impl fmt::Display for Refusal {
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
+        let why = Why(self.to_string());
         let body = match &self.to {
             Addressee::Request(id) => message::error(Some(id), &self.error),
             Addressee::Unreadable => message::error(None, &self.error),
             Addressee::Nobody => message::error_without_id(&self.error),
         };
         let mut response = json(self.status, body);
-        let why = Why(self.to_string());
         if self.status == StatusCode::METHOD_NOT_ALLOWED {
             response.headers_mut().insert(ALLOW, ALLOWED_METHODS);
         }
-        response.headers_mut().extend(self.headers);
+        for (name, value) in self.headers {
+            response.headers_mut().insert(name, value);
+        }
         response.extensions_mut().insert(why);
         response
     }

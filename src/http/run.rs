@@ -232,11 +232,12 @@ fn at_once(form: Form, answers: Answers, batch: bool, early: &[String]) -> Optio
     if answers.is_empty() {
         return None;
     }
-    Some(if form == Form::Json || (form == Form::Either && early.is_empty()) {
-        let status = match answers.as_slice() {
-            [only] if !batch => only.status,
-            _ => StatusCode::OK,
-        };
+    let status = match answers.as_slice() {
+        [only] if !batch => only.status,
+        _ => StatusCode::OK,
+    };
+    // A stream is always 200: as long as none has begun, an answer with another status is JSON, as every refusal is.
+    Some(if form == Form::Json || (form == Form::Either && early.is_empty()) || status != StatusCode::OK {
         let mut response = refusal::json(status, body(answers, batch));
         if status == StatusCode::SERVICE_UNAVAILABLE {
             response.headers_mut().insert(RETRY_AFTER, refusal::RETRY_AFTER_S.into());

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, HeaderName, StatusCode};
@@ -13,7 +13,8 @@ use super::refusal::Refusal;
 use super::run::{self, Disconnect};
 use super::{Http, listen};
 use crate::dispatch::{Job, unknown_method};
-use crate::protocol::{Call, Meta, RpcError};
+use crate::protocol::meta::named_version;
+use crate::protocol::{Call, Meta, Notification, RpcError};
 use crate::request::Request;
 use crate::tools::Mirrored;
 
@@ -51,6 +52,17 @@ pub async fn answer(
     run::answer(http, accepts, work).await
 }
 
+/// Takes a notification. There is nothing to do: this era defines none that a client sends over HTTP, since closing a
+/// request's stream is what cancels it. One in a version that is not served cannot be accepted all the same.
+pub fn notify(http: &Http, request: &Request, notification: &Notification) -> Result<Response, Refusal> {
+    let served = &http.engine.config.protocol;
+    let named = headers::protocol_version_text(&request.headers).or_else(|| named_version(&notification.params));
+    match named.filter(|version| served.get(version).is_none()) {
+        Some(version) => Err(Refusal::new(StatusCode::BAD_REQUEST, RpcError::unsupported_version(&version, served))),
+        None => Ok(StatusCode::ACCEPTED.into_response()),
+    }
+}
+
 /// The status of a request that is refused before it is looked into.
 fn status(error: &RpcError) -> StatusCode {
     if error.code == RpcError::METHOD_NOT_FOUND { StatusCode::NOT_FOUND } else { StatusCode::BAD_REQUEST }
@@ -68,6 +80,11 @@ fn check(http: &Http, headers: &HeaderMap, call: &Call) -> Result<Meta, RpcError
             return Err(RpcError::unsupported_version(asked, served));
         }
         Err(problems) => {
+            // A version that is not served has other rules for `_meta`, or none: the version is what to mend first.
+            let unserved = headers::protocol_version_text(headers).filter(|version| served.get(version).is_none());
+            if let (Some(version), None) = (unserved, named_version(&call.params)) {
+                return Err(RpcError::unsupported_version(&version, served));
+            }
             let data = serde_json::json!({ "problems": problems });
             return Err(RpcError::invalid_params(format!("Invalid params: {}", problems.join("; "))).with_data(data));
         }
@@ -98,7 +115,9 @@ fn check_tool_call(http: &Http, headers: &HeaderMap, call: &Call) -> Result<(), 
 
 /// A header that must repeat a text of the body.
 fn matches(headers: &HeaderMap, name: &HeaderName, shown: &str, body: &str, place: &str) -> Result<(), RpcError> {
-    match value(headers, name, shown)? {
+    // Only names and arguments may be written in the Base64 form (Value Encoding): proxies read the others as they are.
+    let header = if *name == NAME { value(headers, name, shown)? } else { plain_value(headers, name, shown)? };
+    match header {
         None => Err(mismatch(format!("the {shown} header is required and must repeat {place} ({})", quoted(body)))),
         Some(header) if header != body => Err(mismatch(format!(
             "{shown} header value {} does not match {place} value {}",
@@ -118,6 +137,8 @@ fn check_mirrored(headers: &HeaderMap, mirrored: &Mirrored, arguments: &Value) -
     let path = mirrored.path.join(".");
     match (mirrored.value(arguments), header) {
         (None, None) => Ok(()),
+        // An empty argument makes an empty header, which is no value to [`headers::single`].
+        (Some(Value::String(text)), None) if text.is_empty() && headers.contains_key(&name) => Ok(()),
         (None, Some(header)) => Err(mismatch(format!(
             "{shown} header is {} but the argument {path} is not there; send both or neither",
             quoted(&header)
@@ -143,15 +164,18 @@ fn agrees(argument: &Value, header: &str) -> bool {
     }
 }
 
+/// A header's value as it stands.
+fn plain_value(headers: &HeaderMap, name: &HeaderName, shown: &str) -> Result<Option<String>, RpcError> {
+    // RFC 9110 section 5.5: visible ASCII, space and tab; anything else is for the Base64 form.
+    if headers.get_all(name).iter().any(|value| value.to_str().is_err()) {
+        return Err(mismatch(format!("the {shown} header has characters that are not ASCII")));
+    }
+    Ok(headers::single(headers, name))
+}
+
 /// A header's value, decoded where it is written in the Base64 form (Value Encoding).
 fn value(headers: &HeaderMap, name: &HeaderName, shown: &str) -> Result<Option<String>, RpcError> {
-    for value in headers.get_all(name) {
-        // RFC 9110 section 5.5: visible ASCII, space and tab; anything else is for the Base64 form.
-        if value.to_str().is_err() {
-            return Err(mismatch(format!("the {shown} header has characters that are not ASCII; use the Base64 form")));
-        }
-    }
-    let Some(text) = headers::single(headers, name) else { return Ok(None) };
+    let Some(text) = plain_value(headers, name, shown)? else { return Ok(None) };
     let Some(encoded) = text.strip_prefix("=?base64?").and_then(|rest| rest.strip_suffix("?=")) else {
         return Ok(Some(text));
     };
@@ -196,7 +220,7 @@ mod tests {
 
     #[test]
     fn a_mirrored_argument_is_there_twice_or_not_at_all() {
-        let mirrored = Mirrored { header: "mcp-param-region".to_owned(), path: vec!["region".to_owned()] };
+        let mirrored = Mirrored { header: "Mcp-Param-Region".to_owned(), path: vec!["region".to_owned()] };
         let check = |header: Option<&str>, arguments: Value| {
             let headers = header.map(|value| headers("mcp-param-region", value)).unwrap_or_default();
             check_mirrored(&headers, &mirrored, &arguments).is_ok()
@@ -204,6 +228,7 @@ mod tests {
         assert!(check(None, json!({})) && check(None, json!({ "region": null })) && check(None, Value::Null));
         assert!(check(Some("a"), json!({ "region": "a" })) && check(Some("true"), json!({ "region": true })));
         assert!(check(Some("42.0"), json!({ "region": 42 })), "integers are compared as numbers");
+        assert!(check(Some(""), json!({ "region": "" })) && !check(None, json!({ "region": "" })));
         assert!(!check(Some("a"), json!({})) && !check(None, json!({ "region": "a" })));
         assert!(!check(Some("b"), json!({ "region": "a" })) && !check(Some("A"), json!({ "region": "a" })));
     }

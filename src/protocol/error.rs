@@ -79,7 +79,10 @@ impl RpcError {
     /// -32022 with what is served and what was asked for.
     #[must_use]
     pub fn unsupported_version(requested: &str, served: &Served) -> Self {
-        Self::new(Self::UNSUPPORTED_PROTOCOL_VERSION, "Unsupported protocol version")
+        // In the message too: it is all that some clients show (MCP 2026-07-28 basic/versioning, Backward Compatibility).
+        let names: Vec<&str> = served.newest_first().iter().map(|revision| revision.name()).collect();
+        let message = format!("Unsupported protocol version: this server supports {}", names.join(", "));
+        Self::new(Self::UNSUPPORTED_PROTOCOL_VERSION, message)
             .with_data(json!({ "supported": served.newest_first(), "requested": crate::text::shorten(requested, 100) }))
     }
 }

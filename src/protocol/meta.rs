@@ -52,6 +52,12 @@ pub fn kept_capabilities(capabilities: &Value) -> Value {
     if capabilities.to_string().len() <= MAX_CAPABILITIES { capabilities.clone() } else { Value::Null }
 }
 
+/// The protocol version that `_meta` names, if it names one at all.
+#[must_use]
+pub fn named_version(params: &Params) -> Option<String> {
+    Some(params.get("_meta")?.get(META_VERSION)?.as_str()?.to_owned())
+}
+
 /// `_meta` of a request of the stateless era.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Meta {
@@ -118,22 +124,21 @@ mod tests {
 
     use super::*;
 
-    #[expect(clippy::needless_pass_by_value, reason = "written in place")]
-    fn read(meta: Value) -> Result<Meta, Vec<String>> {
+    fn read(meta: &Value) -> Result<Meta, Vec<String>> {
         Meta::read(json!({ "_meta": meta }).as_object().unwrap())
     }
 
     #[test]
     fn every_required_field_that_is_missing_is_named() {
         assert_eq!(Meta::read(&Params::new()).unwrap_err().len(), 1);
-        let problems = read(json!({ META_CLIENT_INFO: {"name": "x"}, META_LOG_LEVEL: "loud" })).unwrap_err();
+        let problems = read(&json!({ META_CLIENT_INFO: {"name": "x"}, META_LOG_LEVEL: "loud" })).unwrap_err();
         assert_eq!(problems.len(), 4, "{problems:?}");
         assert!(problems[0].contains(META_VERSION) && problems[1].contains(META_CLIENT_CAPABILITIES));
     }
 
     #[test]
     fn a_client_need_not_name_itself() {
-        let meta = read(json!({ META_VERSION: "2026-07-28", META_CLIENT_CAPABILITIES: {} })).unwrap();
+        let meta = read(&json!({ META_VERSION: "2026-07-28", META_CLIENT_CAPABILITIES: {} })).unwrap();
         assert_eq!((meta.client_info, meta.log_level), (None, None));
     }
 }

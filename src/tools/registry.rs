@@ -37,7 +37,7 @@ pub struct Entry {
 /// Custom Headers from Tool Parameters).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mirrored {
-    /// `Mcp-Param-NAME`, lower case.
+    /// `Mcp-Param-NAME`.
     pub header: String,
     /// The way to the argument through `properties`.
     pub path: Vec<String>,
@@ -140,7 +140,10 @@ impl Entry {
 fn input_schema(tool: &Tool, stateless: bool) -> Value {
     let mut schema = (tool.input_schema)();
     let meaning = match tool.handle {
-        Handle::Makes => "The handle of a session, as an earlier call returned it; without it a new session is made",
+        Handle::Makes => {
+            "The handle of a session, as an earlier call returned it; without it a new session is made. It expires when it \
+             is not used for a while: sessionInfo says when"
+        }
         Handle::Reads => "The handle of a session, as echo returned it",
         Handle::None => return schema,
     };
@@ -158,7 +161,7 @@ fn mirrored(schema: &Value, path: &[String]) -> Vec<Mirrored> {
     for (name, property) in properties.into_iter().flatten() {
         let path = [path, std::slice::from_ref(name)].concat();
         if let Some(suffix) = property.get("x-mcp-header").and_then(Value::as_str) {
-            found.push(Mirrored { header: format!("mcp-param-{}", suffix.to_ascii_lowercase()), path: path.clone() });
+            found.push(Mirrored { header: format!("Mcp-Param-{suffix}"), path: path.clone() });
         }
         found.extend(mirrored(property, &path));
     }
@@ -213,7 +216,7 @@ mod tests {
         });
         let found = mirrored(&schema, &[]);
         let headers: Vec<&str> = found.iter().map(|one| one.header.as_str()).collect();
-        assert_eq!(headers, ["mcp-param-region", "mcp-param-id"]);
+        assert_eq!(headers, ["Mcp-Param-Region", "Mcp-Param-Id"]);
         let arguments = json!({ "region": null, "nested": { "id": 7 } });
         assert_eq!(found[0].value(&arguments), None);
         assert_eq!(found[1].value(&arguments), Some(&json!(7)));

@@ -232,9 +232,10 @@ fn details(record: &Record, streams: usize, dropped: u64, held: usize) -> String
     } else {
         "❌ notifications/initialized has not come: the client must send it after initialize"
     };
+    let maker = if record.initialized { "initialize" } else { "the call that made it" };
     let bound = match &record.owner {
         Some(owner) => format!("{} ({})", shorten(&owner.id, 200), owner.source.name()),
-        None => "nobody: initialize carried neither X-User-Id nor a bearer token with a sub claim".to_owned(),
+        None => format!("nobody: {maker} carried neither X-User-Id nor a bearer token with a sub claim"),
     };
     let custom = if record.state.custom_data.is_empty() {
         "none".to_owned()

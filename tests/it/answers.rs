@@ -7,7 +7,7 @@ use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
 use crate::exchange::{Answer, accepting};
-use crate::server::{Event, Events, Session, TestServer, initialize, tool_call, within};
+use crate::server::{Event, Events, Session, TestServer, handshake_only, initialize, tool_call, within};
 
 const BOTH: &str = "application/json, text/event-stream";
 const JSON: &str = "application/json";
@@ -409,7 +409,7 @@ async fn the_health_probe_needs_nothing_and_creates_nothing() {
 
 #[tokio::test]
 async fn ids_come_back_to_the_letter() {
-    let server = TestServer::start().await;
+    let server = TestServer::with(handshake_only).await;
     let session = server.session("2025-06-18").await;
     let ids = [
         "0",

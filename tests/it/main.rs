@@ -3,7 +3,11 @@
 
 mod answers;
 mod documents;
+mod eras;
 mod exchange;
+mod handles;
+mod listen;
+mod modern;
 mod polling;
 mod program;
 mod revisions;
@@ -11,6 +15,7 @@ mod rmcp_client;
 mod server;
 mod sessions;
 mod shutdown;
+mod stateless;
 mod streams;
 mod tools;
 mod wrong_requests;

@@ -135,7 +135,7 @@ async fn tools_are_listed_with_what_the_revision_defines() {
 }
 
 /// Fails unless `value` satisfies `schema`.
-fn satisfies(schema: &Value, value: &Value) {
+pub fn satisfies(schema: &Value, value: &Value) {
     assert!(jsonschema::draft202012::meta::is_valid(schema), "{schema}");
     let validator = jsonschema::draft202012::new(schema).unwrap();
     let errors: Vec<String> =
@@ -144,7 +144,7 @@ fn satisfies(schema: &Value, value: &Value) {
 }
 
 /// An object that has these members and no others.
-fn object(required: &[&str], members: &Value) -> Value {
+pub fn object(required: &[&str], members: &Value) -> Value {
     json!({"type": "object", "required": required, "properties": members, "additionalProperties": false})
 }
 

@@ -12,6 +12,7 @@ use futures_util::StreamExt as _;
 use mcp_echo_stateful::app::App;
 use mcp_echo_stateful::clock::Clock;
 use mcp_echo_stateful::config::Config;
+use mcp_echo_stateful::protocol::{Revision, Served};
 use mcp_echo_stateful::session::SessionManager;
 use mcp_echo_stateful::tools::{TOOLS, Tool};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
@@ -115,6 +116,12 @@ impl TestServer {
         assert_eq!(response.status(), StatusCode::ACCEPTED);
         session
     }
+}
+
+/// Serves the revisions with a handshake and no other.
+pub fn handshake_only(config: &mut Config) {
+    let revisions = Revision::ALL.into_iter().filter(|revision| !revision.is_stateless()).collect::<Vec<_>>();
+    config.protocol = Served::new(&revisions, None).unwrap();
 }
 
 /// The body of an `initialize`.

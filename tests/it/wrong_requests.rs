@@ -10,15 +10,9 @@ use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
 use crate::exchange::{Answer, accepting, assert_says};
-use crate::server::{Events, Session, TestServer, initialize, tool_call, within};
+use crate::server::{Events, Session, TestServer, handshake_only, initialize, tool_call, within};
 
 const NEVER_ISSUED: &str = "00000000-0000-4000-8000-000000000000";
-
-/// The revisions with a handshake and no other.
-fn handshake_only(config: &mut Config) {
-    let revisions = [Revision::V2024_11_05, Revision::V2025_03_26, Revision::V2025_06_18, Revision::V2025_11_25];
-    config.protocol = Served::new(&revisions, None).unwrap();
-}
 
 fn ping() -> Value {
     json!({"jsonrpc": "2.0", "id": "p-1", "method": "ping"})
