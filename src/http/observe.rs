@@ -96,7 +96,7 @@ fn span(request: &Request, id: &RequestId, path: &str) -> Span {
         "request",
         request_id = id.as_str(),
         http_method = %request.method(),
-        path,
+        path = %path,
         method = Empty,
         tool = Empty,
         session = Empty,
