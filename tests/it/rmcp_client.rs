@@ -2,7 +2,6 @@
 
 #![expect(deprecated, reason = "logging is deprecated in 2026-07-28, and part of the revisions before")]
 
-use mcp_echo_stateful::protocol::{Revision, Served};
 use mcp_echo_stateful::session::read;
 use rmcp::model::{
     CallToolRequest, CallToolRequestParams, CallToolResult, ClientRequest, LoggingLevel,
@@ -16,7 +15,7 @@ use rmcp::{ClientHandler, ClientLifecycleMode, ClientServiceExt as _, RoleClient
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use crate::server::{TestServer, within};
+use crate::server::{TestServer, handshake_only, within};
 
 /// Passes on what the server says unasked.
 struct Ears {
@@ -68,12 +67,6 @@ impl Client {
     async fn log(&mut self) -> LoggingMessageNotificationParam {
         within(self.logs.recv()).await.unwrap()
     }
-}
-
-/// A server that has the handshake revisions only.
-async fn handshake_only() -> TestServer {
-    let revisions = [Revision::V2024_11_05, Revision::V2025_03_26, Revision::V2025_06_18, Revision::V2025_11_25];
-    TestServer::with(|config| config.protocol = Served::new(&revisions, None).unwrap()).await
 }
 
 #[tokio::test]
@@ -161,10 +154,8 @@ async fn rmcp_can_cancel_a_call() {
 
 #[tokio::test]
 async fn rmcp_that_discovers_first_falls_back_to_initialize() {
-    let server = handshake_only().await;
-    let auto =
-        ClientLifecycleMode::Auto { preferred_versions: vec![ProtocolVersion::V_2026_07_28], legacy_version: None };
-    let mut client = Client::connect(&server, auto).await;
+    let server = TestServer::with(handshake_only).await;
+    let mut client = Client::connect(&server, auto()).await;
     assert_eq!(client.running.peer_info().unwrap().protocol_version, ProtocolVersion::V_2025_11_25);
     client.call("echo", json!({"message": "x"})).await;
     assert_eq!(client.log().await.data["tool"], "echo");
@@ -172,6 +163,47 @@ async fn rmcp_that_discovers_first_falls_back_to_initialize() {
     assert_eq!((stats.active, stats.created), (1, 1), "the discovery made none");
     within(client.running.close()).await.unwrap();
     assert_eq!(read(&server.sessions).stats().active, 0);
+}
+
+/// Asks `server/discover` first.
+fn auto() -> ClientLifecycleMode {
+    ClientLifecycleMode::Auto { preferred_versions: vec![ProtocolVersion::V_2026_07_28], legacy_version: None }
+}
+
+#[tokio::test]
+async fn rmcp_that_discovers_first_keeps_its_state_by_handle() {
+    let server = TestServer::start().await;
+    let mut client = Client::connect(&server, auto()).await;
+    assert_eq!(client.running.peer_info().unwrap().protocol_version, ProtocolVersion::V_2026_07_28);
+    let tools = within(client.running.list_all_tools()).await.unwrap();
+    assert_eq!(tools.len(), 11, "it left none out for a wrong annotation");
+    let echo = client.call("echo", json!({"message": "hello"})).await;
+    let handle = echo.structured_content.as_ref().unwrap()["sessionId"].as_str().unwrap().to_owned();
+    let again = client.text("echo", json!({"message": "again", "sessionId": handle})).await;
+    assert!(again.ends_with("Echo count in session: 2"), "{again}");
+    assert!(client.text("replayLastEcho", json!({"sessionId": handle})).await.contains("again"));
+    assert_eq!(session_of(&client.call("sessionInfo", json!({"sessionId": handle})).await), handle);
+    let lost = client.call("replayLastEcho", json!({"sessionId": "lost"})).await;
+    assert_eq!(lost.is_error, Some(true), "a model sees that its handle leads nowhere");
+    within(client.running.close()).await.unwrap();
+    let stats = read(&server.sessions).stats();
+    assert_eq!((stats.created, stats.in_flight), (1, 0));
+}
+
+#[tokio::test]
+async fn rmcp_cancels_by_closing_the_stream() {
+    let server = TestServer::with(|config| config.shutdown_grace = std::time::Duration::from_secs(600)).await;
+    let mut client = Client::connect(&server, auto()).await;
+    let params = Client::request("echo", &json!({"message": "never", "delayMs": 60_000}));
+    let request = ClientRequest::CallToolRequest(CallToolRequest::new(params));
+    let handle =
+        within(client.running.send_cancellable_request(request, PeerRequestOptions::no_options())).await.unwrap();
+    within(client.progress.recv()).await.unwrap();
+    within(handle.cancel(None)).await.unwrap();
+    client.call("healthProbe", json!({})).await;
+    server.shutdown.cancel();
+    within(server.running).await.unwrap().unwrap();
+    assert_eq!(read(&server.sessions).stats().created, 0, "the echo never came to make one");
 }
 
 #[tokio::test]
