@@ -17,7 +17,7 @@ use crate::protocol::{
 use crate::request::Request;
 use crate::session::{self, EndReason, Full, Identity, Missing, NewSession, Session, SessionManager, Visit};
 use crate::system::System;
-use crate::text::shorten;
+use crate::text::{did_you_mean, shorten};
 use crate::tools::{Context, Entry, HANDLE, Handle, Outbox, Outcome, Registry, TTL_MS, ToolError};
 
 /// The methods of the handshake era that are answered.
@@ -93,7 +93,8 @@ impl Engine {
         let available = || json!({ "available": self.tools.names() });
         match params.get("name") {
             Some(Value::String(name)) => self.tools.get(name).ok_or_else(|| {
-                RpcError::invalid_params(format!("Unknown tool: {}", shorten(name, 100))).with_data(available())
+                let guess = did_you_mean(name, &self.tools.names());
+                RpcError::invalid_params(format!("Unknown tool: {}{guess}", shorten(name, 100))).with_data(available())
             }),
             _ => {
                 Err(RpcError::invalid_params("Invalid params: \"name\" must be the name of a tool")

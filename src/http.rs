@@ -21,11 +21,12 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::{Request, State};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, on};
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ALLOW,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD, ALLOW,
 };
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use jiff::Timestamp;
@@ -93,6 +94,7 @@ pub fn router(http: Arc<Http>) -> Router {
         // CORS headers, where the server's own CORS is on.
         .layer(tower::util::option_layer(cors))
         .layer(axum::middleware::map_response(without_idle_cors))
+        .layer(axum::middleware::from_fn(only_preflights_anywhere))
         // Origin and Host.
         .layer(axum::middleware::from_fn_with_state(Arc::clone(&http), guard::check))
         // A handler that panics is answered for, and the server lives on.
@@ -153,6 +155,17 @@ async fn without_idle_cors(mut response: Response) -> Response {
     response
 }
 
+/// The CORS layer takes every OPTIONS for a preflight, at any path. One that asks for no method is none (Fetch, CORS-preflight
+/// fetch): where there is nothing, it finds nothing.
+async fn only_preflights_anywhere(request: Request, next: Next) -> Response {
+    let is_bare = request.method() == Method::OPTIONS && !request.headers().contains_key(ACCESS_CONTROL_REQUEST_METHOD);
+    let path = request.uri().path();
+    if is_bare && path != HEALTH_PATH && !MCP_PATHS.contains(&path) {
+        return not_found(request).await;
+    }
+    next.run(request).await
+}
+
 async fn options() -> Response {
     let mut response = StatusCode::NO_CONTENT.into_response();
     response.headers_mut().insert(ALLOW, refusal::ALLOWED_METHODS);
@@ -191,7 +204,9 @@ async fn health(State(http): State<Arc<Http>>) -> Response {
 
 async fn not_found(request: Request) -> Response {
     let path = crate::text::shorten(request.uri().path(), 200);
-    let message = if path.starts_with("/.well-known/") {
+    // Clients without metadata try the authorization endpoints at their default places (MCP 2025-03-26 authorization).
+    let is_oauth = path.starts_with("/.well-known/") || ["/register", "/authorize", "/token"].contains(&path.as_str());
+    let message = if is_oauth {
         "this server has no authentication of its own and serves no OAuth metadata; the proxy in front of it has to answer \
          this path"
     } else if path == "/sse" || path.starts_with("/messages") {
@@ -199,6 +214,12 @@ async fn not_found(request: Request) -> Response {
     } else {
         "there is nothing here; the MCP endpoint is /mcp and the health probe is /healthz"
     };
+    if request.method() == Method::POST && headers::is_json(request.headers()) && !is_oauth {
+        // JSON-RPC at the wrong door. OAuth's clients, which send JSON too, could not read this form.
+        let error = RpcError::invalid_request(format!("Not Found: {message}"))
+            .with_data(json!({ "path": path, "endpoint": "/mcp" }));
+        return Refusal::new(StatusCode::NOT_FOUND, error).into_response();
+    }
     let body = json!({ "error": "not_found", "path": path, "message": message, "endpoints": ["/mcp", HEALTH_PATH] });
     refusal::json(StatusCode::NOT_FOUND, body.to_string())
 }

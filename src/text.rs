@@ -1,4 +1,4 @@
-//! How figures are written for people: one way for times, durations and sizes in every tool.
+//! How things are written for people: one way for times, durations and sizes in every tool, and for a guess at a name.
 
 use std::time::Duration;
 
@@ -58,6 +58,29 @@ pub fn shorten(text: &str, max: usize) -> String {
     }
 }
 
+/// `; did you mean NAME?` for the name among `known` that was probably meant: the same but for case and punctuation, or
+/// one slip of the finger in every three characters, three at most. Empty when none is that near: a guess would be noise.
+#[must_use]
+pub fn did_you_mean(name: &str, known: &[&str]) -> String {
+    const MOST_SLIPS: usize = 3;
+    let plain = |name: &str| -> String {
+        name.chars().filter(|c| c.is_alphanumeric()).map(|c| c.to_ascii_lowercase()).collect()
+    };
+    // Far longer than any known name: not worth comparing.
+    let longest = known.iter().map(|known| known.len()).max().unwrap_or_default();
+    if name.chars().count() > 2 * longest {
+        return String::new();
+    }
+    let name = plain(name);
+    let slips = |known: &&&str| strsim::damerau_levenshtein(&name, &plain(known));
+    known
+        .iter()
+        .min_by_key(slips)
+        .filter(|known| slips(known) <= (known.len() / 3).min(MOST_SLIPS))
+        .map(|known| format!("; did you mean {known}?"))
+        .unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -78,6 +101,24 @@ mod tests {
         assert_eq!(time(at), "2018-01-18 01:30:22 UTC");
         assert_eq!(time_ms(at), "2018-01-18 01:30:22.500 UTC");
         assert_eq!(rfc3339(at), "2018-01-18T01:30:22.500Z");
+    }
+
+    #[test]
+    fn a_name_is_guessed_when_it_is_near_enough() {
+        let guess = |name: &str| did_you_mean(name, &["echo", "replayLastEcho", "whoIStheGOAT"]);
+        for (name, meant) in [
+            ("Echo", "echo"),
+            ("ehco", "echo"),
+            ("replay_last_echo", "replayLastEcho"),
+            ("replayLsatEhco", "replayLastEcho"),
+            ("WHOISTHEGOAT", "whoIStheGOAT"),
+        ] {
+            assert_eq!(guess(name), format!("; did you mean {meant}?"), "{name}");
+        }
+        for name in ["", "ping", "eh", "add", "weather", &"echo".repeat(1_000_000)] {
+            assert_eq!(guess(name), "", "{}", shorten(name, 20));
+        }
+        assert_eq!(did_you_mean("x", &[]), "");
     }
 
     #[test]

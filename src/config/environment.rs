@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 
 use super::{Config, Origins, VARIABLES, network};
+use crate::text::did_you_mean;
 
 /// Variables outside `MCP_*` and `LOG_*` that help to explain what a server does and cannot carry secrets: logging and
 /// runtime, locale and zone, and the names that containers and the Kubernetes downward API give a replica.
@@ -32,6 +33,11 @@ pub(super) fn shown(environment: &BTreeMap<String, OsString>) -> Vec<(String, St
 pub(super) fn warnings(config: &Config, environment: &BTreeMap<String, OsString>) -> Vec<String> {
     let mut warnings: Vec<_> = environment.keys().filter_map(|name| unknown(name)).collect();
     warnings.extend(cors_without_access(config));
+    if config.strict {
+        warnings.push(
+            "MCP_ECHO_STRICT has no effect yet: it takes effect with the findings, in a later version".to_owned(),
+        );
+    }
     warnings
 }
 
@@ -40,11 +46,7 @@ fn unknown(name: &str) -> Option<String> {
     if known || !name.starts_with("MCP_") || is_service_link(name) {
         return None;
     }
-    // Three slips of the finger at most: further away, a guess would be noise.
-    let distance = |known: &str| strsim::damerau_levenshtein(name, known);
-    let nearest =
-        VARIABLES.iter().map(|v| v.name).min_by_key(|known| distance(known)).filter(|known| distance(known) <= 3);
-    let guess = nearest.map(|known| format!("; did you mean {known}?")).unwrap_or_default();
+    let guess = did_you_mean(name, &VARIABLES.iter().map(|variable| variable.name).collect::<Vec<_>>());
     Some(format!("{name} is not a variable of this server and has no effect{guess}"))
 }
 
@@ -114,6 +116,13 @@ mod tests {
         assert!(cors_without_access(&config).unwrap().contains('*'));
         config.allowed_origins = Origins::Any;
         assert_eq!(cors_without_access(&config), None);
+    }
+
+    #[test]
+    fn a_setting_that_does_nothing_yet_is_warned_of() {
+        let strict = Config { strict: true, ..Config::default() };
+        assert!(warnings(&strict, &environment(&[]))[0].starts_with("MCP_ECHO_STRICT has no effect yet"));
+        assert!(warnings(&Config::default(), &environment(&[])).is_empty());
     }
 
     #[test]

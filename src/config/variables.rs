@@ -140,7 +140,7 @@ pub const VARIABLES: &[Variable] = &[
         "MCP_ECHO_STRICT",
         "false",
         Accepts::Switch,
-        "refuse a client's breaches of its revision, naming the rule",
+        "accepted; takes effect with the findings of a later version",
     ),
     variable(
         "MCP_ECHO_RESPONSE",

@@ -97,10 +97,9 @@ fn initialize(
 ) -> Result<Response, Refusal> {
     headers::protocol_version(&request.headers, &http.engine.config.protocol)
         .map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, error))?;
-    if enter_session(http, &request.headers)?.is_some() {
-        return Err(Refusal::bad_request(
-            "Invalid Request: session already initialized; leave Mcp-Session-Id out to start another, or DELETE it first",
-        ));
+    if let Some(visit) = enter_session(http, &request.headers)? {
+        let message = "Invalid Request: session already initialized; leave Mcp-Session-Id out to start another, or DELETE it first";
+        return Err(Refusal::bad_request(message).in_session(visit.session().id()));
     }
     let new = match http.engine.read_initialize(&call.params, request) {
         Ok(new) => new,
@@ -119,7 +118,7 @@ fn initialize(
     visit.count_requests(1);
     let session = Arc::clone(visit.session());
     Span::current().record("session", display(prefix(session.id())));
-    tracing::info!(session = prefix(session.id()), %revision, client = loggable(&client), bound = owner, "session created");
+    tracing::info!(%revision, client = loggable(&client), bound = owner, "session created");
     let answer = message::result(&call.id, &http.engine.initialize_result(revision));
     let mut response = run::render_single(http, accepts, answer);
     refusal::name_session(&mut response, session.id());
@@ -158,10 +157,14 @@ pub async fn answer_batch(
 ) -> Result<Response, Refusal> {
     let mut place = place(http, &request.headers)?;
     if !place.revision.has_batch() {
-        return Err(Refusal::bad_request(format!(
+        let refusal = Refusal::bad_request(format!(
             "Invalid Request: protocol version {} has no batches; send one message a POST",
             place.revision
-        )));
+        ));
+        return Err(match &place.visit {
+            Some(visit) => refusal.in_session(visit.session().id()),
+            None => refusal,
+        });
     }
     let (mut jobs, mut errors) = (Vec::new(), Vec::new());
     for message in messages {

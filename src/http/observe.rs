@@ -5,16 +5,18 @@ use std::time::Instant;
 
 use axum::extract::{Request, State};
 use axum::middleware::Next;
-use axum::response::Response;
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use axum::response::{IntoResponse as _, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use tracing::field::{Empty, display};
 use tracing::{Instrument as _, Span};
 use uuid::Uuid;
 
 use super::headers::{REQUEST_ID, SERVER_TIMING};
-use super::refusal::{ALLOWED_METHODS, Why};
+use super::refusal::{ALLOWED_METHODS, Refusal, Why};
 use super::{Arrival, HEALTH_PATH, Http, MCP_PATHS};
 use crate::diagnosis::redact::{self, SESSION_SHOWN};
+use crate::protocol::Message;
+use crate::protocol::message::Body;
 use crate::request::RequestId;
 use crate::text::shorten;
 
@@ -27,6 +29,36 @@ pub fn loggable(text: &str) -> String {
     redact::escape(&redact::value(&shorten(text, MAX_LOGGED))).into_owned()
 }
 
+/// What a POST asks for: the JSON-RPC method, and the tool.
+#[derive(Debug, Clone)]
+pub struct Subject(String);
+
+impl Subject {
+    /// Read from the body, and recorded in the request's span.
+    #[must_use]
+    pub fn of(body: &Body) -> Self {
+        let (method, params) = match body {
+            Body::Single(Message::Request(call)) => (&*call.method, Some(&call.params)),
+            Body::Single(Message::Notification(notification)) => (&*notification.method, None),
+            Body::Single(Message::Response) => return Self("response".to_owned()),
+            Body::Batch(_) => ("batch", None),
+        };
+        let method = loggable(method);
+        Span::current().record("method", &method);
+        let tool = params.filter(|_| method == "tools/call").and_then(|params| params.get("name")?.as_str());
+        let Some(tool) = tool.map(loggable) else { return Self(method) };
+        Span::current().record("tool", &tool);
+        Self(format!("{method} {tool}"))
+    }
+
+    /// The answer, with a note of what it answers: for the log line.
+    pub fn noted_on(self, answer: Result<Response, Refusal>) -> Response {
+        let mut response = answer.into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
 /// Wraps every request.
 pub async fn observe(State(http): State<Arc<Http>>, mut request: Request, next: Next) -> Response {
     let at = Instant::now();
@@ -34,7 +66,9 @@ pub async fn observe(State(http): State<Arc<Http>>, mut request: Request, next: 
     let id = given.and_then(RequestId::accept).unwrap_or_else(RequestId::generate);
     let quiet = request.uri().path() == HEALTH_PATH;
     let is_options = request.method() == Method::OPTIONS && MCP_PATHS.contains(&request.uri().path());
-    let span = span(&request, &id);
+    let path = uri(&shorten(request.uri().path(), MAX_LOGGED));
+    let head = format!("{} {path}", request.method());
+    let span = span(&request, &id, &path);
     if tracing::enabled!(tracing::Level::DEBUG) {
         span.in_scope(|| log_headers(&request));
     }
@@ -53,23 +87,21 @@ pub async fn observe(State(http): State<Arc<Http>>, mut request: Request, next: 
     if let Ok(timing) = HeaderValue::from_str(&format!("app;dur={ms:.3}")) {
         response.headers_mut().insert(SERVER_TIMING, timing);
     }
-    log(&span, &response, ms, quiet);
+    log(&span, &head, &response, ms, quiet);
     response
 }
 
-fn span(request: &Request, id: &RequestId) -> Span {
+fn span(request: &Request, id: &RequestId, path: &str) -> Span {
     let span = tracing::info_span!(
         "request",
         request_id = id.as_str(),
         http_method = %request.method(),
-        path = %uri(&shorten(request.uri().path(), MAX_LOGGED)),
+        path = %path,
         method = Empty,
         tool = Empty,
         session = Empty,
         forwarded_for = Empty,
         user = Empty,
-        status = Empty,
-        duration_ms = Empty,
     );
     for (field, header) in [("forwarded_for", "x-forwarded-for"), ("user", "x-user-id")] {
         if let Some(value) = request.headers().get(header) {
@@ -95,24 +127,47 @@ fn uri(uri: &str) -> String {
 
 /// In debug mode every header is logged, secrets hidden.
 fn log_headers(request: &Request) {
-    let headers: Vec<String> = header_lines(request.headers());
-    tracing::debug!(uri = %uri(&request.uri().to_string()), version = ?request.version(), headers = ?headers, "request head");
+    let headers = header_line(request.headers());
+    tracing::debug!(uri = %uri(&request.uri().to_string()), version = ?request.version(), headers, "request head");
 }
 
-fn header_lines(headers: &HeaderMap) -> Vec<String> {
-    headers.iter().map(|(name, value)| format!("{name}: {}", redact::header(name.as_str(), value.as_bytes()))).collect()
+/// All headers on one line.
+fn header_line(headers: &HeaderMap) -> String {
+    let header = |(name, value): (&HeaderName, &HeaderValue)| {
+        format!("{name}: {}", redact::header(name.as_str(), value.as_bytes()))
+    };
+    headers.iter().map(header).collect::<Vec<_>>().join(" | ")
 }
 
-/// One line a request. It reads alone; its figures are fields of the span.
-fn log(span: &Span, response: &Response, ms: f64, quiet: bool) {
-    let status = response.status();
-    span.record("status", status.as_u16());
-    span.record("duration_ms", (ms * 1000.0).round() / 1000.0);
+/// One line a request. Its message reads alone, and what is in it are fields too: of the event what is known at the end,
+/// of the span the rest.
+fn log(span: &Span, head: &str, response: &Response, ms: f64, quiet: bool) {
     let _entered = span.enter();
+    let code = response.status();
+    let (status, duration_ms) = (code.as_u16(), (ms * 1000.0).round() / 1000.0);
+    let what = match response.extensions().get::<Subject>() {
+        Some(Subject(subject)) => format!("{head} {subject}"),
+        None => head.to_owned(),
+    };
     match response.extensions().get::<Why>() {
-        Some(Why(why)) if status.is_server_error() => tracing::warn!("answered {status} in {ms:.2} ms: {why}"),
-        Some(Why(why)) => tracing::info!("refused with {status} in {ms:.2} ms: {why}"),
-        None if quiet => tracing::debug!("answered {status} in {ms:.2} ms"),
-        None => tracing::info!("answered {status} in {ms:.2} ms"),
+        Some(Why(why)) if code.is_server_error() => {
+            tracing::warn!(status, duration_ms, "{what} answered {code} in {ms:.2} ms: {why}");
+        }
+        Some(Why(why)) => tracing::info!(status, duration_ms, "{what} refused with {code} in {ms:.2} ms: {why}"),
+        None if quiet => tracing::debug!(status, duration_ms, "{what} answered {code} in {ms:.2} ms"),
+        None => tracing::info!(status, duration_ms, "{what} answered {code} in {ms:.2} ms"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_headers_are_on_one_line_without_their_secrets() {
+        let mut headers = HeaderMap::new();
+        headers.insert("authorization", HeaderValue::from_static("Bearer eyJhbGciOiJSUzI1NiJ9.e30.c2lnbmF0dXJl"));
+        headers.insert("accept", HeaderValue::from_static("*/*"));
+        assert_eq!(header_line(&headers), "authorization: Bearer eyJhbGc... | accept: */*");
     }
 }

@@ -5,12 +5,10 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use http::StatusCode;
-use serde_json::Value;
-use tracing::Span;
 
 use super::era::Era;
 use super::headers::Accepts;
-use super::observe::loggable;
+use super::observe::Subject;
 use super::refusal::Refusal;
 use super::{Arrival, Connection, Http, body, handshake, headers, stateless};
 use crate::dispatch::unknown_method;
@@ -25,6 +23,9 @@ pub async fn post(State(http): State<Arc<Http>>, request: Request) -> Result<Res
     if !headers::is_json(&parts.headers) {
         let error = RpcError::invalid_request("Unsupported Media Type: send Content-Type: application/json");
         return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, error));
+    }
+    if headers::is_encoded(&parts.headers) {
+        return Err(Refusal::unsupported_encoding());
     }
     let accepts = headers::accepts(&parts.headers);
     if !accepts.json && !accepts.sse {
@@ -52,10 +53,12 @@ pub async fn post(State(http): State<Arc<Http>>, request: Request) -> Result<Res
     });
     let messages = message::read(&body).map_err(malformed)?;
     drop(body);
-    match messages {
+    let subject = Subject::of(&messages);
+    let answered = match messages {
         message::Body::Single(message) => single(&http, &request, accepts, message).await,
         message::Body::Batch(messages) => batch(&http, &request, accepts, messages).await,
-    }
+    };
+    Ok(subject.noted_on(answered))
 }
 
 fn malformed(malformed: Malformed) -> Refusal {
@@ -70,24 +73,16 @@ async fn single(
 ) -> Result<Response, Refusal> {
     let served = &http.engine.config.protocol;
     let era_of = |method: &str, params: &Params| {
-        Span::current().record("method", loggable(method));
         let era = Era::of(method, params, &request.headers, served);
         tracing::debug!(?era, "era of the message");
         era
     };
     match message {
-        Message::Request(call) => {
-            if call.method == "tools/call"
-                && let Some(tool) = call.params.get("name").and_then(Value::as_str)
-            {
-                Span::current().record("tool", loggable(tool));
-            }
-            match era_of(&call.method, &call.params) {
-                Era::Handshake => handshake::answer(http, request, accepts, call).await,
-                Era::Stateless if served.has_stateless() => stateless::answer(http, request, accepts, call).await,
-                Era::Stateless => Err(refuse_stateless(http, request, &call)),
-            }
-        }
+        Message::Request(call) => match era_of(&call.method, &call.params) {
+            Era::Handshake => handshake::answer(http, request, accepts, call).await,
+            Era::Stateless if served.has_stateless() => stateless::answer(http, request, accepts, call).await,
+            Era::Stateless => Err(refuse_stateless(http, request, &call)),
+        },
         Message::Notification(notification) => match era_of(&notification.method, &notification.params) {
             Era::Stateless if served.has_stateless() => stateless::notify(http, request, &notification),
             _ => handshake::notify(http, request, &notification),
@@ -107,7 +102,6 @@ async fn batch(
     accepts: Accepts,
     messages: Vec<Result<Message, Malformed>>,
 ) -> Result<Response, Refusal> {
-    Span::current().record("method", "batch");
     let served = &http.engine.config.protocol;
     let stateless = |message: &Result<Message, Malformed>| {
         let era = match message {

@@ -4,9 +4,10 @@ use std::fmt;
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
-use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderValue, StatusCode};
+use http::header::{ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderName, HeaderValue, StatusCode};
 use serde_json::json;
+use uuid::Uuid;
 
 use super::headers::SESSION_ID;
 use crate::clock::Clock;
@@ -44,10 +45,8 @@ pub struct Refusal {
     to: Addressee,
     /// Boxed: a refusal travels as an `Err`.
     error: Box<RpcError>,
-    retry_after_s: Option<u64>,
-    close: bool,
-    /// What a 405 allows instead.
-    allow: HeaderValue,
+    /// Headers besides those that every JSON response has.
+    headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 /// Why a response refuses: an extension of the response, for the log.
@@ -58,14 +57,7 @@ impl Refusal {
     /// A refusal that says `error`, to a request whose id is not known.
     #[must_use]
     pub fn new(status: StatusCode, error: RpcError) -> Self {
-        Self {
-            status,
-            to: Addressee::Unreadable,
-            error: Box::new(error),
-            retry_after_s: None,
-            close: false,
-            allow: ALLOWED_METHODS,
-        }
+        Self { status, to: Addressee::Unreadable, error: Box::new(error), headers: Vec::new() }
     }
 
     /// 400, -32600
@@ -90,22 +82,30 @@ impl Refusal {
 
     /// With `Retry-After`, in seconds.
     #[must_use]
-    pub fn retry_after(mut self, seconds: u64) -> Self {
-        self.retry_after_s = Some(seconds);
-        self
+    pub fn retry_after(self, seconds: u64) -> Self {
+        self.with(RETRY_AFTER, seconds.into())
     }
 
     /// A 405 that allows these methods.
     #[must_use]
-    pub fn allowing(mut self, methods: HeaderValue) -> Self {
-        self.allow = methods;
-        self
+    pub fn allowing(self, methods: HeaderValue) -> Self {
+        self.with(ALLOW, methods)
     }
 
     /// Closes the connection: what the client still sends is not wanted.
     #[must_use]
-    pub fn and_close(mut self) -> Self {
-        self.close = true;
+    pub fn and_close(self) -> Self {
+        self.with(CONNECTION, HeaderValue::from_static("close"))
+    }
+
+    /// Naming the session that the refused request entered.
+    #[must_use]
+    pub fn in_session(self, id: Uuid) -> Self {
+        self.with(SESSION_ID, session_value(id))
+    }
+
+    fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
         self
     }
 
@@ -113,15 +113,27 @@ impl Refusal {
     #[must_use]
     pub fn missing_session(missing: Missing, clock: &Clock) -> Self {
         const HINT: &str = "POST initialize without an Mcp-Session-Id header to start a new session";
+        const UNKNOWN: &str = "never issued here, lost in a restart, or opened by another identity: send the same token as \
+                               with initialize; or POST initialize without an Mcp-Session-Id header to start a new session";
         let data = match missing {
             Missing::Ended { reason, at } => {
                 json!({ "reason": reason.name(), "endedAt": rfc3339(clock.wall(at)), "hint": HINT })
             }
             // Someone else's session must look like none at all.
-            Missing::Unknown | Missing::NotYours { .. } => json!({ "hint": HINT }),
+            Missing::Unknown | Missing::NotYours { .. } => json!({ "hint": UNKNOWN }),
         };
         let error = RpcError::new(RpcError::INTERNAL_ERROR, "Session not found or expired").with_data(data);
         Self::new(StatusCode::NOT_FOUND, error)
+    }
+
+    /// 415 for a compressed body. `Accept-Encoding` says that the coding is the trouble (RFC 9110 section 15.5.16).
+    #[must_use]
+    pub fn unsupported_encoding() -> Self {
+        let error = RpcError::invalid_request(
+            "Unsupported Media Type: compressed bodies are not taken; send the JSON as it is, without Content-Encoding \
+             (or with identity)",
+        );
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, error).with(ACCEPT_ENCODING, HeaderValue::from_static("identity"))
     }
 
     /// 406
@@ -146,14 +158,11 @@ impl IntoResponse for Refusal {
             Addressee::Nobody => message::error_without_id(&self.error),
         };
         let mut response = json(self.status, body);
-        if let Some(seconds) = self.retry_after_s {
-            response.headers_mut().insert(RETRY_AFTER, seconds.into());
-        }
-        if self.close {
-            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-        }
         if self.status == StatusCode::METHOD_NOT_ALLOWED {
-            response.headers_mut().insert(ALLOW, self.allow);
+            response.headers_mut().insert(ALLOW, ALLOWED_METHODS);
+        }
+        for (name, value) in self.headers {
+            response.headers_mut().insert(name, value);
         }
         response.extensions_mut().insert(why);
         response
@@ -171,9 +180,12 @@ pub fn json(status: StatusCode, body: impl Into<Body>) -> Response {
 }
 
 /// Names the session on a response.
-pub fn name_session(response: &mut Response, id: uuid::Uuid) {
-    let mut text = uuid::Uuid::encode_buffer();
-    if let Ok(value) = HeaderValue::from_str(id.hyphenated().encode_lower(&mut text)) {
-        response.headers_mut().insert(SESSION_ID, value);
-    }
+pub fn name_session(response: &mut Response, id: Uuid) {
+    response.headers_mut().insert(SESSION_ID, session_value(id));
+}
+
+fn session_value(id: Uuid) -> HeaderValue {
+    let mut text = Uuid::encode_buffer();
+    // An id is hexadecimal digits and hyphens: always a header's value.
+    HeaderValue::from_str(id.hyphenated().encode_lower(&mut text)).unwrap_or(HeaderValue::from_static(""))
 }

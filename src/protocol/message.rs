@@ -118,7 +118,7 @@ pub enum Body {
 /// Reads a body.
 ///
 /// # Errors
-/// -32700 when it is not JSON, with line and column; -32600 when it is no JSON-RPC 2.0 message, or an empty or too long
+/// -32700 when it is not JSON, with line and column unless it is empty; -32600 when it is no JSON-RPC 2.0 message, or an empty or too long
 /// batch.
 pub fn read(body: &[u8]) -> Result<Body, Malformed> {
     let text = std::str::from_utf8(body).map_err(|error| {
@@ -127,9 +127,12 @@ pub fn read(body: &[u8]) -> Result<Body, Malformed> {
             place(body, error.valid_up_to()),
         )
     })?;
+    // RFC 8259 section 8.1: a parser may ignore a byte order mark rather than treat it as an error.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let start = text.trim_ascii_start();
     if start.is_empty() {
-        return Err(parse_error("the body is empty: send one JSON-RPC message", (1, 1)));
+        let message = "Parse error: the body is empty; send one JSON-RPC message";
+        return Err(Malformed::new(None, RpcError::new(RpcError::PARSE_ERROR, message)));
     }
     if !start.starts_with('[') {
         return message(text, text).map(Body::Single);

@@ -45,11 +45,12 @@ pub struct Record {
 }
 
 impl Record {
-    /// Mean handling time of the finished requests in milliseconds; `None` before the first.
+    /// Mean handling time of the finished requests in milliseconds, to the microsecond: that is what is counted. `None`
+    /// before the first.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "for people to read")]
     pub fn average_handling_ms(&self) -> Option<f64> {
-        (self.finished_count > 0).then(|| self.total_handling_us as f64 / self.finished_count as f64 / 1000.0)
+        (self.finished_count > 0).then(|| (self.total_handling_us as f64 / self.finished_count as f64).round() / 1000.0)
     }
 }
 

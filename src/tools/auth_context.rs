@@ -3,6 +3,7 @@
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use super::schema::{no_arguments, nullable, texts};
 use super::{Annotations, Arguments, Context, Handle, Outcome, Run, Tool, ToolError};
 use crate::diagnosis::agreement;
 use crate::diagnosis::claims::{bearer_claims, bearers, text_claim};
@@ -20,7 +21,7 @@ pub(crate) const TOOL: Tool = Tool {
     description: "Shows who the caller is as proxies and token tell it (nothing is verified here), the token's kind \
                   and length, the auth products and proxies seen, the public URL, and whether identity headers, token \
                   claims and session owner agree. Use it when a request arrives as the wrong user or as nobody.",
-    input_schema: || json!({"type": "object", "properties": {}, "additionalProperties": false}),
+    input_schema: no_arguments,
     output_schema,
     annotations: Annotations::READ_ONLY,
     handle: Handle::None,
@@ -31,8 +32,8 @@ pub(crate) const TOOL: Tool = Tool {
 const PREVIEW_FROM: usize = 48;
 
 fn output_schema() -> Value {
-    let text = json!({"type": ["string", "null"]});
-    let texts = json!({"type": "array", "items": {"type": "string"}});
+    let text = nullable("string");
+    let texts = texts();
     json!({
         "type": "object",
         "properties": {

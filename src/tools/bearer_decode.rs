@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::{Annotations, Arguments, Context, Handle, Outcome, Run, Tool, ToolError};
 use crate::diagnosis::forwarding;
+use crate::diagnosis::headers::title_case;
 use crate::diagnosis::token::{self, Binding, Format, Kind, MAX_TOKEN_BYTES, Note, Origin, Presented, Report};
 use crate::request::Request;
 
@@ -243,15 +244,6 @@ fn raw_section(report: &Report) -> String {
              {MAX_TOKEN_BYTES} bytes of a JWT)"
         ),
     }
-}
-
-/// `x-auth-token` → `X-Auth-Token`.
-fn title_case(name: &str) -> String {
-    let word = |word: &str| {
-        let mut chars = word.chars();
-        chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect::<String>())
-    };
-    name.split('-').map(word).collect::<Vec<_>>().join("-")
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use http::{HeaderName, Method};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::schema::texts;
 use super::{Annotations, Arguments, Context, Handle, Outcome, Run, Tool, ToolError};
 use crate::diagnosis::cors::{self, Attempt, Class, NEEDS, Policy};
 use crate::diagnosis::forwarding::proxies;
@@ -50,7 +51,7 @@ fn input_schema() -> Value {
 }
 
 fn output_schema() -> Value {
-    let texts = json!({"type": "array", "items": {"type": "string"}});
+    let texts = texts();
     json!({
         "type": "object",
         "properties": {
@@ -171,6 +172,8 @@ struct Point {
     sign: &'static str,
     summary: String,
     fix: Option<String>,
+    #[serde(skip)]
+    follows: bool,
 }
 
 #[derive(Serialize)]
@@ -194,9 +197,14 @@ fn facts(context: &Context<'_>, arguments: &Arguments) -> Result<Facts, ToolErro
     let given = arguments.str("origin").map(str::trim);
     let origin = given.or_else(|| request.header("origin")).map(safe);
     let method = arguments.str("method").map_or_else(|| request.method.to_string(), str::to_ascii_uppercase);
-    let headers: Vec<String> = match arguments.strings("headers") {
-        Some(names) => names.iter().map(|name| name.trim().to_owned()).collect(),
-        None => request.headers.keys().map(HeaderName::as_str).filter(|name| by_script(name)).map(title_case).collect(),
+    let headers: Vec<String> = if let Some(names) = arguments.strings("headers") {
+        names.iter().map(|name| name.trim().to_owned()).collect()
+    } else {
+        let names = request.headers.keys().map(HeaderName::as_str).filter(|name| by_script(name));
+        let mut names: Vec<String> = names.map(title_case).collect();
+        // The map's own order is nobody's.
+        names.sort_unstable();
+        names
     };
     let own_origin = cors::own_origin(&request.headers, &request.uri);
     let behind_proxy = !proxies(&request.headers).is_empty() || !products::seen(&request.headers).is_empty();
@@ -253,6 +261,7 @@ impl From<cors::Point> for Point {
             sign: point.verdict.sign(),
             summary: point.summary,
             fix: point.fix,
+            follows: point.follows,
         }
     }
 }
@@ -329,12 +338,10 @@ fn text(facts: &Facts) -> String {
         lines.push(format!("- Expose-Headers: {}", policy.expose_headers.join(", ")));
     }
     lines.push("\n🧪 Check by check:".to_owned());
-    let mut last_fix = None;
-    for Point { sign, summary, fix, .. } in &facts.points {
-        // The same advice for several points in a row is given once.
-        let new = fix.as_ref().filter(|fix| last_fix != Some(*fix));
-        lines.push(format!("- {sign} {summary}{}", new.map(|fix| format!(" → {fix}")).unwrap_or_default()));
-        last_fix = fix.as_ref();
+    // One cause is one line; the structured form has all that follows from it.
+    for Point { sign, summary, fix, .. } in facts.points.iter().filter(|point| !point.follows) {
+        let fix = fix.as_ref().map(|fix| format!(" → {fix}")).unwrap_or_default();
+        lines.push(format!("- {sign} {summary}{fix}"));
     }
     lines.push("\n📚 Needed by revision:".to_owned());
     for Needs { revision, current, methods, headers, exposed } in &facts.needs {
@@ -376,7 +383,7 @@ mod tests {
         assert!(outcome.text.starts_with(
             "🌍 CORS Analysis\n\n📨 Request:\n- Origin: http://localhost:6274\n- Kind: loopback: a page served from this \
              machine\n- This server's origin: http://localhost:3000\n- Method: POST\n- Headers set by the script: \
-             Content-Type, Authorization, Mcp-Protocol-Version\n- Sec-Fetch: site same-site, mode cors\n\
+             Authorization, Content-Type, Mcp-Protocol-Version\n- Sec-Fetch: site same-site, mode cors\n\
              - Preflight: needed"
         ), "{}", outcome.text);
         assert!(!outcome.text.contains('❌'), "{}", outcome.text);
@@ -394,11 +401,36 @@ mod tests {
         let arguments = json!({"origin": "https://app.example", "method": "delete", "headers": ["Authorization"]});
         let outcome = analyse(&[("x-forwarded-for", "1.2.3.4")], &public, &arguments);
         assert!(outcome.text.contains("(simulated)"));
-        assert!(outcome.text.contains("❌ the server answers 403 to this Origin → add it to MCP_ALLOWED_ORIGINS"));
-        assert!(outcome.text.contains("ℹ️ preflight: no Access-Control-Allow-Origin → set CORS at the proxy"));
-        assert!(outcome.text.contains("ℹ️ response: Mcp-Session-Id cannot be read"));
+        let cause = "❌ the server answers 403 to this Origin → add https://app.example to MCP_ALLOWED_ORIGINS and set CORS \
+                     at the proxy (Traefik: a headers middleware in front of the auth middleware); nothing else counts until \
+                     then\n";
+        assert!(outcome.text.contains(cause), "{}", outcome.text);
+        assert_eq!(outcome.text.matches(" → ").count(), 1, "{}", outcome.text);
+        let points = outcome.structured["points"].as_array().unwrap();
+        assert_eq!(points.iter().filter(|point| point["fix"].is_string()).count(), 8, "scripts get each point");
         assert_eq!(outcome.structured["policy"]["setBy"], "proxy");
         assert_eq!(outcome.structured["preflight"]["reasons"], json!(["method DELETE", "header Authorization"]));
+    }
+
+    #[test]
+    fn one_missing_header_is_one_line_with_one_fix() {
+        let allowed = Config { allowed_origins: crate::config::Origins::Any, ..Config::default() };
+        let arguments = json!({"origin": "https://app.example.com", "headers": ["Authorization", "Content-Type"]});
+        for (config, fix) in [
+            (
+                Config::default(),
+                "add https://app.example.com to MCP_ALLOWED_ORIGINS and, unless a proxy sets CORS, to MCP_CORS_ORIGINS; \
+                 nothing else counts until then",
+            ),
+            (allowed, "add https://app.example.com to MCP_CORS_ORIGINS, unless a proxy sets CORS"),
+        ] {
+            let text = analyse(&[], &config, &arguments).text;
+            assert_eq!((text.matches('❌').count(), text.matches(" → ").count()), (1, 1), "{text}");
+            assert!(text.contains(&format!(" → {fix}\n")), "{text}");
+        }
+        let slashed = json!({"origin": "https://app.example.com/"});
+        let text = analyse(&[], &Config::default(), &slashed).text;
+        assert!(text.contains("with nothing after it"), "{text}");
     }
 
     #[test]

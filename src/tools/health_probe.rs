@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::schema::no_arguments;
 use super::{Annotations, Arguments, Context, Handle, Outcome, Run, Tool, ToolError};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -16,7 +17,7 @@ pub(super) const TOOL: Tool = Tool {
     title: "Health probe",
     description: "Deep health check: overall status with its reasons, session statistics, memory, queues, and how the \
                   sweep is doing. For load balancers, GET /healthz is cheaper.",
-    input_schema: || json!({ "type": "object", "properties": {}, "additionalProperties": false }),
+    input_schema: no_arguments,
     output_schema,
     annotations: Annotations::READ_ONLY,
     handle: Handle::None,
@@ -225,7 +226,7 @@ fn text(
          - Session Creation Rate: {per_minute:.1}/min\n\
          - Message Queue Depth: {depth:.1} avg\n\n\
          🔎 More:\n\
-         - Session Limit: {max}\n\
+         - Sessions Allowed: {max}\n\
          - Sessions Deleted: {deleted}\n\
          - Sessions Evicted: {evicted}\n\
          - Sessions Refused: {refused}\n\

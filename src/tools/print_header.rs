@@ -3,6 +3,7 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::schema::no_arguments;
 use super::{Annotations, Arguments, Context, Handle, Outcome, Run, Tool, ToolError};
 use crate::diagnosis::headers::{Category, category, title_case};
 use crate::diagnosis::redact;
@@ -15,7 +16,7 @@ pub(crate) const TOOL: Tool = Tool {
     description: "Shows every HTTP header that reached the server, by category (authentication, forwarding, standard, \
                   MCP, custom), repeated ones each, with statistics. Secrets are redacted. Use it to see what a proxy \
                   added, removed or changed.",
-    input_schema: || json!({"type": "object", "properties": {}, "additionalProperties": false}),
+    input_schema: no_arguments,
     output_schema,
     annotations: Annotations::READ_ONLY,
     handle: Handle::None,

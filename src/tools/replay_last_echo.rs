@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::schema::no_arguments;
 use super::{Annotations, Arguments, Context, Handle, Outcome, Run, Tool, ToolError};
 
 const NOTHING_YET: &str = "No previous echo message found in this session. Use the echo tool first!";
@@ -14,7 +15,7 @@ pub(super) const TOOL: Tool = Tool {
     title: "Replay last echo",
     description: "Returns the last message that echo returned in this session: the quickest proof that a client keeps its \
                   session.",
-    input_schema: || json!({ "type": "object", "properties": {}, "additionalProperties": false }),
+    input_schema: no_arguments,
     output_schema: || {
         json!({
             "type": "object",

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::schema::{no_arguments, nullable};
 use super::{Annotations, Arguments, Context, Handle, Outcome, Run, Tool, ToolError};
 use crate::session::read;
 use crate::text::{duration, rfc3339, shorten, time_ms};
@@ -11,7 +12,7 @@ pub(super) const TOOL: Tool = Tool {
     title: "Request timing",
     description: "Shows how long the server has taken for this request so far, CPU and memory of the process, the session's \
                   averages, and the trace context that arrived.",
-    input_schema: || json!({ "type": "object", "properties": {}, "additionalProperties": false }),
+    input_schema: no_arguments,
     output_schema,
     annotations: Annotations::READ_ONLY,
     handle: Handle::None,
@@ -19,7 +20,6 @@ pub(super) const TOOL: Tool = Tool {
 };
 
 fn output_schema() -> Value {
-    let nullable = |kind: &str| json!({ "type": [kind, "null"] });
     json!({
         "type": "object",
         "properties": {
@@ -121,7 +121,7 @@ fn run(context: &Context<'_>, _: &Arguments) -> Result<Outcome, ToolError> {
         "session": record.map(|record| json!({
             "ageSeconds": context.clock.now().since(record.created).as_secs(),
             "requests": record.request_count,
-            "averageResponseTimeMs": record.average_handling_ms().map(round),
+            "averageResponseTimeMs": record.average_handling_ms(),
         })),
         "trace": trace,
     });
@@ -224,6 +224,15 @@ fn trace_lines(trace: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tools::fixture::record;
+
+    #[test]
+    fn the_average_has_no_more_figures_than_were_counted() {
+        let mut record = record(None);
+        assert_eq!(record.average_handling_ms(), None);
+        (record.total_handling_us, record.finished_count) = (1_000, 3);
+        assert_eq!(record.average_handling_ms(), Some(0.333));
+    }
 
     #[test]
     fn ratings_change_at_their_thresholds() {

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::schema::{no_arguments, nullable};
 use super::{Annotations, Arguments, Context, Handle, Outcome, Run, Tool, ToolError};
 use crate::session::{Record, Session, Stats, read};
 use crate::text::{bytes, duration, rfc3339, shorten, time};
@@ -14,7 +15,7 @@ pub(super) const TOOL: Tool = Tool {
     title: "Session information",
     description: "Shows the session: id, age, expiry, counters, queue, streams, client, custom data, and who it is bound \
                   to. Without a session it says how to get one.",
-    input_schema: || json!({ "type": "object", "properties": {}, "additionalProperties": false }),
+    input_schema: no_arguments,
     output_schema,
     annotations: Annotations::READ_ONLY,
     handle: Handle::Reads,
@@ -22,7 +23,6 @@ pub(super) const TOOL: Tool = Tool {
 };
 
 fn output_schema() -> Value {
-    let nullable = |kind: &str| json!({ "type": [kind, "null"] });
     json!({
         "type": "object",
         "properties": {

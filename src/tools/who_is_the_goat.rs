@@ -4,6 +4,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
+use super::schema::no_arguments;
 use super::{Annotations, Arguments, Context, Handle, Outcome, Run, Tool, ToolError};
 use crate::diagnosis::claims::{bearer_claims, text_claim};
 use crate::diagnosis::redact;
@@ -16,7 +17,7 @@ pub(crate) const TOOL: Tool = Tool {
     title: "Who is the GOAT?",
     description: "AI-powered excellence analyzer. Determines the greatest of all time by rigorous methods. Takes no \
                   arguments and no responsibility. (It is a joke: the figures are made up.)",
-    input_schema: || json!({"type": "object", "properties": {}, "additionalProperties": false}),
+    input_schema: no_arguments,
     output_schema,
     annotations: Annotations::READ_ONLY,
     handle: Handle::None,

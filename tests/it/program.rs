@@ -289,14 +289,19 @@ async fn a_request_is_one_json_line_that_says_all() {
     );
     assert_eq!(span["session"], session[..8]);
     assert_eq!((&span["forwarded_for"], &span["user"]), (&json!("203.0.113.7"), &json!("alice")));
-    assert_eq!(span["status"], 200);
-    assert!(span["duration_ms"].as_f64().is_some_and(|ms| ms > 0.0), "{span}");
+    assert_eq!(line["status"], 200);
+    assert!(line["duration_ms"].as_f64().is_some_and(|ms| ms > 0.0), "{line}");
     assert_eq!((&span["http_method"], &span["path"]), (&json!("POST"), &json!("/mcp")));
-    assert!(line["message"].as_str().unwrap().contains("200"), "the message reads alone");
+    let message = line["message"].as_str().unwrap();
+    assert!(message.starts_with("POST /mcp tools/call echo answered 200 OK in "), "it reads alone: {message}");
 
     let [line] = lines("call-2")[..] else { panic!("{log:#?}") };
-    assert_eq!((&line["span"]["status"], &line["span"]["method"]), (&json!(404), &json!("ping")));
-    assert!(line["message"].as_str().unwrap().contains("Session not found"), "{line}");
+    assert_eq!((&line["status"], &line["span"]["method"]), (&json!(404), &json!("ping")));
+    let message = line["message"].as_str().unwrap();
+    assert!(message.starts_with("POST /mcp ping refused with 404 Not Found in "), "{message}");
+    assert!(message.contains("Session not found"), "{message}");
+    let created = log.iter().find(|line| line["message"] == "session created").unwrap();
+    assert!(created.get("session").is_none() && created["span"]["session"] == session[..8], "{created}");
     assert!(!log.iter().any(|line| line["span"]["path"] == "/healthz"), "probes are no news");
 }
 

@@ -257,6 +257,8 @@ async fn an_unknown_tool_or_method_is_an_error_in_every_revision() {
         let session = server.session(version).await;
         let answer = Answer::to(session.post(&tool_call("nope", &json!({})))).await;
         assert_says(&answer.error(200, -32602, &json!(1)), &["Unknown tool", "nope"]);
+        let answer = Answer::to(session.post(&tool_call("replay_last_echo", &json!({})))).await;
+        assert_says(&answer.error(200, -32602, &json!(1)), &["; did you mean replayLastEcho?"]);
         let answer = Answer::to(session.post(&request("m", "no/such", &json!({})))).await;
         assert_says(&answer.error(200, -32601, &json!("m")), &["no/such"]);
         let answer = Answer::to(session.post(&request(1, "Tools/List", &json!({})))).await;

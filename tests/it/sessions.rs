@@ -522,6 +522,11 @@ async fn every_answer_in_a_session_names_it() {
     for body in [ping(), json!({"jsonrpc": "2.0", "method": "notifications/x"}), tool_call("no-such", &json!({}))] {
         assert!(names_it(&within(session.post(&body).send()).await.unwrap()), "{body}");
     }
+    for refused in [initialize(VERSION), json!([ping()])] {
+        let response = within(session.post(&refused).send()).await.unwrap();
+        assert_eq!(response.status(), StatusCode::BAD_REQUEST);
+        assert!(names_it(&response), "{refused}");
+    }
     for method in [Method::GET, Method::DELETE] {
         assert!(names_it(&within(session.request(method).send()).await.unwrap()));
     }

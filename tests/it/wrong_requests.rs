@@ -37,14 +37,13 @@ fn active_sessions(server: &TestServer) -> usize {
 #[tokio::test]
 async fn a_body_that_is_not_json_is_answered_with_line_and_column() {
     let server = TestServer::start().await;
-    let cases: [(&[u8], u64, u64); 7] = [
-        (b"", 1, 1),
-        (b"  ", 1, 1),
+    let cases: [(&[u8], u64, u64); 6] = [
         (b"hello", 1, 1),
         (b"{\"jsonrpc\":\"2.0\",}", 1, 18),
         (b"{\n  \"jsonrpc\": \"2.0\",\n  \"id\": 1,\n  oops\n}", 4, 3),
         (b"[{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\"},\n x]", 2, 2),
         (b"{\"jsonrpc\":\"2.0\",\n\"method\":\"\xff\"}", 2, 11),
+        (b"\xef\xbb\xbf{]", 1, 2),
     ];
     for (body, line, column) in cases {
         let what = String::from_utf8_lossy(body);
@@ -57,6 +56,39 @@ async fn a_body_that_is_not_json_is_answered_with_line_and_column() {
     {
         let error = Answer::to(raw_body(&server, cut)).await.error(400, -32700, &Value::Null);
         assert_says(&error, &["Parse error", "line 1", "column"]);
+    }
+}
+
+#[tokio::test]
+async fn an_empty_body_is_said_to_be_empty_and_has_no_line() {
+    let server = TestServer::start().await;
+    for empty in ["", " \r\n", "\u{feff}"] {
+        let error = Answer::to(raw_body(&server, empty)).await.error(400, -32700, &Value::Null);
+        assert_eq!(error["message"], "Parse error: the body is empty; send one JSON-RPC message");
+        assert!(error.get("data").is_none(), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_byte_order_mark_is_ignored() {
+    let server = TestServer::start().await;
+    let body = format!("\u{feff}{}", ping());
+    assert_eq!(Answer::to(raw_body(&server, body)).await.result(), json!({}));
+}
+
+#[tokio::test]
+async fn compressed_bodies_are_not_taken() {
+    let server = TestServer::start().await;
+    for coding in ["gzip", "br", "identity, gzip", "x-unknown"] {
+        let request = raw_body(&server, "\u{1f}\u{8b}").header("content-encoding", coding);
+        let answer = Answer::to(request).await;
+        let error = answer.error(415, -32600, &Value::Null);
+        assert_says(&error, &["Content-Encoding", "identity"]);
+        assert_eq!(answer.header("accept-encoding"), Some("identity"), "{coding}");
+    }
+    for coding in ["identity", "Identity", ""] {
+        let request = raw_body(&server, ping().to_string()).header("content-encoding", coding);
+        assert_eq!(Answer::to(request).await.result(), json!({}), "{coding}");
     }
 }
 
@@ -431,6 +463,10 @@ async fn an_id_that_was_never_issued_is_not_found() {
     for id in [NEVER_ISSUED, "x", "../../etc/passwd", "00000000000040008000000000000000"] {
         let errors = refusals_of(&Session { server: &server, id: id.to_owned() }, |request| request).await;
         assert!(errors.iter().all(|error| error["data"].get("reason").is_none()), "{errors:?}");
+        let hint = errors[0]["data"]["hint"].as_str().unwrap();
+        for cause in ["never issued here", "lost in a restart", "opened by another identity", "the same token"] {
+            assert!(hint.contains(cause), "{hint}");
+        }
     }
     let session = server.session("2025-06-18").await;
     let shouted = Session { server: &server, id: session.id.to_uppercase() };
@@ -611,6 +647,37 @@ async fn unknown_paths_are_answered_in_json_and_name_the_endpoint() {
             assert!(answer.json().to_string().contains("/mcp"), "{answer:?}");
             assert!(answer.header("x-request-id").is_some());
         }
+    }
+}
+
+#[tokio::test]
+async fn json_rpc_at_the_wrong_path_is_answered_as_json_rpc() {
+    let server = TestServer::start().await;
+    for path in ["/", "/mcp/mcp", "/mcpx", "/sse", "/messages?session_id=1"] {
+        let answer = Answer::to(server.request(Method::POST, path).json(&ping())).await;
+        let error = answer.error(404, -32600, &Value::Null);
+        assert_says(&error, &["Not Found", "/mcp"]);
+        assert_eq!(error["data"]["endpoint"], "/mcp");
+    }
+    for path in ["/register", "/.well-known/oauth-authorization-server"] {
+        let answer = Answer::to(server.request(Method::POST, path).json(&json!({"redirect_uris": []}))).await;
+        assert_eq!((answer.status, &answer.json()["error"]), (404, &json!("not_found")), "OAuth's errors are strings");
+    }
+}
+
+#[tokio::test]
+async fn options_finds_nothing_where_there_is_nothing_unless_it_is_a_preflight() {
+    let server = TestServer::start().await;
+    let options = |path: &str| server.request(Method::OPTIONS, path).header("origin", "http://localhost:6274");
+    for path in ["/", "/mcp/x", "/favicon.ico"] {
+        let answer = Answer::to(options(path)).await;
+        assert_eq!((answer.status, &answer.json()["error"]), (404, &json!("not_found")), "{path}");
+        let preflight = Answer::to(options(path).header("access-control-request-method", "POST")).await;
+        assert!(preflight.status < 300 && preflight.header("access-control-allow-origin").is_some(), "{preflight:?}");
+    }
+    for path in ["/mcp", "/mcp/"] {
+        let answer = Answer::to(options(path)).await;
+        assert_eq!((answer.status, answer.header("allow")), (204, Some("GET, POST, DELETE, OPTIONS")), "{path}");
     }
 }
 

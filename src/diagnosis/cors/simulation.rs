@@ -63,6 +63,9 @@ pub struct Point {
     pub summary: String,
     /// What to do about a failure, or about what this server leaves to the proxy.
     pub fix: Option<String>,
+    /// It came out so only because the origin gets no `Access-Control-Allow-Origin`, which another point says: for
+    /// people, one cause is one line.
+    pub follows: bool,
 }
 
 /// Plays `attempt` through: is the origin served, what does the preflight answer for its method and each of its
@@ -82,7 +85,7 @@ pub fn simulate(attempt: &Attempt<'_>, needs: &Needs, config: &Config) -> Vec<Po
         served,
         || "the server accepts this Origin".to_owned(),
         || "the server answers 403 to this Origin".to_owned(),
-        || "add it to MCP_ALLOWED_ORIGINS".to_owned(),
+        || how_to_serve(origin, class, policy, attempt.behind_proxy),
     );
     if attempt
         .own_origin
@@ -99,7 +102,14 @@ pub fn simulate(attempt: &Attempt<'_>, needs: &Needs, config: &Config) -> Vec<Po
         return points.0;
     }
     let judged_here = points.0.len();
-    points.by_policy(policy, served && policy.allows(origin), origin, attempt, needs);
+    let allowed = served && policy.allows(origin);
+    points.by_policy(policy, allowed, origin, attempt, needs);
+    if !allowed {
+        // A 403 is the cause of all that fails after it; without one, the first missing Access-Control-Allow-Origin is.
+        let cause = usize::from(served);
+        let failed = points.0[judged_here..].iter_mut().filter(|point| point.verdict == Verdict::Fail);
+        failed.skip(cause).for_each(|point| point.follows = true);
+    }
     if policy == Policy::Off && attempt.behind_proxy {
         // The usual way to run behind a proxy: what this server leaves out is no failure yet.
         for point in points.0[judged_here..].iter_mut().filter(|point| point.verdict == Verdict::Fail) {
@@ -109,15 +119,31 @@ pub fn simulate(attempt: &Attempt<'_>, needs: &Needs, config: &Config) -> Vec<Po
     points.0
 }
 
+/// What makes the server serve `origin`, and browsers let its scripts read the answers.
+fn how_to_serve(origin: &str, class: Class, policy: Policy<'_>, behind_proxy: bool) -> String {
+    if class == Class::Malformed {
+        return "an origin is scheme://host[:port] with nothing after it, such as https://app.example.com".to_owned();
+    }
+    let cors = match policy {
+        _ if !class.needs_cors() || policy.allows(origin) => String::new(),
+        Policy::Off if behind_proxy => format!(" and {AT_THE_PROXY}"),
+        _ => " and, unless a proxy sets CORS, to MCP_CORS_ORIGINS".to_owned(),
+    };
+    format!("add {origin} to MCP_ALLOWED_ORIGINS{cors}; nothing else counts until then")
+}
+
+/// How CORS is set where this server leaves it to a proxy.
+const AT_THE_PROXY: &str = "set CORS at the proxy (Traefik: a headers middleware in front of the auth middleware)";
+
 struct Points(Vec<Point>);
 
 impl Points {
     fn note(&mut self, id: &'static str, summary: &str) {
-        self.0.push(Point { id, verdict: Verdict::Note, summary: summary.to_owned(), fix: None });
+        self.0.push(Point { id, verdict: Verdict::Note, summary: summary.to_owned(), fix: None, follows: false });
     }
 
     fn fail(&mut self, id: &'static str, summary: &str, fix: &str) {
-        self.0.push(Point { id, verdict: Verdict::Fail, summary: summary.to_owned(), fix: Some(fix.to_owned()) });
+        self.judge(id, false, String::new, || summary.to_owned(), || fix.to_owned());
     }
 
     fn judge(
@@ -129,24 +155,21 @@ impl Points {
         fix: impl FnOnce() -> String,
     ) {
         self.0.push(if passes {
-            Point { id, verdict: Verdict::Pass, summary: pass(), fix: None }
+            Point { id, verdict: Verdict::Pass, summary: pass(), fix: None, follows: false }
         } else {
-            Point { id, verdict: Verdict::Fail, summary: fail(), fix: Some(fix()) }
+            Point { id, verdict: Verdict::Fail, summary: fail(), fix: Some(fix()), follows: false }
         });
     }
 
     /// What this server's CORS layer answers. Where it is off, what a proxy answers cannot be seen from here.
     fn by_policy(&mut self, policy: Policy<'_>, allowed: bool, origin: &str, attempt: &Attempt<'_>, needs: &Needs) {
         let fix = match (policy, attempt.behind_proxy) {
-            (Policy::Off, true) => {
-                "set CORS at the proxy (Traefik: a headers middleware in front of the auth middleware)"
-            }
-            (Policy::Off, false) => "set MCP_CORS_ORIGINS to this origin",
-            _ => "add this origin to MCP_CORS_ORIGINS",
+            (Policy::Off, true) => AT_THE_PROXY.to_owned(),
+            _ => format!("add {origin} to MCP_CORS_ORIGINS, unless a proxy sets CORS"),
         };
+        let fix = &*fix;
         if policy == Policy::Off {
-            let summary = "this server sends no CORS headers: what it leaves out below, a proxy in front has to add";
-            self.note("policy", summary);
+            self.note("policy", "this server sends no CORS headers: a proxy in front has to add them");
         }
         let sent = |list: &'static [&'static str]| if allowed { list } else { &[] };
 
@@ -308,6 +331,12 @@ mod tests {
             ]
         );
         assert!(points.iter().all(|point| (point.verdict == Verdict::Fail) == point.fix.is_some()));
+        let told: Vec<_> = points.iter().filter(|point| point.verdict == Verdict::Fail && !point.follows).collect();
+        assert_eq!(told.len(), 1, "one cause");
+        assert_eq!(
+            told[0].fix.as_deref(),
+            Some("add https://other.example to MCP_CORS_ORIGINS, unless a proxy sets CORS")
+        );
         let unserved = run(Some("https://app.example"), "GET", &[], &Config::default());
         assert_eq!(failures(&unserved)[0], ("origin", "the server answers 403 to this Origin"));
     }

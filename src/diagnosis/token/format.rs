@@ -91,7 +91,7 @@ impl Format {
             Self::PayloadOnly => "only the payload of a token",
             Self::Key => "a key, not a token",
             Self::Basic => "Basic credentials (RFC 7617), not a token",
-            Self::Opaque => "opaque: only its issuer can read it",
+            Self::Opaque => "opaque, not a JWT",
             Self::Malformed => "malformed",
             Self::Placeholder => "a placeholder, not a token",
             Self::TooLarge => "too large to look at",

@@ -1,8 +1,8 @@
 //! A report for people to read.
 
 use std::fmt::Write as _;
-use std::time::Duration;
 
+use super::times::length;
 use super::{Binding, Claim, Document, Facts, Form, Format, Report, Status, Unit, When};
 use crate::text;
 
@@ -18,7 +18,7 @@ impl Report {
         if self.is_decoded() {
             self.write_decoded(&mut out);
         } else {
-            section(&mut out, &format!("Nothing to decode: {}", self.facts.format.title()));
+            section(&mut out, &format!("Nothing to decode: {}", nothing(self.facts.format)));
         }
         self.write_problems(&mut out);
         section(&mut out, NOT_VERIFIED);
@@ -57,26 +57,32 @@ impl Report {
             };
             return ["Issued", "Expires", "Status"].map(|name| format!("{name}: not available ({why})")).to_vec();
         };
+        // VALID beside a time of issue that is yet to come looks like a contradiction.
+        let is_early = status == Status::Valid && times.age().is_some_and(i64::is_negative);
         let mut lines = vec![
             format!("Issued: {}", time(&times.issued, "iat")),
             format!("Expires: {}", time(&times.expires, "exp")),
-            format!("Status: {}", status.name()),
+            format!(
+                "Status: {}{}",
+                status.name(),
+                if is_early { " (by exp and nbf alone: iat lies ahead)" } else { "" }
+            ),
         ];
         if times.not_before != Claim::Absent {
             lines.push(format!("Not Before: {}", time(&times.not_before, "nbf")));
         }
         match times.age() {
-            Some(age @ 0..) => lines.push(format!("Age: {}", seconds(age))),
-            Some(ahead) => lines.push(format!("Age: issued {} in the future", seconds(ahead))),
+            Some(age @ 0..) => lines.push(format!("Age: {}", length(age))),
+            Some(ahead) => lines.push(format!("Age: issued {} in the future", length(ahead))),
             None => {}
         }
         match (times.expires_in(), status) {
-            (Some(left @ 1..), _) => lines.push(format!("Remaining: {}", seconds(left))),
-            (Some(past), Status::Expired) => lines.push(format!("Expired: {} ago", seconds(past))),
+            (Some(left @ 1..), _) => lines.push(format!("Remaining: {}", length(left))),
+            (Some(past), Status::Expired) => lines.push(format!("Expired: {} ago", length(past))),
             _ => {}
         }
         match times.lifetime() {
-            Some(life @ 0..) => lines.push(format!("Lifetime: {}", seconds(life))),
+            Some(life @ 0..) => lines.push(format!("Lifetime: {}", length(life))),
             Some(_) => lines.push("Lifetime: negative".to_owned()),
             None => {}
         }
@@ -149,7 +155,7 @@ impl Report {
             ),
         );
         if let Some(age) = proof.age {
-            let age = if age < 0 { format!("{} in the future", seconds(age)) } else { seconds(age) };
+            let age = if age < 0 { format!("{} in the future", length(age)) } else { length(age) };
             line(out, &format!("- Age: {age}"));
         }
     }
@@ -184,12 +190,19 @@ fn line(out: &mut String, text: &str) {
     let _ = write!(out, "\n{text}");
 }
 
-fn document<'a>(document: Option<&'a Document>, missing: &'a str) -> &'a str {
-    document.map_or(missing, |document| &document.pretty)
+/// Why there is nothing to decode.
+fn nothing(format: Format) -> String {
+    match format {
+        Format::Opaque => "this is an opaque token".to_owned(),
+        Format::Malformed => "this token is malformed".to_owned(),
+        Format::TooLarge => "this token is too large to look at".to_owned(),
+        Format::Empty => "there is no token".to_owned(),
+        _ => format!("this is {}", format.title()),
+    }
 }
 
-fn seconds(n: i64) -> String {
-    text::duration(Duration::from_secs(n.unsigned_abs()))
+fn document<'a>(document: Option<&'a Document>, missing: &'a str) -> &'a str {
+    document.map_or(missing, |document| &document.pretty)
 }
 
 fn time(claim: &Claim, name: &str) -> String {

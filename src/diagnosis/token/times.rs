@@ -270,6 +270,12 @@ impl Times {
     }
 }
 
+/// How long so many seconds are, for people; whichever way they go.
+#[must_use]
+pub fn length(seconds: i64) -> String {
+    crate::text::duration(Duration::from_secs(seconds.unsigned_abs()))
+}
+
 /// Whole seconds from `a` to `b`, rounded down.
 fn seconds_between(a: Timestamp, b: Timestamp) -> i64 {
     let nanos = b.as_nanosecond() - a.as_nanosecond();

@@ -7,12 +7,15 @@ use super::{Note, quote};
 use crate::diagnosis::token::facts::Facts;
 use crate::diagnosis::token::format::Format;
 use crate::diagnosis::token::kind::Kind;
-use crate::diagnosis::token::times::{Claim, Form, LONG_LIFETIME, SHORT_LIFETIME, Status, Unit, When};
+use crate::diagnosis::token::times::{Claim, Form, LONG_LIFETIME, SHORT_LIFETIME, Status, Unit, When, length};
 use crate::text::duration;
 
 /// Up to here a difference is probably two clocks and not a mistake: "no more than a few minutes" (RFC 7519 section
 /// 4.1.4).
 const SKEW_SECONDS: i64 = 300;
+
+/// Up to here two clocks may explain a difference, one of them set to the wrong time zone; a day is more than any zone.
+const CLOCK_OFF_SECONDS: i64 = 24 * 60 * 60;
 
 pub(super) fn observe(facts: &Facts, kind: Kind) -> Vec<Note> {
     let mut notes = Vec::new();
@@ -21,10 +24,6 @@ pub(super) fn observe(facts: &Facts, kind: Kind) -> Vec<Note> {
     order(facts, &mut notes);
     lifetime(facts, &mut notes);
     notes
-}
-
-fn seconds(n: i64) -> String {
-    duration(Duration::from_secs(n.unsigned_abs()))
 }
 
 fn form(facts: &Facts, notes: &mut Vec<Note>) {
@@ -89,7 +88,7 @@ fn now(facts: &Facts, kind: Kind, notes: &mut Vec<Note>) {
         Status::Expired => {
             let ago = times.expires_in().map(i64::wrapping_neg);
             let text =
-                ago.map_or_else(|| "the token has expired".to_owned(), |ago| format!("expired {} ago", seconds(ago)));
+                ago.map_or_else(|| "the token has expired".to_owned(), |ago| format!("expired {} ago", length(ago)));
             let hint = ago
                 .filter(|ago| *ago <= SKEW_SECONDS)
                 .map_or("", |_| "; so little may be clock skew, or a client that refreshes only when it is too late");
@@ -97,8 +96,7 @@ fn now(facts: &Facts, kind: Kind, notes: &mut Vec<Note>) {
         }
         Status::NotYetValid => {
             let ahead = times.not_before.at().map(|from| from.as_second() - times.now.as_second());
-            let text =
-                ahead.map_or_else(String::new, |ahead| format!(" for another {}{}", seconds(ahead), skew(ahead)));
+            let text = ahead.map_or_else(String::new, |ahead| format!(" for another {}{}", length(ahead), skew(ahead)));
             notes.push(Note::error(format!("nbf lies ahead: verifiers refuse the token{text}")));
         }
         Status::NoExpiry
@@ -111,10 +109,12 @@ fn now(facts: &Facts, kind: Kind, notes: &mut Vec<Note>) {
         Status::NoExpiry | Status::Valid => {}
     }
     if let Some(ahead) = times.age().filter(|age| *age < 0).map(i64::wrapping_neg) {
-        notes.push(Note::warning(format!(
-            "iat lies {ahead} s ahead: this machine's clock is behind the issuer's, or the issuer's is fast{}",
-            skew(ahead)
-        )));
+        let guess = if ahead > CLOCK_OFF_SECONDS {
+            "the claim is wrong, no clock is off by so much; some verifiers refuse the token"
+        } else {
+            "this machine's clock is behind the issuer's, or the issuer's is fast"
+        };
+        notes.push(Note::warning(format!("iat lies {} ahead: {guess}{}", length(ahead), skew(ahead))));
     }
 }
 

@@ -22,7 +22,7 @@ pub(super) fn opaque(guess: Guess, now: Timestamp) -> Parsed {
             "this is no JWT but a vendor's key or secret",
             "it belongs to that vendor's API; an MCP server wants a token that was issued for it",
         ),
-        _ => Problem::whole("this is an opaque token: it has no content that could be shown", INTROSPECT),
+        _ => Problem::whole("it holds no claims, only what its issuer knows it by", INTROSPECT),
     });
     parsed.kind = Some((guess.kind, guess.evidence));
     parsed
@@ -30,9 +30,10 @@ pub(super) fn opaque(guess: Guess, now: Timestamp) -> Parsed {
 
 /// Dots, but nothing in front of them that begins like a JWT.
 pub(super) fn dotted(token: &str, segments: usize, now: Timestamp) -> Parsed {
-    let mut parsed = Parsed::new(Format::Opaque, now);
+    let is_url = token.contains("://");
+    let mut parsed = Parsed::new(if is_url { Format::Malformed } else { Format::Opaque }, now);
     let host = token.split('/').next().unwrap_or_default();
-    let (reason, advice) = if token.contains("://") {
+    let (reason, advice) = if is_url {
         ("this is a URL, not a token".to_owned(), "send the token itself")
     } else if segments == 3 && !host.chars().any(|c| c.is_ascii_uppercase()) && host.len() < 64 {
         (

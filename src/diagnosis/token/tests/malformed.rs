@@ -176,7 +176,13 @@ fn table() -> Vec<(&'static str, String, Format, &'static [&'static str])> {
         ),
         ("out of range", payload(json!({"exp": 1e300})), Jws, &["after the year 9999", "- Status: VALID"]),
         ("negative", payload(json!({"exp": -1})), Jws, &["exp is negative", "1969-12-31 23:59:59 UTC"]),
-        ("future", payload(json!({"iat": NOW + 4})), Jws, &["iat lies 4 s ahead", "clock skew"]),
+        ("future", payload(json!({"iat": NOW + 4})), Jws, &["iat lies 4s ahead", "clock is behind", "clock skew"]),
+        (
+            "far future",
+            payload(json!({"iat": NOW + 98_028_119, "exp": NOW + 98_031_719})),
+            Jws,
+            &["iat lies 1134d 14h ahead: the claim is wrong", "- Status: VALID (by exp and nbf alone: iat lies ahead)"],
+        ),
         (
             "disorder",
             payload(json!({"iat": NOW, "exp": NOW - 1, "nbf": NOW + 1})),
@@ -291,6 +297,18 @@ fn table() -> Vec<(&'static str, String, Format, &'static [&'static str])> {
             &["GitHub OAuth access token", "introspection"],
         ),
         ("Google", format!("ya29.{}", "a0AfH6SM".repeat(4)), Opaque, &["Google OAuth access token"]),
+        (
+            "no prefix",
+            "Zm9vYmFyYmF6cXV4cXV1eA".into(),
+            Opaque,
+            &["Nothing to decode: this is an opaque token\n", "- it holds no claims", "- Format: opaque, not a JWT\n"],
+        ),
+        (
+            "URL",
+            "https://mcp.example.com/x?y=1".into(),
+            Malformed,
+            &["Nothing to decode: this token is malformed", "a URL"],
+        ),
         ("UUID", "550e8400-e29b-41d4-a716-446655440000".into(), Opaque, &["a UUID"]),
         ("host name", "mcp.example.com".into(), Opaque, &["host name"]),
     ]
