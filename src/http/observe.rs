@@ -1,5 +1,6 @@
 //! What is seen of every request: its id, one span, one log line, `Server-Timing`.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -66,9 +67,9 @@ pub async fn observe(State(http): State<Arc<Http>>, mut request: Request, next: 
     let id = given.and_then(RequestId::accept).unwrap_or_else(RequestId::generate);
     let quiet = request.uri().path() == HEALTH_PATH;
     let is_options = request.method() == Method::OPTIONS && MCP_PATHS.contains(&request.uri().path());
-    let path = uri(&shorten(request.uri().path(), MAX_LOGGED));
-    let head = format!("{} {path}", request.method());
-    let span = span(&request, &id, &path);
+    let head = Head { method: request.method().clone(), path: loggable_path(request.uri().path()) };
+    // Nothing is written for a span that nobody will see.
+    let span = if tracing::enabled!(tracing::Level::INFO) { span(&request, &id, &head) } else { Span::none() };
     if tracing::enabled!(tracing::Level::DEBUG) {
         span.in_scope(|| log_headers(&request));
     }
@@ -91,17 +92,31 @@ pub async fn observe(State(http): State<Arc<Http>>, mut request: Request, next: 
     response
 }
 
-fn span(request: &Request, id: &RequestId, path: &str) -> Span {
+/// What a request's line begins with.
+struct Head {
+    method: Method,
+    path: Cow<'static, str>,
+}
+
+/// A path as it may be logged. Nearly every one is known.
+fn loggable_path(path: &str) -> Cow<'static, str> {
+    let known = MCP_PATHS.into_iter().chain([HEALTH_PATH]).find(|known| *known == path);
+    known.map_or_else(|| Cow::Owned(uri(&shorten(path, MAX_LOGGED))), Cow::Borrowed)
+}
+
+fn span(request: &Request, id: &RequestId, head: &Head) -> Span {
     let span = tracing::info_span!(
         "request",
         request_id = id.as_str(),
-        http_method = %request.method(),
-        path = %path,
+        http_method = %head.method,
+        path = %head.path,
         method = Empty,
         tool = Empty,
         session = Empty,
         forwarded_for = Empty,
         user = Empty,
+        status = Empty,
+        duration_ms = Empty,
     );
     for (field, header) in [("forwarded_for", "x-forwarded-for"), ("user", "x-user-id")] {
         if let Some(value) = request.headers().get(header) {
@@ -141,14 +156,15 @@ fn header_line(headers: &HeaderMap) -> String {
 
 /// One line a request. Its message reads alone, and what is in it are fields too: of the event what is known at the end,
 /// of the span the rest.
-fn log(span: &Span, head: &str, response: &Response, ms: f64, quiet: bool) {
-    let _entered = span.enter();
+fn log(span: &Span, head: &Head, response: &Response, ms: f64, quiet: bool) {
     let code = response.status();
     let (status, duration_ms) = (code.as_u16(), (ms * 1000.0).round() / 1000.0);
-    let what = match response.extensions().get::<Subject>() {
-        Some(Subject(subject)) => format!("{head} {subject}"),
-        None => head.to_owned(),
-    };
+    span.record("status", status);
+    span.record("duration_ms", duration_ms);
+    let _entered = span.enter();
+    let subject = response.extensions().get::<Subject>().map_or("", |Subject(subject)| subject.as_str());
+    let gap = if subject.is_empty() { "" } else { " " };
+    let what = format_args!("{} {}{gap}{subject}", head.method, head.path);
     match response.extensions().get::<Why>() {
         Some(Why(why)) if code.is_server_error() => {
             tracing::warn!(status, duration_ms, "{what} answered {code} in {ms:.2} ms: {why}");
