@@ -3,6 +3,7 @@
 pub mod agreement;
 pub mod claims;
 pub mod cors;
+pub mod findings;
 pub mod forwarding;
 pub mod headers;
 pub mod identity;

@@ -1,0 +1,213 @@
+//! Findings: what is wrong, the evidence, and how to mend it. Pure functions from facts; no I/O, no clock, no lock.
+//!
+//! A [`Rule`] is everything about a finding that does not depend on the request: a row of its family's table. A
+//! [`Finding`] is a rule that fired, with evidence. No finding without evidence, and none on a healthy request: the corpus
+//! under `tests/findings/` holds both sides of every rule.
+
+pub mod cors;
+pub mod headers;
+pub mod identity;
+pub mod session;
+pub mod token;
+
+use http::{HeaderMap, Method, Uri};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::redact;
+use crate::config::Config;
+use crate::protocol::Revision;
+use crate::session::Identity;
+
+/// How bad it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Severity {
+    /// Worth knowing.
+    Info,
+    /// Breaks something, or soon will.
+    Warning,
+    /// Breaks the login, the session or the stream.
+    Error,
+}
+
+impl Severity {
+    /// `info`, `warning`, `error`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Info => "info",
+            Self::Warning => "warning",
+            Self::Error => "error",
+        }
+    }
+
+    /// The mark before a finding in a text.
+    #[must_use]
+    pub const fn mark(self) -> &'static str {
+        match self {
+            Self::Info => "ℹ️",
+            Self::Warning => "⚠️",
+            Self::Error => "❌",
+        }
+    }
+}
+
+/// What a kind of finding is: a row of its family's table.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// `FAMILY.NAME`: `tok.aud_slash`.
+    pub id: &'static str,
+    /// How bad it is.
+    pub severity: Severity,
+    /// What is wrong, in one plain sentence without the request's own values: for tables.
+    pub meaning: &'static str,
+    /// How to mend it, in the imperative.
+    pub fix: &'static str,
+    /// The rule it rests on: RFC or specification with its section, or the product's documentation.
+    pub reference: &'static str,
+}
+
+/// A rule that fired.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// The rule.
+    pub rule: &'static Rule,
+    /// What is wrong here, in one plain sentence.
+    pub summary: String,
+    /// What was seen: `NAME: VALUE`, secrets hidden. Never empty.
+    pub evidence: Vec<String>,
+    /// How to mend it, in the imperative, with this request's own values where that helps.
+    pub fix: String,
+}
+
+impl Finding {
+    /// A finding with its first piece of evidence. `value` is redacted by its shape and escaped; a header's value is to be
+    /// given through [`redact::header`].
+    #[must_use]
+    pub fn new(rule: &'static Rule, summary: impl Into<String>, what: &str, value: &str) -> Self {
+        let finding = Self { rule, summary: summary.into(), evidence: Vec::with_capacity(1), fix: rule.fix.to_owned() };
+        finding.and_evidence(what, value)
+    }
+
+    /// One more piece of evidence.
+    #[must_use]
+    pub fn and_evidence(mut self, what: &str, value: &str) -> Self {
+        let value = redact::value(value).into_owned();
+        self.evidence.push(format!("{what}: {}", redact::escape(&crate::text::shorten(&value, MAX_EVIDENCE))));
+        self
+    }
+
+    /// A fix of its own instead of the rule's.
+    #[must_use]
+    pub fn with_fix(mut self, fix: impl Into<String>) -> Self {
+        self.fix = fix.into();
+        self
+    }
+
+    /// For scripts: `id`, `severity`, `summary`, `evidence`, `fix`, `reference`.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        json!({
+            "id": self.rule.id,
+            "severity": self.rule.severity.name(),
+            "summary": self.summary,
+            "evidence": self.evidence,
+            "fix": self.fix,
+            "reference": self.rule.reference,
+        })
+    }
+}
+
+/// Characters of a value shown as evidence: a URL fits, a page does not.
+const MAX_EVIDENCE: usize = 300;
+
+/// The facts of one request that the families look at.
+#[derive(Clone, Copy)]
+pub struct Facts<'a> {
+    /// HTTP method.
+    pub method: &'a Method,
+    /// Path and query as received.
+    pub uri: &'a Uri,
+    /// All headers, repeated ones each.
+    pub headers: &'a HeaderMap,
+    /// The revision that the request is answered in.
+    pub revision: Revision,
+    /// Configuration.
+    pub config: &'a Config,
+    /// Who the session is bound to, if there is one and it is.
+    pub owner: Option<&'a Identity>,
+    /// Now.
+    pub now: Timestamp,
+}
+
+/// All rules, family by family.
+pub fn rules() -> impl Iterator<Item = &'static Rule> {
+    [token::RULES, headers::RULES, identity::RULES, cors::RULES, session::RULES].into_iter().flatten().copied()
+}
+
+/// The `🩺 Findings` section of a text; empty without findings.
+#[must_use]
+pub fn section(findings: &[Finding]) -> String {
+    if findings.is_empty() {
+        return String::new();
+    }
+    let mut text = String::from("\n\n🩺 Findings:");
+    for finding in findings {
+        text += &format!("\n- {} {} ({})", finding.rule.severity.mark(), finding.summary, finding.rule.id);
+        for evidence in &finding.evidence {
+            text += &format!("\n  Seen: {evidence}");
+        }
+        text += &format!("\n  Fix: {}\n  Reference: {}", finding.fix, finding.rule.reference);
+    }
+    text
+}
+
+/// The JSON Schema of `structuredContent.findings`.
+#[must_use]
+pub fn schema() -> Value {
+    let text = || json!({ "type": "string" });
+    json!({
+        "type": "array",
+        "description": "What is wrong, worst first",
+        "items": {
+            "type": "object",
+            "properties": {
+                "id": text(),
+                "severity": { "enum": ["info", "warning", "error"] },
+                "summary": text(),
+                "evidence": { "type": "array", "items": text(), "minItems": 1 },
+                "fix": text(),
+                "reference": text(),
+            },
+            "required": ["id", "severity", "summary", "evidence", "fix", "reference"],
+        },
+    })
+}
+
+/// Worst first; findings of the same severity keep their order.
+pub fn sort(findings: &mut [Finding]) {
+    findings.sort_by_key(|finding| std::cmp::Reverse(finding.rule.severity));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn every_rule_has_an_id_of_its_family_and_says_what_to_do() {
+        let mut ids = HashSet::new();
+        for rule in rules() {
+            let (family, name) = rule.id.split_once('.').unwrap();
+            assert!(["tok", "hdr", "id", "cors", "ses", "http"].contains(&family), "{}", rule.id);
+            assert!(
+                !name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+            );
+            assert!(ids.insert(rule.id), "{} twice", rule.id);
+            for text in [rule.meaning, rule.fix, rule.reference] {
+                assert!(!text.is_empty() && !text.ends_with('.'), "{}: {text:?}", rule.id);
+            }
+        }
+    }
+}
