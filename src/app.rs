@@ -18,6 +18,7 @@ use tower::ServiceExt as _;
 
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::diagnosis::findings::FindingCounts;
 use crate::dispatch::Engine;
 use crate::http::{Connection, Http, router};
 use crate::session::{Limits, SessionManager, read, sweep_regularly};
@@ -87,6 +88,7 @@ impl App {
                 sessions: Arc::clone(&self.sessions),
                 tools: Registry::new(self.tools),
                 system: System::start(shutdown.clone()),
+                findings: FindingCounts::default(),
             },
             shutdown: shutdown.clone(),
             calls: calls.clone(),

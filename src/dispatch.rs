@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use crate::clock::Clock;
 use crate::config::{Config, SessionBinding};
+use crate::diagnosis::findings::{self, Finding, FindingCounts, Severity};
 use crate::diagnosis::identity;
 use crate::protocol::meta::kept_capabilities;
 use crate::protocol::{
@@ -38,6 +39,8 @@ pub struct Engine {
     pub tools: Registry,
     /// This process in figures.
     pub system: Arc<System>,
+    /// How often each finding was raised.
+    pub findings: FindingCounts,
 }
 
 /// A request on its way to an answer.
@@ -136,17 +139,48 @@ impl Engine {
             clock: &self.clock,
             sessions: &self.sessions,
             system: &self.system,
+            finding_counts: &self.findings,
             meta: job.params.get("_meta").and_then(Value::as_object),
             client: job.client.as_ref(),
             new_session: (entry.handle() == Handle::Makes && job.revision.is_stateless()).then_some(&make),
             outbox: job.outbox.as_ref(),
             tool_calls,
         };
-        let outcome = entry.run(&context, &arguments).await?;
+        let mut outcome = entry.run(&context, &arguments).await?;
         // Deleted while the call took its time: what it did there is gone.
-        match visit.as_ref().and_then(|visit| visit.session().ended()) {
-            Some(reason) => Err(no_session(Some(reason))),
-            None => Ok(outcome),
+        if let Some(reason) = visit.as_ref().and_then(|visit| visit.session().ended()) {
+            return Err(no_session(Some(reason)));
+        }
+        if !entry.families().is_empty() && outcome.structured.is_object() {
+            let found = outcome.findings.take().unwrap_or_else(|| context.findings(entry.families()));
+            self.note(&found, context.session);
+            outcome.text += &findings::section(&found);
+            outcome.structured["findings"] = found.iter().map(Finding::to_json).collect();
+        }
+        Ok(outcome)
+    }
+
+    /// Counts findings. The first of its kind in a session (without one: on this server) is logged, and queued where it is
+    /// more than worth knowing.
+    pub fn note(&self, found: &[Finding], session: Option<&Arc<Session>>) {
+        for finding in found {
+            let first_here = self.findings.count(finding.rule);
+            let first = session.map_or(first_here, |session| session.note_finding(finding.rule.id));
+            if !first {
+                continue;
+            }
+            let (id, severity) = (finding.rule.id, finding.rule.severity);
+            if severity == Severity::Info {
+                tracing::info!(finding = id, "{}: {}; to do: {}", id, finding.summary, finding.fix);
+                continue;
+            }
+            tracing::warn!(finding = id, "{}: {}; to do: {}", id, finding.summary, finding.fix);
+            if let Some(session) = session {
+                session.log(
+                    LogLevel::Warning,
+                    || json!({ "level": LogLevel::Warning, "logger": "findings", "data": finding.to_json() }),
+                );
+            }
         }
     }
 

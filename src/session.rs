@@ -34,7 +34,7 @@ pub use manager::{
     EndReason, Full, Limits, Missing, NewSession, REMEMBERED, SessionManager, Stats, read, sweep, sweep_regularly,
     write,
 };
-pub use record::{Identity, IdentitySource, Intrusions, Record, State};
+pub use record::{Identity, IdentitySource, Intrusions, Record, SeenFinding, State};
 pub use stream::{Event, Over, Stream};
 pub use suspended::{EventStream, MAX_SUSPENDED};
 
@@ -116,7 +116,8 @@ struct Kept {
 
 impl Kept {
     fn bytes(&self) -> usize {
-        self.fixed_bytes + self.custom_bytes + self.record.state.last_echo.as_ref().map_or(0, String::len)
+        let findings: usize = self.record.findings.iter().map(|seen| size_of::<SeenFinding>() + seen.id.len()).sum();
+        self.fixed_bytes + self.custom_bytes + findings + self.record.state.last_echo.as_ref().map_or(0, String::len)
     }
 }
 
@@ -290,6 +291,21 @@ impl Session {
             last.shrink_to(2 * message.len());
             state.echo_count += 1;
             Ok(state.echo_count)
+        })
+    }
+
+    /// Counts a finding. Returns whether it is the first of its kind here.
+    pub fn note_finding(&self, id: &str) -> bool {
+        let now = self.house.clock.now();
+        self.change(|kept| {
+            let findings = &mut kept.record.findings;
+            if let Some(seen) = findings.iter_mut().find(|seen| seen.id == id) {
+                seen.count += 1;
+                seen.last = now;
+                return false;
+            }
+            findings.push(SeenFinding { id: id.to_owned(), count: 1, first: now, last: now });
+            true
         })
     }
 

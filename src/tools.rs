@@ -32,6 +32,7 @@ pub use registry::{Entry, HANDLE, Mirrored, Registry, TTL_MS};
 
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::diagnosis::findings::{self, Facts, Family, Finding, FindingCounts};
 use crate::protocol::{LogLevel, Meta, Revision};
 use crate::request::Request;
 use crate::session::{Full, Session, SessionManager, Visit};
@@ -53,6 +54,8 @@ pub struct Tool {
     pub annotations: Annotations,
     /// Whether it works on a session, and so takes a handle in the stateless era.
     pub handle: Handle,
+    /// The families of findings that its answer shows.
+    pub findings: &'static [Family],
     /// What it does.
     pub run: Run,
 }
@@ -115,6 +118,8 @@ pub struct Outcome {
     pub content: Vec<Value>,
     /// Whether the tool failed at its work.
     pub is_error: bool,
+    /// What the tool itself found wrong; where `None`, the tool's families look at the request.
+    pub findings: Option<Vec<Finding>>,
 }
 
 impl Outcome {
@@ -158,6 +163,8 @@ pub struct Context<'a> {
     pub sessions: &'a RwLock<SessionManager>,
     /// This process in figures.
     pub system: &'a System,
+    /// How often each finding was raised on this server.
+    pub finding_counts: &'a FindingCounts,
     /// `_meta` of the call's parameters.
     pub meta: Option<&'a Map<String, Value>>,
     /// What `_meta` says of the client, in the stateless era.
@@ -171,6 +178,31 @@ pub struct Context<'a> {
 }
 
 impl Context<'_> {
+    /// Calls `look` with the facts that findings are made from.
+    pub fn with_facts<T>(&self, look: impl FnOnce(&Facts<'_>) -> T) -> T {
+        let owner = self.session.and_then(|session| session.with_record(|record| record.owner.clone()));
+        look(&Facts {
+            method: &self.request.method,
+            uri: &self.request.uri,
+            headers: &self.request.headers,
+            revision: self.revision,
+            config: self.config,
+            owner: owner.as_ref(),
+            now: self.clock.wall_now(),
+        })
+    }
+
+    /// What the given families find wrong with this request and its session, worst first.
+    #[must_use]
+    pub fn findings(&self, families: &[Family]) -> Vec<Finding> {
+        let mut found = self.with_facts(|facts| findings::of_request(facts, families));
+        if let Some(session) = self.session.filter(|_| families.contains(&Family::Session)) {
+            found.extend(session.with_record(findings::session::of_session));
+        }
+        findings::sort(&mut found);
+        found
+    }
+
     /// A log line of the call itself, on the call's own stream, if the client can and wants to have it: in the handshake
     /// era by the session's level, in the stateless era only where `_meta` asks for it.
     pub fn log(&self, level: LogLevel, logger: &str, data: &Value) {

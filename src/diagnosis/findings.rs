@@ -5,10 +5,13 @@
 //! under `tests/findings/` holds both sides of every rule.
 
 pub mod cors;
+mod counts;
 pub mod headers;
 pub mod identity;
 pub mod session;
 pub mod token;
+
+pub use counts::FindingCounts;
 
 use http::{HeaderMap, Method, Uri};
 use jiff::Timestamp;
@@ -121,6 +124,26 @@ impl Finding {
 /// Characters of a value shown as evidence: a URL fits, a page does not.
 const MAX_EVIDENCE: usize = 300;
 
+/// A group of rules that one tool shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Family {
+    /// `tok.*`: the bearer token.
+    Token,
+    /// `hdr.*`: headers and the proxies that set them.
+    Headers,
+    /// `id.*`: whether headers, token and session agree on who it is.
+    Identity,
+    /// `cors.*`: browsers.
+    Cors,
+    /// `ses.*` and `http.*`: what the session's requests did so far.
+    Session,
+}
+
+impl Family {
+    /// All of them, in the order in which they are shown.
+    pub const ALL: [Self; 5] = [Self::Token, Self::Headers, Self::Identity, Self::Cors, Self::Session];
+}
+
 /// The facts of one request that the families look at.
 #[derive(Clone, Copy)]
 pub struct Facts<'a> {
@@ -138,6 +161,22 @@ pub struct Facts<'a> {
     pub owner: Option<&'a Identity>,
     /// Now.
     pub now: Timestamp,
+}
+
+/// What the given families find wrong with a request. The session's family looks at a record instead.
+#[must_use]
+pub fn of_request(facts: &Facts<'_>, families: &[Family]) -> Vec<Finding> {
+    let mut found = Vec::new();
+    for family in families {
+        match family {
+            Family::Token => found.extend(token::of_request(facts)),
+            Family::Headers => found.extend(headers::of_request(facts)),
+            Family::Identity => found.extend(identity::of_request(facts)),
+            Family::Cors => found.extend(cors::of_request(facts)),
+            Family::Session => {}
+        }
+    }
+    found
 }
 
 /// All rules, family by family.

@@ -229,6 +229,7 @@ impl SessionManager {
             total_handling_us: 0,
             finished_count: 0,
             state: State::default(),
+            findings: Vec::new(),
         };
         let place = lock(&self.house.idle).add(id);
         let session = Arc::new(Session::new(record, place, Arc::clone(&self.house)));

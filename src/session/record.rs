@@ -42,6 +42,8 @@ pub struct Record {
     pub finished_count: u64,
     /// What the tools keep.
     pub state: State,
+    /// What was found wrong so far, in the order of first sight.
+    pub findings: Vec<SeenFinding>,
 }
 
 impl Record {
@@ -82,6 +84,19 @@ impl IdentitySource {
             Self::BearerSub => "sub claim of the bearer token",
         }
     }
+}
+
+/// A kind of finding that a session's requests raised.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SeenFinding {
+    /// The rule's id.
+    pub id: String,
+    /// How often it was raised.
+    pub count: u64,
+    /// When it was raised first.
+    pub first: Moment,
+    /// When it was raised last.
+    pub last: Moment,
 }
 
 /// How often others tried a session's id.

@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::schema::{no_arguments, nullable, texts};
-use super::{Annotations, Arguments, Context, Handle, Outcome, Run, Tool, ToolError};
+use super::{Annotations, Arguments, Context, Family, Handle, Outcome, Run, Tool, ToolError};
 use crate::diagnosis::agreement;
 use crate::diagnosis::claims::{bearer_claims, bearers, text_claim};
 use crate::diagnosis::forwarding::{proxies, public_url};
@@ -25,6 +25,7 @@ pub(crate) const TOOL: Tool = Tool {
     output_schema,
     annotations: Annotations::READ_ONLY,
     handle: Handle::None,
+    findings: &[Family::Token, Family::Identity],
     run: Run::Now(run),
 };
 

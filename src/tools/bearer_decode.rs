@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{Annotations, Arguments, Context, Handle, Outcome, Run, Tool, ToolError};
+use super::{Annotations, Arguments, Context, Family, Handle, Outcome, Run, Tool, ToolError};
 use crate::diagnosis::forwarding;
 use crate::diagnosis::headers::title_case;
 use crate::diagnosis::token::{self, Binding, Format, Kind, MAX_TOKEN_BYTES, Note, Origin, Presented, Report};
@@ -22,6 +22,7 @@ pub(crate) const TOOL: Tool = Tool {
     output_schema,
     annotations: Annotations::READ_ONLY,
     handle: Handle::None,
+    findings: &[Family::Token],
     run: Run::Now(run),
 };
 

@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::schema::texts;
-use super::{Annotations, Arguments, Context, Handle, Outcome, Run, Tool, ToolError};
+use super::{Annotations, Arguments, Context, Family, Handle, Outcome, Run, Tool, ToolError};
 use crate::diagnosis::cors::{self, Attempt, Class, NEEDS, Policy};
 use crate::diagnosis::forwarding::proxies;
 use crate::diagnosis::headers::{Category, category, title_case};
@@ -22,6 +22,7 @@ pub(crate) const TOOL: Tool = Tool {
     output_schema,
     annotations: Annotations::READ_ONLY,
     handle: Handle::None,
+    findings: &[Family::Cors],
     run: Run::Now(run),
 };
 

@@ -60,6 +60,7 @@ pub(super) const TOOL: Tool = Tool {
     },
     annotations: Annotations { read_only: false, idempotent: false },
     handle: Handle::Makes,
+    findings: &[],
     run: Run::Later(run),
 };
 

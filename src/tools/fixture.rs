@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use super::{Arguments, Context, Outcome, Run, Tool, ToolError};
 use crate::clock::{Clock, Moment};
 use crate::config::Config;
+use crate::diagnosis::findings::FindingCounts;
 use crate::diagnosis::testing::headers;
 use crate::protocol::Revision;
 use crate::request::{Request, RequestId};
@@ -53,6 +54,7 @@ pub(crate) fn record(owner: Option<Identity>) -> Record {
         total_handling_us: 0,
         finished_count: 0,
         state: State::default(),
+        findings: Vec::new(),
     }
 }
 
@@ -71,6 +73,7 @@ pub(crate) fn call(tool: &Tool, request: &Request, config: &Config, arguments: &
         clock: &clock,
         sessions: &sessions,
         system: &system,
+        finding_counts: &FindingCounts::default(),
         meta: None,
         client: None,
         new_session: None,

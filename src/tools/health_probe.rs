@@ -1,5 +1,6 @@
 //! healthProbe: is the server well, and what does it hold. Every figure is measured or counted.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -21,6 +22,7 @@ pub(super) const TOOL: Tool = Tool {
     output_schema,
     annotations: Annotations::READ_ONLY,
     handle: Handle::None,
+    findings: &[],
     run: Run::Now(run),
 };
 
@@ -48,6 +50,11 @@ fn output_schema() -> Value {
             })),
             "process": object(integers(&["uptimeSeconds", "threads", "openFiles", "openFilesLimit"])),
             "version": { "type": "string" },
+            "findings": {
+                "type": "object",
+                "description": "How often each finding was raised, by its id",
+                "additionalProperties": { "type": "integer" },
+            },
         },
         "required": ["status", "reasons", "sessions", "memory", "performance", "process", "version"],
         "additionalProperties": false,
@@ -172,6 +179,7 @@ fn run(context: &Context<'_>, _: &Arguments) -> Result<Outcome, ToolError> {
                 "openFilesLimit": sample.open_files_limit,
             },
             "version": env!("CARGO_PKG_VERSION"),
+            "findings": context.finding_counts.by_id(),
         }),
     ))
 }
@@ -234,7 +242,8 @@ fn text(
          - Memory Limit: {limit}\n\
          - File Descriptors: {files}\n\
          - Uptime: {uptime}\n\
-         - Version: {version}",
+         - Version: {version}\n\
+         - Findings Raised: {findings}",
         mark = status.mark(),
         name = status.name(),
         active = stats.active,
@@ -252,5 +261,16 @@ fn text(
         limit = sample.memory_limit_bytes.map_or_else(|| "none".to_owned(), bytes),
         uptime = duration(context.clock.uptime()),
         version = env!("CARGO_PKG_VERSION"),
+        findings = findings_line(&context.finding_counts.by_id()),
     )
+}
+
+/// `tok.expired 3, hdr.xfp_http_public 1`, the most frequent first.
+fn findings_line(counts: &BTreeMap<&'static str, u64>) -> String {
+    if counts.is_empty() {
+        return "none".to_owned();
+    }
+    let mut counts: Vec<_> = counts.iter().collect();
+    counts.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
+    counts.iter().map(|(id, count)| format!("{id} {count}")).collect::<Vec<_>>().join(", ")
 }

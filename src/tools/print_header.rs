@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::schema::no_arguments;
-use super::{Annotations, Arguments, Context, Handle, Outcome, Run, Tool, ToolError};
+use super::{Annotations, Arguments, Context, Family, Handle, Outcome, Run, Tool, ToolError};
 use crate::diagnosis::headers::{Category, category, title_case};
 use crate::diagnosis::redact;
 use crate::request::Request;
@@ -20,6 +20,7 @@ pub(crate) const TOOL: Tool = Tool {
     output_schema,
     annotations: Annotations::READ_ONLY,
     handle: Handle::None,
+    findings: &[Family::Headers],
     run: Run::Now(run),
 };
 

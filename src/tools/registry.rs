@@ -4,6 +4,7 @@ use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
 use super::{Arguments, Context, Handle, Outcome, Run, Tool, ToolError};
+use crate::diagnosis::findings::{self, Family};
 use crate::protocol::{Revision, server_meta};
 
 /// How long a client may keep `tools/list` and `server/discover` of the stateless era, in milliseconds: neither changes
@@ -110,6 +111,12 @@ impl Entry {
         self.tool.handle
     }
 
+    /// The families of findings that its answer shows.
+    #[must_use]
+    pub fn families(&self) -> &'static [Family] {
+        self.tool.findings
+    }
+
     /// The arguments that clients of the stateless era mirror into headers.
     #[must_use]
     pub fn mirrored(&self) -> &[Mirrored] {
@@ -154,6 +161,15 @@ fn input_schema(tool: &Tool, stateless: bool) -> Value {
     schema
 }
 
+/// A tool's output schema: with its findings, where it shows any.
+fn output_schema(tool: &Tool) -> Value {
+    let mut schema = (tool.output_schema)();
+    if !tool.findings.is_empty() {
+        schema["properties"]["findings"] = findings::schema();
+    }
+    schema
+}
+
 /// The annotated arguments of a schema: those that a chain of `properties` leads to.
 fn mirrored(schema: &Value, path: &[String]) -> Vec<Mirrored> {
     let properties = schema.get("properties").and_then(Value::as_object);
@@ -191,7 +207,7 @@ fn describe(tool: &Tool, revision: Revision) -> Value {
     }
     listed["description"] = tool.description.into();
     listed["inputSchema"] = input_schema(tool, revision.is_stateless());
-    let output_schema = (tool.output_schema)();
+    let output_schema = output_schema(tool);
     if revision.has_titles() && !output_schema.is_null() {
         listed["outputSchema"] = output_schema;
     }

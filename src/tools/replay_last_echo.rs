@@ -33,6 +33,7 @@ pub(super) const TOOL: Tool = Tool {
     },
     annotations: Annotations { read_only: false, idempotent: false },
     handle: Handle::Reads,
+    findings: &[],
     run: Run::Now(run),
 };
 

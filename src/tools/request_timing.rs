@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::schema::{no_arguments, nullable};
-use super::{Annotations, Arguments, Context, Handle, Outcome, Run, Tool, ToolError};
+use super::{Annotations, Arguments, Context, Family, Handle, Outcome, Run, Tool, ToolError};
 use crate::session::read;
 use crate::text::{duration, rfc3339, shorten, time_ms};
 
@@ -16,6 +16,7 @@ pub(super) const TOOL: Tool = Tool {
     output_schema,
     annotations: Annotations::READ_ONLY,
     handle: Handle::None,
+    findings: &[Family::Session],
     run: Run::Now(run),
 };
 

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::schema::{no_arguments, nullable};
-use super::{Annotations, Arguments, Context, Handle, Outcome, Run, Tool, ToolError};
+use super::{Annotations, Arguments, Context, Family, Handle, Outcome, Run, Tool, ToolError};
 use crate::session::{Record, Session, Stats, read};
 use crate::text::{bytes, duration, rfc3339, shorten, time};
 
@@ -19,6 +19,7 @@ pub(super) const TOOL: Tool = Tool {
     output_schema,
     annotations: Annotations::READ_ONLY,
     handle: Handle::Reads,
+    findings: &Family::ALL,
     run: Run::Now(run),
 };
 
@@ -71,6 +72,20 @@ fn output_schema() -> Value {
                         "type": ["object", "null"],
                         "properties": { "id": { "type": "string" }, "source": { "type": "string" } },
                         "required": ["id", "source"],
+                    },
+                    "findingsSeen": {
+                        "type": "array",
+                        "description": "What this session's requests raised so far",
+                        "items": {
+                            "type": "object",
+                            "properties": {
+                                "id": { "type": "string" },
+                                "count": { "type": "integer" },
+                                "firstAt": { "type": "string", "format": "date-time" },
+                                "lastAt": { "type": "string", "format": "date-time" },
+                            },
+                            "required": ["id", "count", "firstAt", "lastAt"],
+                        },
                     },
                     "intrusions": {
                         "type": "object",
@@ -205,6 +220,12 @@ fn with_session(context: &Context<'_>, session: &Session, server: &Value) -> Out
             "clientCapabilities": record.client_capabilities,
             "logLevel": record.log_level,
             "boundTo": record.owner.as_ref().map(|owner| json!({ "id": owner.id, "source": owner.source.name() })),
+            "findingsSeen": record.findings.iter().map(|seen| json!({
+                "id": seen.id,
+                "count": seen.count,
+                "firstAt": rfc3339(context.clock.wall(seen.first)),
+                "lastAt": rfc3339(context.clock.wall(seen.last)),
+            })).collect::<Value>(),
             "intrusions": {
                 "otherIdentity": record.intrusions.other,
                 "withoutIdentity": record.intrusions.anonymous,
@@ -254,6 +275,10 @@ fn details(record: &Record, streams: usize, dropped: u64, held: usize) -> String
          - Custom Data: {custom}",
         record.log_level.name(),
     );
+    if !record.findings.is_empty() {
+        let seen = record.findings.iter().map(|seen| format!("{} {}", seen.id, seen.count));
+        text += &format!("\n- Findings So Far: {}", seen.collect::<Vec<_>>().join(", "));
+    }
     let intrusions = record.intrusions;
     if intrusions.other + intrusions.anonymous > 0 {
         text += &format!(

@@ -37,6 +37,7 @@ const PLAIN: Tool = Tool {
     output_schema: || Value::Null,
     annotations: Annotations::READ_ONLY,
     handle: Handle::None,
+    findings: &[],
     run: Run::Now(|_, _| Ok(Outcome::default())),
 };
 

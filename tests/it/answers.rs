@@ -75,6 +75,7 @@ static DEMANDING: [Tool; 1] = [Tool {
     output_schema: || Value::Null,
     annotations: Annotations::READ_ONLY,
     handle: Handle::None,
+    findings: &[],
     run: Run::Now(|_, _| Err(ToolError::CapabilityRequired(json!({"sampling": {}})))),
 }];
 

@@ -315,6 +315,7 @@ const fn gated(name: &'static str, run: for<'a> fn(&'a Context<'a>, &'a Argument
         output_schema: || json!({"type": "object"}),
         annotations: Annotations::READ_ONLY,
         handle: Handle::Reads,
+        findings: &[],
         run: Run::Later(run),
     }
 }

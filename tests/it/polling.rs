@@ -18,6 +18,7 @@ static POLLED: [Tool; 1] = [Tool {
     output_schema: || Value::Null,
     annotations: Annotations::READ_ONLY,
     handle: Handle::None,
+    findings: &[],
     run: Run::Later(|context, arguments| {
         Box::pin(async move {
             context.suspend();

@@ -128,6 +128,7 @@ const fn panicking(name: &'static str, run: Run) -> Tool {
         output_schema: || json!({"type": "object"}),
         annotations: Annotations::READ_ONLY,
         handle: Handle::None,
+        findings: &[],
         run,
     }
 }

@@ -706,6 +706,7 @@ const fn tool(name: &'static str, run: Run) -> Tool {
         output_schema: || json!({"type": "object"}),
         annotations: Annotations::READ_ONLY,
         handle: Handle::None,
+        findings: &[],
         run,
     }
 }

@@ -4,3 +4,9 @@ use super::Rule;
 
 /// The family's rules.
 pub const RULES: &[&Rule] = &[];
+
+/// What is wrong.
+#[must_use]
+pub fn of_request(_: &super::Facts<'_>) -> Vec<super::Finding> {
+    Vec::new()
+}
