@@ -165,11 +165,13 @@ fn log(span: &Span, head: &Head, response: &Response, ms: f64, quiet: bool) {
     let subject = response.extensions().get::<Subject>().map_or("", |Subject(subject)| subject.as_str());
     let gap = if subject.is_empty() { "" } else { " " };
     let what = format_args!("{} {}{gap}{subject}", head.method, head.path);
-    match response.extensions().get::<Why>() {
-        Some(Why(why)) if code.is_server_error() => {
+    // A reason may repeat what the caller sent: a method, a header's value.
+    let why = response.extensions().get::<Why>().map(|Why(why)| redact::value(why));
+    match why {
+        Some(why) if code.is_server_error() => {
             tracing::warn!(status, duration_ms, "{what} answered {code} in {ms:.2} ms: {why}");
         }
-        Some(Why(why)) => tracing::info!(status, duration_ms, "{what} refused with {code} in {ms:.2} ms: {why}"),
+        Some(why) => tracing::info!(status, duration_ms, "{what} refused with {code} in {ms:.2} ms: {why}"),
         None if quiet => tracing::debug!(status, duration_ms, "{what} answered {code} in {ms:.2} ms"),
         None => tracing::info!(status, duration_ms, "{what} answered {code} in {ms:.2} ms"),
     }

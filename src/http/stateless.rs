@@ -12,6 +12,7 @@ use super::headers::{self, Accepts};
 use super::refusal::Refusal;
 use super::run::{self, Disconnect};
 use super::{Http, listen};
+use crate::diagnosis::redact;
 use crate::dispatch::{Job, unknown_method};
 use crate::protocol::meta::named_version;
 use crate::protocol::{Call, Meta, Notification, RpcError};
@@ -118,11 +119,13 @@ fn matches(headers: &HeaderMap, name: &HeaderName, shown: &str, body: &str, plac
     // Only names and arguments may be written in the Base64 form (Value Encoding): proxies read the others as they are.
     let header = if *name == NAME { value(headers, name, shown)? } else { plain_value(headers, name, shown)? };
     match header {
-        None => Err(mismatch(format!("the {shown} header is required and must repeat {place} ({})", quoted(body)))),
+        None => {
+            Err(mismatch(format!("the {shown} header is required and must repeat {place} ({})", quoted(shown, body))))
+        }
         Some(header) if header != body => Err(mismatch(format!(
             "{shown} header value {} does not match {place} value {}",
-            quoted(&header),
-            quoted(body)
+            quoted(shown, &header),
+            quoted(shown, body)
         ))),
         Some(_) => Ok(()),
     }
@@ -141,14 +144,14 @@ fn check_mirrored(headers: &HeaderMap, mirrored: &Mirrored, arguments: &Value) -
         (Some(Value::String(text)), None) if text.is_empty() && headers.contains_key(&name) => Ok(()),
         (None, Some(header)) => Err(mismatch(format!(
             "{shown} header is {} but the argument {path} is not there; send both or neither",
-            quoted(&header)
+            quoted(shown, &header)
         ))),
         (Some(_), None) => Err(mismatch(format!("the {shown} header is required and must repeat the argument {path}"))),
         (Some(value), Some(header)) if agrees(value, &header) => Ok(()),
         (Some(value), Some(header)) => Err(mismatch(format!(
             "{shown} header value {} does not match the argument {path} {}",
-            quoted(&header),
-            crate::text::shorten(&value.to_string(), 100)
+            quoted(shown, &header),
+            quoted(shown, value.as_str().unwrap_or(&value.to_string()))
         ))),
     }
 }
@@ -187,8 +190,9 @@ fn mismatch(what: impl std::fmt::Display) -> RpcError {
     RpcError::new(RpcError::HEADER_MISMATCH, format!("Header mismatch: {what}"))
 }
 
-fn quoted(text: &str) -> String {
-    format!("{:?}", crate::text::shorten(text, 100))
+/// A value that a header has or should have, as it may be told: the answer is logged too.
+fn quoted(name: &str, text: &str) -> String {
+    format!("\"{}\"", redact::header(name, &crate::text::shorten(text, 100)))
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::net::TcpListener;
 use tokio::process::{Child, ChildStdout, Command};
 
+use crate::modern::{Modern, VERSION};
 use crate::server::{Events, initialize, tool_call, within};
 
 const NAME: &str = "mcp-echo-streamablehttp-server-stateful";
@@ -327,6 +328,31 @@ async fn the_log_says_that_someone_else_tried_a_session() {
 
 #[cfg(unix)]
 #[tokio::test]
+async fn the_log_tells_of_handles_as_of_sessions() {
+    let program = Program::start(&[], &[("LOG_FORMAT", "json"), ("MCP_MAX_SESSIONS", "1")]).await;
+    let send = async |call: Modern, user: &str| {
+        let post =
+            program.http.post(&program.url).headers(call.all_headers()).header("x-user-id", user).json(&call.body);
+        within(within(post.send()).await.unwrap().json::<Value>()).await.unwrap()
+    };
+    let echo = || Modern::call("echo", json!({"message": "m"}));
+    let made = send(echo(), "alice").await;
+    let handle = made["result"]["structuredContent"]["sessionId"].as_str().unwrap();
+    send(Modern::call("sessionInfo", json!({"sessionId": handle})), "bob").await;
+    send(echo(), "bob").await;
+    let log = json_log(program).await;
+    let told = |level: &str, words: &str| {
+        let told =
+            log.iter().filter(|line| line["level"] == level && line["message"].as_str().unwrap().contains(words));
+        told.filter(|line| line["session"] == handle[..8] && !line.to_string().contains(handle)).count()
+    };
+    for (level, words) in [("INFO", "session created"), ("WARN", "another identity"), ("WARN", "gave way")] {
+        assert_eq!(told(level, words), 1, "{words}: {log:#?}");
+    }
+}
+
+#[cfg(unix)]
+#[tokio::test]
 async fn the_sweep_comes_by_itself_and_speaks_only_of_what_it_removed() {
     let environment = [("MCP_SESSION_TIMEOUT", "1"), ("MCP_SESSION_CLEANUP_INTERVAL", "1")];
     let mut program = Program::start(&[], &environment).await;
@@ -405,6 +431,21 @@ async fn secrets_and_whole_session_ids_are_in_no_log_line() {
         ];
         for body in bodies {
             within(dress(program.post(&body)).send()).await.unwrap();
+        }
+        let odd = [
+            Modern::call("sessionInfo", json!({"sessionId": session})).header("mcp-param-session", "other"),
+            Modern::call("sessionInfo", json!({"sessionId": "other"})).header("mcp-param-session", &session),
+            Modern::call("sessionInfo", json!({"sessionId": session})).header("mcp-name", &jwt),
+            Modern::call("sessionInfo", json!({"sessionId": session})),
+            Modern::call(&opaque, json!({"sessionId": session})),
+            Modern::call("echo", json!({"message": SECRET})),
+            Modern::new(&opaque, json!({})),
+            Modern::new("tools/list", json!({})).header("mcp-method", &opaque),
+            Modern::new("tools/list", json!({})).meta(VERSION, opaque.as_str()),
+        ];
+        for request in odd {
+            let post = program.http.post(&program.url).headers(request.all_headers()).json(&request.body);
+            within(within(post.send()).await.unwrap().bytes()).await.unwrap();
         }
         let query = format!("{}?access_token={SECRET}&wait=0&api_key={SECRET}", program.url);
         for request in [
