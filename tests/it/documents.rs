@@ -231,3 +231,22 @@ fn anchor(heading: &str) -> String {
         .map(|c| if c == ' ' { '-' } else { c })
         .collect()
 }
+
+#[test]
+fn the_findings_table_names_every_rule() {
+    let expected: Vec<String> = mcp_echo_stateful::diagnosis::findings::rules()
+        .map(|rule| {
+            format!(
+                "| `{}` | {} | {} | {} | {} |",
+                rule.id,
+                rule.severity.name(),
+                rule.meaning,
+                rule.fix.replace('|', "\\|"),
+                rule.reference
+            )
+        })
+        .collect();
+    let lines = section("## Reading the findings");
+    let found: Vec<&str> = lines.iter().filter(|line| line.starts_with("| `")).copied().collect();
+    assert_eq!(found, expected, "the table should read:\n{}", expected.join("\n"));
+}
