@@ -12,6 +12,7 @@ use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
@@ -19,7 +20,7 @@ use tower::ServiceExt as _;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::dispatch::Engine;
-use crate::http::{Connection, Http, router};
+use crate::http::{Connection, Http, MAX_SUBSCRIPTIONS, router};
 use crate::session::{Limits, SessionManager, read, sweep_regularly};
 use crate::system::System;
 use crate::tools::{Registry, TOOLS, Tool};
@@ -90,6 +91,7 @@ impl App {
             },
             shutdown: shutdown.clone(),
             calls: calls.clone(),
+            subscriptions: Arc::new(Semaphore::new(MAX_SUBSCRIPTIONS)),
         });
         let connections = GracefulShutdown::new();
         accept(listener, router(http), &connections, &shutdown).await;

@@ -157,6 +157,7 @@ impl Engine {
         let missing = match id {
             Some(id) => match session::read(&self.sessions).enter(id, || identity::caller(&request.headers)) {
                 Ok(mut visit) => {
+                    tracing::Span::current().record("session", handle.get(..8));
                     visit.count_requests(1);
                     return Ok(visit);
                 }
