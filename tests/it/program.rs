@@ -396,6 +396,7 @@ async fn secrets_and_whole_session_ids_are_in_no_log_line() {
             tool_call("bearerDecode", &json!({"token": opaque, "includeRaw": true})),
             tool_call("echo", &json!({"message": SECRET, "customData": {"password": SECRET}})),
             tool_call("echo", &json!({"message": 5, SECRET: SECRET})),
+            tool_call(&session, &json!({})),
             tool_call("printHeader", &json!({})),
             tool_call("authContext", &json!({})),
             tool_call("sessionInfo", &json!({})),
@@ -405,6 +406,21 @@ async fn secrets_and_whole_session_ids_are_in_no_log_line() {
         ];
         for body in bodies {
             within(dress(program.post(&body)).send()).await.unwrap();
+        }
+        // Refusals of the stateless era quote headers: to their caller, not to those who read the log.
+        for (name, handle) in
+            [("sessionInfo", json!({"sessionId": "other"})), ("sessionInfo", json!({})), (&jwt, json!({}))]
+        {
+            let meta = json!({
+                "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+                "io.modelcontextprotocol/clientCapabilities": {},
+            });
+            let mut call = tool_call("sessionInfo", &handle);
+            call["params"]["_meta"] = meta;
+            let request = dress(program.post(&call)).header("mcp-protocol-version", "2026-07-28");
+            let answer =
+                within(request.header("mcp-method", "tools/call").header("mcp-name", name).send()).await.unwrap();
+            assert_eq!(answer.status(), StatusCode::BAD_REQUEST);
         }
         let query = format!("{}?access_token={SECRET}&wait=0&api_key={SECRET}", program.url);
         for request in [
