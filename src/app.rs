@@ -1,6 +1,7 @@
 //! The server put together: state, router, and the loop that accepts connections until it is told to stop.
 
 use std::io;
+use std::pin::pin;
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
@@ -165,7 +166,10 @@ fn serve_connection(
     let Ok(peer) = stream.peer_addr() else { return };
     let connection = Connection { peer, local: stream.local_addr().ok() };
     let router = router.clone();
+    let first_request = CancellationToken::new();
+    let spoke = first_request.clone();
     let service = tower::service_fn(move |mut request: Request<Incoming>| {
+        spoke.cancel();
         request.extensions_mut().insert(connection);
         router.clone().oneshot(request.map(Body::new))
     });
@@ -173,7 +177,18 @@ fn serve_connection(
     let watcher = connections.watcher();
     tokio::spawn(async move {
         let serving = server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
-        if let Err(error) = watcher.watch(serving).await {
+        let mut serving = pin!(watcher.watch(serving));
+        // hyper's own time-out begins when it knows the HTTP version: not for a client that never says so much.
+        let served = tokio::select! {
+            biased;
+            served = &mut serving => served,
+            () = first_request.cancelled() => serving.await,
+            () = tokio::time::sleep(HEAD_TIMEOUT) => {
+                tracing::debug!(%peer, "connection closed: no request within {} s", HEAD_TIMEOUT.as_secs());
+                return;
+            }
+        };
+        if let Err(error) = served {
             // A client that goes away in the middle is no news.
             tracing::debug!(%peer, "connection ended: {error}");
         }
