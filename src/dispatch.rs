@@ -26,6 +26,9 @@ const METHODS: &[&str] = &["initialize", "ping", "tools/list", "tools/call", "lo
 /// The methods of the stateless era that are answered.
 const STATELESS_METHODS: &[&str] = &["server/discover", "tools/list", "tools/call", "subscriptions/listen"];
 
+/// The longest `_meta.progressToken`, in bytes: every progress notification repeats it. Clients count, or send UUIDs.
+const MAX_PROGRESS_TOKEN: usize = 1024;
+
 /// Everything that answering a message takes, shared by all requests.
 pub struct Engine {
     /// Configuration.
@@ -105,6 +108,13 @@ impl Engine {
 
     async fn call_tool(&self, mut job: Job) -> Result<Bytes, RpcError> {
         let entry = self.tool(&job.params)?;
+        let token = job.params.get("_meta").and_then(|meta| meta.get("progressToken")).and_then(Value::as_str);
+        if token.is_some_and(|token| token.len() > MAX_PROGRESS_TOKEN) {
+            return Err(RpcError::invalid_params(format!(
+                "Invalid params: `_meta.progressToken` is longer than {MAX_PROGRESS_TOKEN} bytes; use a number or a short \
+                 string"
+            )));
+        }
         let arguments = match job.params.remove("arguments") {
             None | Some(Value::Null) => Map::new(),
             Some(Value::Object(arguments)) => arguments,
