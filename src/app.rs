@@ -33,6 +33,11 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(120);
 /// than 100 headers (hyper's own bound, which it keeps without allocating).
 const MAX_HEAD: usize = 64 * 1024;
 
+/// How often an HTTP/2 connection is asked whether its other end still lives, and for how long it may keep silent then: a
+/// machine that lost its network says no goodbye. In HTTP/1.1 the time that a head may take does this.
+const PING_INTERVAL: Duration = Duration::from_secs(60);
+const PING_TIMEOUT: Duration = Duration::from_secs(20);
+
 /// The most streams of an HTTP/2 connection at once: hyper's own default, named because it is a bound.
 const MAX_H2_STREAMS: u32 = 200;
 
@@ -126,6 +131,8 @@ async fn accept(
         .max_buf_size(MAX_HEAD)
         .http2()
         .timer(TokioTimer::new())
+        .keep_alive_interval(PING_INTERVAL)
+        .keep_alive_timeout(PING_TIMEOUT)
         .max_header_list_size(u32::try_from(MAX_HEAD).unwrap_or(u32::MAX))
         .max_concurrent_streams(MAX_H2_STREAMS);
     let server = Arc::new(server);

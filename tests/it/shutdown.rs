@@ -130,6 +130,22 @@ async fn a_connection_that_never_asks_anything_is_closed() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_http_2_connection_whose_client_is_gone_is_closed() {
+    let server = TestServer::start().await;
+    let mut gone = TcpStream::connect(server.address).await.unwrap();
+    // Greeting, empty SETTINGS, and HEADERS of `GET /healthz` on stream 1 (RFC 9113 sections 3.4 and 6.2, RFC 7541).
+    let head = b"\x82\x86\x04\x08/healthz\x01\x09localhost";
+    let mut said = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0".to_vec();
+    said.extend([0, 0, u8::try_from(head.len()).unwrap(), 1, 5, 0, 0, 0, 1]);
+    said.extend(head);
+    gone.write_all(&said).await.unwrap();
+    let mut received = Vec::new();
+    let read = tokio::time::timeout(Duration::from_secs(600), gone.read_to_end(&mut received)).await;
+    assert!(read.is_ok(), "it was left open after {} bytes", received.len());
+    assert!(received.windows(6).any(|bytes| bytes == b"\"ok\",\""), "the request was answered: {received:?}");
+}
+
 /// A tool that panics as `run` says.
 const fn panicking(name: &'static str, run: Run) -> Tool {
     Tool {
