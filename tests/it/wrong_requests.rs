@@ -740,3 +740,18 @@ async fn inside_a_live_session_a_json_rpc_error_is_no_http_error() {
     let available = answer.json()["error"]["data"]["available"].clone();
     assert_eq!(available[0], "echo", "an unknown tool is told which ones there are");
 }
+
+#[tokio::test]
+async fn what_every_progress_notification_would_repeat_is_short() {
+    let server = TestServer::start().await;
+    let mut call = tool_call("echo", &json!({"message": "x", "delayMs": 10}));
+    for (length, refused) in [(1024, false), (1025, true)] {
+        call["params"]["_meta"] = json!({"progressToken": "t".repeat(length)});
+        let answer = Answer::to(accepting(server.post(&call), "application/json")).await;
+        if refused {
+            assert_says(&answer.error(200, -32602, &json!(1)), &["progressToken", "1024"]);
+        } else {
+            answer.result();
+        }
+    }
+}
