@@ -164,8 +164,10 @@ impl Engine {
     fn enter_by_handle(&self, handle: &str, request: &Request) -> Result<Visit, ToolError> {
         // To the letter, as in Mcp-Session-Id: another spelling would be routed to another server.
         let id = Uuid::try_parse(handle).ok().filter(|id| id.hyphenated().to_string() == handle);
+        // Before the lock: it may mean to decode a token of tens of kilobytes.
+        let caller = identity::caller(&request.headers);
         let missing = match id {
-            Some(id) => match session::read(&self.sessions).enter(id, || identity::caller(&request.headers)) {
+            Some(id) => match session::read(&self.sessions).enter(id, || caller) {
                 Ok(mut visit) => {
                     visit.count_requests(1);
                     return Ok(visit);
