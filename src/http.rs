@@ -275,7 +275,9 @@ fn enter_session(http: &Http, headers: &http::HeaderMap) -> Result<Option<Visit>
         SessionHeader::Absent => return Ok(None),
         SessionHeader::Foreign => Missing::Unknown,
         SessionHeader::Id(id) => {
-            let entered = read(&http.engine.sessions).enter(id, || identity::caller(headers));
+            // Before the lock: it may mean to decode a token of tens of kilobytes.
+            let caller = identity::caller(headers);
+            let entered = read(&http.engine.sessions).enter(id, || caller);
             match entered {
                 Ok(visit) => return Ok(Some(visit)),
                 Err(missing) => {
