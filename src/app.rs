@@ -1,6 +1,7 @@
 //! The server put together: state, router, and the loop that accepts connections until it is told to stop.
 
 use std::io;
+use std::pin::pin;
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
@@ -20,7 +22,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::diagnosis::findings::FindingCounts;
 use crate::dispatch::Engine;
-use crate::http::{Connection, Http, router};
+use crate::http::{Connection, Http, MAX_SUBSCRIPTIONS, router};
 use crate::session::{Limits, SessionManager, read, sweep_regularly};
 use crate::system::System;
 use crate::tools::{Registry, TOOLS, Tool};
@@ -32,6 +34,11 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(120);
 /// The most bytes of a request's head: room for a token of 32 KiB next to large cookies. More is answered 431, as are more
 /// than 100 headers (hyper's own bound, which it keeps without allocating).
 const MAX_HEAD: usize = 64 * 1024;
+
+/// How often an HTTP/2 connection is asked whether its other end still lives, and for how long it may keep silent then: a
+/// machine that lost its network says no goodbye. In HTTP/1.1 the time that a head may take does this.
+const PING_INTERVAL: Duration = Duration::from_secs(60);
+const PING_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The most streams of an HTTP/2 connection at once: hyper's own default, named because it is a bound.
 const MAX_H2_STREAMS: u32 = 200;
@@ -92,6 +99,7 @@ impl App {
             },
             shutdown: shutdown.clone(),
             calls: calls.clone(),
+            subscriptions: Arc::new(Semaphore::new(MAX_SUBSCRIPTIONS)),
         });
         let connections = GracefulShutdown::new();
         accept(listener, router(http), &connections, &shutdown).await;
@@ -127,6 +135,8 @@ async fn accept(
         .max_buf_size(MAX_HEAD)
         .http2()
         .timer(TokioTimer::new())
+        .keep_alive_interval(PING_INTERVAL)
+        .keep_alive_timeout(PING_TIMEOUT)
         .max_header_list_size(u32::try_from(MAX_HEAD).unwrap_or(u32::MAX))
         .max_concurrent_streams(MAX_H2_STREAMS);
     let server = Arc::new(server);
@@ -167,7 +177,10 @@ fn serve_connection(
     let Ok(peer) = stream.peer_addr() else { return };
     let connection = Connection { peer, local: stream.local_addr().ok() };
     let router = router.clone();
+    let first_request = CancellationToken::new();
+    let spoke = first_request.clone();
     let service = tower::service_fn(move |mut request: Request<Incoming>| {
+        spoke.cancel();
         request.extensions_mut().insert(connection);
         router.clone().oneshot(request.map(Body::new))
     });
@@ -175,7 +188,18 @@ fn serve_connection(
     let watcher = connections.watcher();
     tokio::spawn(async move {
         let serving = server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
-        if let Err(error) = watcher.watch(serving).await {
+        let mut serving = pin!(watcher.watch(serving));
+        // hyper's own time-out begins when it knows the HTTP version: not for a client that never says so much.
+        let served = tokio::select! {
+            biased;
+            served = &mut serving => served,
+            () = first_request.cancelled() => serving.await,
+            () = tokio::time::sleep(HEAD_TIMEOUT) => {
+                tracing::debug!(%peer, "connection closed: no request within {} s", HEAD_TIMEOUT.as_secs());
+                return;
+            }
+        };
+        if let Err(error) = served {
             // A client that goes away in the middle is no news.
             tracing::debug!(%peer, "connection ended: {error}");
         }

@@ -27,6 +27,9 @@ const METHODS: &[&str] = &["initialize", "ping", "tools/list", "tools/call", "lo
 /// The methods of the stateless era that are answered.
 const STATELESS_METHODS: &[&str] = &["server/discover", "tools/list", "tools/call", "subscriptions/listen"];
 
+/// The longest `_meta.progressToken`, in bytes: every progress notification repeats it. Clients count, or send UUIDs.
+const MAX_PROGRESS_TOKEN: usize = 1024;
+
 /// Everything that answering a message takes, shared by all requests.
 pub struct Engine {
     /// Configuration.
@@ -108,6 +111,13 @@ impl Engine {
 
     async fn call_tool(&self, mut job: Job) -> Result<Bytes, RpcError> {
         let entry = self.tool(&job.params)?;
+        let token = job.params.get("_meta").and_then(|meta| meta.get("progressToken")).and_then(Value::as_str);
+        if token.is_some_and(|token| token.len() > MAX_PROGRESS_TOKEN) {
+            return Err(RpcError::invalid_params(format!(
+                "Invalid params: `_meta.progressToken` is longer than {MAX_PROGRESS_TOKEN} bytes; use a number or a short \
+                 string"
+            )));
+        }
         let arguments = match job.params.remove("arguments") {
             None | Some(Value::Null) => Map::new(),
             Some(Value::Object(arguments)) => arguments,
@@ -188,9 +198,12 @@ impl Engine {
     fn enter_by_handle(&self, handle: &str, request: &Request) -> Result<Visit, ToolError> {
         // To the letter, as in Mcp-Session-Id: another spelling would be routed to another server.
         let id = Uuid::try_parse(handle).ok().filter(|id| id.hyphenated().to_string() == handle);
+        // Before the lock: it may mean to decode a token of tens of kilobytes.
+        let caller = identity::caller(&request.headers);
         let missing = match id {
-            Some(id) => match session::read(&self.sessions).enter(id, || identity::caller(&request.headers)) {
+            Some(id) => match session::read(&self.sessions).enter(id, || caller) {
                 Ok(mut visit) => {
+                    tracing::Span::current().record("session", handle.get(..8));
                     visit.count_requests(1);
                     return Ok(visit);
                 }

@@ -31,6 +31,7 @@ use http::header::{
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use jiff::Timestamp;
 use serde_json::json;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -62,7 +63,13 @@ pub struct Http {
     pub shutdown: CancellationToken,
     /// Calls that outlive their request's handler: shutdown waits for them.
     pub calls: TaskTracker,
+    /// Room for `subscriptions/listen` streams: [`MAX_SUBSCRIPTIONS`] permits.
+    pub subscriptions: Arc<Semaphore>,
 }
+
+/// The most `subscriptions/listen` streams at once, of all clients: as many as there are sessions by default, since these
+/// streams belong to none that would bound them.
+pub const MAX_SUBSCRIPTIONS: usize = 10_000;
 
 /// The TCP connection of a request: an extension of it.
 #[derive(Debug, Clone, Copy)]
@@ -268,7 +275,9 @@ fn enter_session(http: &Http, headers: &http::HeaderMap) -> Result<Option<Visit>
         SessionHeader::Absent => return Ok(None),
         SessionHeader::Foreign => Missing::Unknown,
         SessionHeader::Id(id) => {
-            let entered = read(&http.engine.sessions).enter(id, || identity::caller(headers));
+            // Before the lock: it may mean to decode a token of tens of kilobytes.
+            let caller = identity::caller(headers);
+            let entered = read(&http.engine.sessions).enter(id, || caller);
             match entered {
                 Ok(visit) => return Ok(Some(visit)),
                 Err(missing) => {

@@ -17,7 +17,7 @@ pub enum Era {
 
 impl Era {
     /// The era of a message: stateless when its `_meta` names a protocol version, its MCP-Protocol-Version header names one of
-    /// that era, or its method is `server/discover`. A `_meta` that names a handshake revision which is served is not held
+    /// that era, or its method is `server/discover`; `initialize` only by its `_meta`. A `_meta` that names a handshake revision which is served is not held
     /// against a client: those revisions leave `_meta` free.
     /// Where no handshake revision is served, everything is stateless.
     #[must_use]
@@ -27,7 +27,10 @@ impl Era {
             let handshake = named.as_str().and_then(|name| served.get(name)).is_some_and(|r| !r.is_stateless());
             !handshake || named.as_str().is_some_and(is_stateless)
         });
-        if by_meta || method == "server/discover" || Self::by_header(headers, served) == Self::Stateless {
+        // MCP 2026-07-28 basic/versioning: without that `_meta`, `initialize` selects the handshake era, where there is one.
+        if !by_meta && method == "initialize" && served.preferred().is_some() {
+            Self::Handshake
+        } else if by_meta || method == "server/discover" || Self::by_header(headers, served) == Self::Stateless {
             Self::Stateless
         } else {
             Self::Handshake
@@ -64,6 +67,14 @@ mod tests {
         }
         assert_eq!(era("tools/list", json!({}), Some("2026-07-28")), Era::Stateless);
         assert_eq!(era("server/discover", json!({}), None), Era::Stateless);
+    }
+
+    #[test]
+    fn initialize_opens_the_handshake_era_whatever_its_header() {
+        let params = json!({ "protocolVersion": "2025-06-18" });
+        assert_eq!(era("initialize", params, Some("2026-07-28")), Era::Handshake);
+        let modern = json!({ "_meta": { META_VERSION: "2026-07-28" } });
+        assert_eq!(era("initialize", modern, Some("2026-07-28")), Era::Stateless);
     }
 
     #[test]

@@ -50,10 +50,23 @@ fn check_host(config: &Config, bound_to_loopback: bool, request: &Request) -> Re
                 .addressed_to_nobody())
         };
     };
+    // RFC 9113 section 8.3.1. In HTTP/1.1 the target stands, whatever Host says (RFC 9112 section 3.2.2).
+    let named_otherwise = |named: &http::HeaderValue| !named.as_bytes().eq_ignore_ascii_case(host.as_bytes());
+    if request.version() == Version::HTTP_2 && authority.is_some() && first.is_some_and(named_otherwise) {
+        return Err(Refusal::bad_request(
+            "Bad Request: Host and :authority name different hosts (RFC 9113 section 8.3.1)",
+        )
+        .addressed_to_nobody());
+    }
     if !bound_to_loopback && config.allowed_hosts.is_empty() {
         return Ok(());
     }
-    let (name, port) = split_host(host);
+    let Some((name, port)) = split_host(host) else {
+        // RFC 9112 section 3.2: 400 for a Host that is not `host[:port]`.
+        let host = shorten(host, 100);
+        let message = format!("Bad Request: the Host {host:?} is not a name or an address with an optional port");
+        return Err(Refusal::bad_request(message).addressed_to_nobody());
+    };
     let allowed = origin::is_loopback_host(&name)
         || config
             .allowed_hosts
@@ -70,14 +83,20 @@ fn check_host(config: &Config, bound_to_loopback: bool, request: &Request) -> Re
     Err(Refusal::new(StatusCode::FORBIDDEN, error).addressed_to_nobody())
 }
 
-/// Name (lower case) and port of a Host value.
-fn split_host(host: &str) -> (String, Option<u16>) {
-    let host = host.rsplit_once('@').map_or(host, |(_, host)| host).trim();
-    let (name, port) = match host.rsplit_once(':') {
-        Some((name, port)) if !port.ends_with(']') => (name, port.parse().ok()),
-        _ => (host, None),
+/// Name (lower case, without the root's dot) and port of a Host value; `None` for what is none. User information is
+/// none: RFC 9110 section 4.2.4.
+fn split_host(host: &str) -> Option<(String, Option<u16>)> {
+    let end = if host.starts_with('[') { host.find(']')? + 1 } else { host.find(':').unwrap_or(host.len()) };
+    let (name, port) = host.split_at(end);
+    let port = match port {
+        // An empty port is the scheme's (RFC 3986 section 3.2.3).
+        "" | ":" => None,
+        _ => Some(port.strip_prefix(':').filter(|port| port.bytes().all(|b| b.is_ascii_digit()))?.parse().ok()?),
     };
-    (name.trim_end_matches('.').to_ascii_lowercase(), port)
+    let is_name =
+        |name: &str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~%".contains(&b));
+    let fits = name.starts_with('[') || is_name(name);
+    fits.then(|| (name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase(), port))
 }
 
 fn check_origin(config: &Config, request: &Request) -> Result<(), Refusal> {
@@ -101,12 +120,30 @@ mod tests {
 
     #[test]
     fn hosts_are_split_into_name_and_port() {
-        let of = |host: &str| split_host(host);
+        let of = |host: &str| split_host(host).unwrap();
         assert_eq!(of("Localhost:3000"), ("localhost".to_owned(), Some(3000)));
         assert_eq!(of("[::1]:3000"), ("[::1]".to_owned(), Some(3000)));
         assert_eq!(of("[::1]"), ("[::1]".to_owned(), None));
         assert_eq!(of("mcp.example.com."), ("mcp.example.com".to_owned(), None));
-        assert_eq!(of("localhost@evil.com"), ("evil.com".to_owned(), None));
+        assert_eq!(of("localhost:"), ("localhost".to_owned(), None));
+        for bad in [
+            "",
+            ":80",
+            "::1",
+            "[::1",
+            "[::1]evil.example",
+            "localhost:evil",
+            "localhost:+80",
+            "localhost:99999",
+            "evil.example@localhost",
+            "localhost@evil.example",
+            "evil.example#.localhost",
+            "evil.example/.localhost",
+            "a b.localhost",
+            "localhost, evil.example",
+        ] {
+            assert_eq!(split_host(bad), None, "{bad:?}");
+        }
     }
 
     #[test]

@@ -8,11 +8,12 @@ use bytes::Bytes;
 use futures_util::Stream;
 use http::StatusCode;
 use serde_json::Value;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
 use super::headers::Accepts;
-use super::refusal::Refusal;
-use super::{Http, sse};
+use super::refusal::{RETRY_AFTER_S, Refusal};
+use super::{Http, MAX_SUBSCRIPTIONS, sse};
 use crate::protocol::meta::{META_SERVER_INFO, META_SUBSCRIPTION_ID};
 use crate::protocol::{Call, Id, Params, Revision, RpcError, message, server_info};
 
@@ -25,12 +26,20 @@ pub fn answer(http: &Arc<Http>, accepts: Accepts, call: &Call) -> Result<Respons
             "subscriptions/listen answers with text/event-stream; the Accept header must allow it",
         ));
     }
+    let room = Arc::clone(&http.subscriptions).try_acquire_owned().map_err(|_| {
+        let error = RpcError::new(
+            RpcError::INTERNAL_ERROR,
+            format!("Too many subscriptions: all {MAX_SUBSCRIPTIONS} streams are open; try again later"),
+        );
+        Refusal::new(StatusCode::SERVICE_UNAVAILABLE, error).retry_after(RETRY_AFTER_S)
+    })?;
     let (opening, closing) = (acknowledged(&call.id), ended(&call.id));
     Ok(sse::response(stream(
         sse::message(None, opening.as_bytes()),
         sse::message(None, &closing),
         http.engine.config.sse_keepalive_interval,
         http.shutdown.clone(),
+        room,
     )))
 }
 
@@ -74,8 +83,11 @@ fn stream(
     closing: Bytes,
     keep_alive: Duration,
     shutdown: CancellationToken,
+    room: OwnedSemaphorePermit,
 ) -> impl Stream<Item = Bytes> + Send + 'static {
     async_stream::stream! {
+        // Given back when the stream ends, however it does.
+        let _room = room;
         yield opening;
         loop {
             tokio::select! {

@@ -24,10 +24,32 @@ use crate::text::shorten;
 /// Characters of a caller's header value in a log line.
 const MAX_LOGGED: usize = 200;
 
+/// Characters of a session id.
+const UUID_LENGTH: usize = uuid::fmt::Hyphenated::LENGTH;
+
 /// What a caller named (a method, a tool, a client) as it may stand in a log line: short, one line, no secrets.
 #[must_use]
 pub fn loggable(text: &str) -> String {
-    redact::escape(&redact::value(&shorten(text, MAX_LOGGED))).into_owned()
+    unrevealing(&shorten(text, MAX_LOGGED))
+}
+
+/// Text that may quote a caller, on one line, without its secrets and without whole session ids: those are capabilities.
+fn unrevealing(text: &str) -> String {
+    let text = redact::escape(&redact::value(text)).into_owned();
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text.as_str();
+    while let Some(next) = rest.chars().next() {
+        let id = rest.get(..UUID_LENGTH).filter(|id| id.as_bytes()[8] == b'-' && Uuid::try_parse(id).is_ok());
+        let length = if let Some(id) = id {
+            out += &redact::session_id(id);
+            UUID_LENGTH
+        } else {
+            out.push(next);
+            next.len_utf8()
+        };
+        rest = &rest[length..];
+    }
+    out
 }
 
 /// What a POST asks for: the JSON-RPC method, and the tool.
@@ -165,13 +187,16 @@ fn log(span: &Span, head: &Head, response: &Response, ms: f64, quiet: bool) {
     let subject = response.extensions().get::<Subject>().map_or("", |Subject(subject)| subject.as_str());
     let gap = if subject.is_empty() { "" } else { " " };
     let what = format_args!("{} {}{gap}{subject}", head.method, head.path);
-    // A reason may repeat what the caller sent: a method, a header's value.
-    let why = response.extensions().get::<Why>().map(|Why(why)| redact::value(why));
-    match why {
-        Some(why) if code.is_server_error() => {
+    match response.extensions().get::<Why>() {
+        Some(Why(why)) if code.is_server_error() => {
+            let why = unrevealing(why);
             tracing::warn!(status, duration_ms, "{what} answered {code} in {ms:.2} ms: {why}");
         }
-        Some(why) => tracing::info!(status, duration_ms, "{what} refused with {code} in {ms:.2} ms: {why}"),
+        Some(Why(why)) => {
+            // It quotes what the caller sent, for the caller: here others read it.
+            let why = unrevealing(why);
+            tracing::info!(status, duration_ms, "{what} refused with {code} in {ms:.2} ms: {why}");
+        }
         None if quiet => tracing::debug!(status, duration_ms, "{what} answered {code} in {ms:.2} ms"),
         None => tracing::info!(status, duration_ms, "{what} answered {code} in {ms:.2} ms"),
     }

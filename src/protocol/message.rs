@@ -12,6 +12,10 @@ use super::RpcError;
 /// the work of thousands; no known client sends more than a handful.
 pub const MAX_BATCH: usize = 100;
 
+/// The longest id of a request, in bytes as JSON. It comes back with everything that a stream says about its request, and
+/// a stream that stays open holds it. Clients count, or send UUIDs.
+pub const MAX_ID: usize = 1024;
+
 /// A request's id as the client wrote it: a string or a number, never re-formatted on its way back.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Id(Box<str>);
@@ -183,12 +187,20 @@ fn message(text: &str, whole: &str) -> Result<Message, Malformed> {
         }
         Err(error) => return Err(syntax(text, whole, &error)),
     };
+    if envelope.id.is_some_and(|raw| raw.get().len() > MAX_ID) {
+        let message = format!("Invalid Request: \"id\" is longer than {MAX_ID} bytes; use a number or a short string");
+        return Err(Malformed::invalid(None, message));
+    }
     let id = envelope.id.and_then(Id::read);
     if envelope.jsonrpc.map(RawValue::get) != Some("\"2.0\"") {
         return Err(Malformed::invalid(id, "Invalid Request: \"jsonrpc\" must be \"2.0\""));
     }
     let Some(method) = envelope.method else {
         return match (envelope.result, envelope.error) {
+            (Some(_), None) if id.is_none() => Err(Malformed::invalid(
+                None,
+                "Invalid Request: a \"result\" needs the \"id\" of the request that it answers",
+            )),
             (Some(_), None) | (None, Some(_)) => Ok(Message::Response),
             (Some(_), Some(_)) => {
                 Err(Malformed::invalid(id, "Invalid Request: a response has either \"result\" or \"error\", not both"))
@@ -351,6 +363,24 @@ mod tests {
         for (body, id, code) in cases {
             let (got_id, got_code, message) = refused(body);
             assert_eq!((got_id.as_deref(), got_code), (id, code), "{body}: {message}");
+        }
+    }
+
+    #[test]
+    fn an_id_is_short_and_a_result_has_one() {
+        let long = "x".repeat(MAX_ID - 2);
+        assert!(matches!(
+            single(&format!(r#"{{"jsonrpc":"2.0","id":"{long}","method":"ping"}}"#)),
+            Message::Request(_)
+        ));
+        for body in [
+            format!(r#"{{"jsonrpc":"2.0","id":"{long}x","method":"ping"}}"#),
+            r#"{"jsonrpc":"2.0","result":{}}"#.to_owned(),
+            r#"{"jsonrpc":"2.0","id":{},"result":{}}"#.to_owned(),
+        ] {
+            let (id, code, message) = refused(&body);
+            assert_eq!((id, code), (None, -32600), "{message}");
+            assert!(message.contains("\"id\"") && message.len() < 200, "{message}");
         }
     }
 

@@ -278,7 +278,8 @@ impl SessionManager {
         held
     }
 
-    /// Looks a session up for `caller` and enters it: from here until the visit ends it is not idle.
+    /// Looks a session up for `caller` and enters it: from here until the visit ends it is not idle. `caller` is asked
+    /// while locks are held: it must not take long.
     ///
     /// # Errors
     /// [`Missing`], with the reason where the id is remembered.

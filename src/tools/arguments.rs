@@ -5,6 +5,9 @@ use serde_json::{Map, Value};
 use super::ToolError;
 use crate::text::shorten;
 
+/// The most problems that are named one by one: an answer is read by people, and must not grow with what is sent.
+const MAX_PROBLEMS: usize = 20;
+
 /// Arguments that satisfy their tool's input schema.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Arguments(Map<String, Value>);
@@ -44,7 +47,15 @@ impl Arguments {
                 },
             }
         }
-        if problems.is_empty() { Ok(Self(kept)) } else { Err(ToolError::InvalidArguments(problems)) }
+        if problems.is_empty() {
+            return Ok(Self(kept));
+        }
+        if problems.len() > MAX_PROBLEMS {
+            let more = problems.len() - MAX_PROBLEMS;
+            problems.truncate(MAX_PROBLEMS);
+            problems.push(format!("and {more} more"));
+        }
+        Err(ToolError::InvalidArguments(problems))
     }
 
     /// A string argument.
@@ -188,6 +199,14 @@ mod tests {
             ]
         );
         assert_eq!(problems(&json!({"message": null})), ["`message` must be a string, got null"]);
+    }
+
+    #[test]
+    fn an_answer_does_not_grow_with_the_mistakes() {
+        let given = (0..1000).map(|n| (format!("unknown{n}"), Value::Null)).chain([("message".to_owned(), json!(""))]);
+        let problems = problems(&Value::Object(given.collect()));
+        assert_eq!(problems.len(), MAX_PROBLEMS + 1);
+        assert_eq!(problems.last().unwrap(), "and 980 more");
     }
 
     #[test]

@@ -422,6 +422,7 @@ async fn secrets_and_whole_session_ids_are_in_no_log_line() {
             tool_call("bearerDecode", &json!({"token": opaque, "includeRaw": true})),
             tool_call("echo", &json!({"message": SECRET, "customData": {"password": SECRET}})),
             tool_call("echo", &json!({"message": 5, SECRET: SECRET})),
+            tool_call(&session, &json!({})),
             tool_call("printHeader", &json!({})),
             tool_call("authContext", &json!({})),
             tool_call("sessionInfo", &json!({})),

@@ -7,7 +7,7 @@ use mcp_echo_stateful::session::read;
 use mcp_echo_stateful::tools::{Annotations, Handle, Run, Tool};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::server::{Events, Session, TestServer, tool_call, within};
@@ -116,6 +116,34 @@ async fn idle_connections_do_not_hold_shutdown_up() {
     server.shutdown.cancel();
     within(server.running).await.unwrap().unwrap();
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_never_asks_anything_is_closed() {
+    let server = TestServer::start().await;
+    // Nothing; the beginning of HTTP/2's greeting; all of it; a request's beginning.
+    for said in ["", "PRI * HT", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "POST /mcp HT"] {
+        let mut silent = TcpStream::connect(server.address).await.unwrap();
+        silent.write_all(said.as_bytes()).await.unwrap();
+        let read = tokio::time::timeout(Duration::from_secs(600), silent.read_to_end(&mut Vec::new())).await;
+        assert!(read.is_ok(), "after {said:?} it was left open");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_http_2_connection_whose_client_is_gone_is_closed() {
+    let server = TestServer::start().await;
+    let mut gone = TcpStream::connect(server.address).await.unwrap();
+    // Greeting, empty SETTINGS, and HEADERS of `GET /healthz` on stream 1 (RFC 9113 sections 3.4 and 6.2, RFC 7541).
+    let head = b"\x82\x86\x04\x08/healthz\x01\x09localhost";
+    let mut said = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0".to_vec();
+    said.extend([0, 0, u8::try_from(head.len()).unwrap(), 1, 5, 0, 0, 0, 1]);
+    said.extend(head);
+    gone.write_all(&said).await.unwrap();
+    let mut received = Vec::new();
+    let read = tokio::time::timeout(Duration::from_secs(600), gone.read_to_end(&mut received)).await;
+    assert!(read.is_ok(), "it was left open after {} bytes", received.len());
+    assert!(received.windows(6).any(|bytes| bytes == b"\"ok\",\""), "the request was answered: {received:?}");
 }
 
 /// A tool that panics as `run` says.

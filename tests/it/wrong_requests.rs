@@ -324,6 +324,11 @@ async fn a_server_on_a_loopback_address_answers_to_loopback_names_only() {
         assert!(body.get("id").is_none(), "{body}");
         assert_says(&body["error"], &["Host", "MCP_ALLOWED_HOSTS"]);
     }
+    for host in ["evil.example@localhost", "evil.example#.localhost", "localhost:evil", "[::1]evil.example", "::1"] {
+        let answer = Answer::to_raw(&server, &ping_to(host)).await;
+        assert_eq!(answer.status, 400, "{host}: {answer:?}");
+        assert_says(&answer.json()["error"], &["Host", host]);
+    }
 }
 
 #[tokio::test]
@@ -367,6 +372,10 @@ async fn http_2_names_its_host_too() {
     };
     assert_eq!(send("app.localhost").await.result(), json!({}));
     assert_eq!(send("127.0.0.1").await.result(), json!({}));
+    let two_names = client.post(server.url("/mcp")).header("host", "evil.example").json(&ping());
+    let answer = Answer::to(two_names).await;
+    assert_eq!(answer.status, 400, "{answer:?}");
+    assert_says(&answer.json()["error"], &["Host", ":authority"]);
     let answer = send("evil.example").await;
     assert_eq!(answer.status, 403);
     assert!(answer.json().get("id").is_none());
@@ -730,4 +739,19 @@ async fn inside_a_live_session_a_json_rpc_error_is_no_http_error() {
     let answer = Answer::to(session.post(&request("tools/call", json!({"name": "nope"})))).await;
     let available = answer.json()["error"]["data"]["available"].clone();
     assert_eq!(available[0], "echo", "an unknown tool is told which ones there are");
+}
+
+#[tokio::test]
+async fn what_every_progress_notification_would_repeat_is_short() {
+    let server = TestServer::start().await;
+    let mut call = tool_call("echo", &json!({"message": "x", "delayMs": 10}));
+    for (length, refused) in [(1024, false), (1025, true)] {
+        call["params"]["_meta"] = json!({"progressToken": "t".repeat(length)});
+        let answer = Answer::to(accepting(server.post(&call), "application/json")).await;
+        if refused {
+            assert_says(&answer.error(200, -32602, &json!(1)), &["progressToken", "1024"]);
+        } else {
+            answer.result();
+        }
+    }
 }
