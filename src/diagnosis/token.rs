@@ -37,7 +37,7 @@ use sha2::{Digest as _, Sha256};
 pub use algorithm::{Algorithm, Protection, algorithm};
 pub use clean::{Cleaned, Origin, clean};
 pub use document::{Document, MAX_DEPTH, Masked};
-pub use dpop::{MAX_AGE_SECONDS, Presented, Proof, Verification};
+pub use dpop::{MAX_AGE_SECONDS, NotAUrl, Presented, Proof, Verification, url_difference};
 pub use facts::{Binding, Facts, Grants, Signature};
 pub use format::Format;
 pub use kind::Kind;

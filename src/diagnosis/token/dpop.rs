@@ -171,29 +171,44 @@ impl Proof {
     }
 }
 
-/// Compares `htu` with the request's URL, without query and fragment, after normalization (RFC 9449 section 4.3 point 9,
-/// RFC 3986 sections 6.2.2 and 6.2.3).
+/// Compares `htu` with the request's URL (RFC 9449 section 4.3 point 9).
 fn compare_urls(proof: &str, request: &str) -> Note {
-    let (Some(wanted), Some(is)) = (Target::read(proof), Target::read(request)) else {
-        return Note::error(format!("htu is {}, which is no absolute URL (RFC 9449 section 4.2)", quote(proof)));
-    };
-    if wanted == is {
-        return Note::info(format!("htu is {}, the URL of this request", quote(proof)));
+    match url_difference(proof, request) {
+        Ok(None) => Note::info(format!("htu is {}, the URL of this request", quote(proof))),
+        Ok(Some(why)) => Note::error(format!(
+            "htu is {}, but this request came to {}: {why} (RFC 9449 section 4.3)",
+            quote(proof),
+            quote(request)
+        )),
+        Err(NotAUrl) => {
+            Note::error(format!("htu is {}, which is no absolute URL (RFC 9449 section 4.2)", quote(proof)))
+        }
     }
-    let why = if wanted.scheme != is.scheme {
-        "the scheme differs: the proxy ends TLS, so X-Forwarded-Proto must say https"
+}
+
+/// One of two texts is no absolute URL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NotAUrl;
+
+/// How `proof` differs from `request`, without query and fragment, after normalization (RFC 9449 section 4.3 point 9, RFC
+/// 3986 sections 6.2.2 and 6.2.3); `None` when it does not.
+///
+/// # Errors
+///
+/// When one of them is no absolute URL.
+pub fn url_difference(proof: &str, request: &str) -> Result<Option<&'static str>, NotAUrl> {
+    let (Some(wanted), Some(is)) = (Target::read(proof), Target::read(request)) else { return Err(NotAUrl) };
+    Ok(if wanted == is {
+        None
+    } else if wanted.scheme != is.scheme {
+        Some("the scheme differs: the proxy ends TLS, so X-Forwarded-Proto must say https")
     } else if wanted.authority != is.authority {
-        "the host or port differs: the proxy must forward the public one in Host or X-Forwarded-Host"
+        Some("the host or port differs: the proxy must forward the public one in Host or X-Forwarded-Host")
     } else if wanted.path.trim_end_matches('/') == is.path.trim_end_matches('/') {
-        "only the slash at the end differs"
+        Some("only the slash at the end differs")
     } else {
-        "the path differs: a proxy strips or adds a prefix"
-    };
-    Note::error(format!(
-        "htu is {}, but this request came to {}: {why} (RFC 9449 section 4.3)",
-        quote(proof),
-        quote(request)
-    ))
+        Some("the path differs: a proxy strips or adds a prefix")
+    })
 }
 
 #[derive(PartialEq, Eq)]

@@ -4,8 +4,10 @@
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
+use super::algorithm::{Protection, algorithm};
 use super::document::Document;
 use super::format::Format;
+use super::kind::Kind;
 use super::segment::Oddities;
 use super::times::Times;
 
@@ -187,6 +189,49 @@ impl Facts {
     #[must_use]
     pub fn embedded_keys(&self) -> Vec<&'static str> {
         ["jwk", "jku", "x5c", "x5u"].into_iter().filter(|name| self.param(name).is_some()).collect()
+    }
+
+    /// The same without what a token of this kind must have: a DPoP proof brings its `jwk` (RFC 9449 section 4.2).
+    #[must_use]
+    pub fn foreign_keys(&self, kind: Kind) -> Vec<&'static str> {
+        self.embedded_keys().into_iter().filter(|name| !(kind == Kind::DpopProof && *name == "jwk")).collect()
+    }
+
+    /// Signed with a private key, but nothing in the header says with which (RFC 7515 section 4.1.4).
+    #[must_use]
+    pub fn lacks_kid(&self) -> bool {
+        let public = self.alg().is_some_and(|alg| algorithm(alg).protection == Protection::Public);
+        public && self.param("kid").is_none() && self.embedded_keys().is_empty()
+    }
+
+    /// `kid`, where it has characters by which it would do more than name a key: in a path, a query or a shell (RFC 8725
+    /// section 3.10).
+    #[must_use]
+    pub fn suspicious_kid(&self) -> Option<&str> {
+        self.param_str("kid").filter(|kid| {
+            kid.contains("..") || kid.contains("://") || kid.contains(['\'', '"', ';', '\\', '\0', '|', '$', '<'])
+        })
+    }
+
+    /// Names in `crit` that hardly any verifier knows (RFC 7515 section 4.1.11): all but `b64` (RFC 7797).
+    #[must_use]
+    pub fn unknown_critical(&self) -> Vec<&str> {
+        strings(self.param("crit")).into_iter().filter(|name| *name != "b64").collect()
+    }
+
+    /// Whether an audience is an API of the identity provider itself: Microsoft Graph by URL or application id, or an
+    /// OpenID Connect UserInfo endpoint.
+    #[must_use]
+    pub fn is_providers_api(audience: &str) -> bool {
+        audience.contains("graph.microsoft.com")
+            || audience.starts_with("00000003-0000-0000-c000-")
+            || audience.ends_with("/userinfo")
+    }
+
+    /// What is wrong with the signature by its size alone: it was cut, or another algorithm made it (RFC 7518 section 3).
+    #[must_use]
+    pub fn signature_fault(&self) -> Option<String> {
+        super::notes::signature_fault(self)
     }
 
     /// The header says that it is a JWE's (RFC 7516 section 4.1.2: `enc` must be there).

@@ -9,6 +9,7 @@ use super::facts::Facts;
 use super::format::Format;
 use super::kind::Kind;
 use crate::text::shorten;
+pub(super) use header::signature_fault;
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

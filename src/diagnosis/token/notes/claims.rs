@@ -81,10 +81,7 @@ fn audience(facts: &Facts, kind: Kind, notes: &mut Vec<Note>) {
             "aud is the client itself: the client asked for no resource, so the token is for nobody else (RFC 8707 section 2)",
         ));
     }
-    let foreign = |aud: &&&str| {
-        aud.contains("graph.microsoft.com") || aud.starts_with("00000003-0000-0000-c000-") || aud.ends_with("/userinfo")
-    };
-    let elsewhere: Vec<&str> = audience.iter().filter(foreign).copied().collect();
+    let elsewhere: Vec<&str> = audience.iter().filter(|aud| Facts::is_providers_api(aud)).copied().collect();
     if !elsewhere.is_empty() && elsewhere.len() == audience.len() {
         notes.push(Note::error(format!(
             "aud is {}: the token is for the identity provider's own API, not for this server",

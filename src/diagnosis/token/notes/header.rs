@@ -46,36 +46,35 @@ fn alg(facts: &Facts, notes: &mut Vec<Note>) {
 }
 
 fn signature(facts: &Facts, notes: &mut Vec<Note>) {
-    let (Some(signature), Some(name)) = (facts.signature, facts.alg()) else { return };
+    notes.extend(signature_fault(facts).map(Note::error));
+}
+
+/// What is wrong with the signature by its size alone (RFC 7518 section 3).
+pub(in crate::diagnosis::token) fn signature_fault(facts: &Facts) -> Option<String> {
+    let (signature, name) = (facts.signature?, facts.alg()?);
     let known = algorithm(name);
     if signature.characters == 0 {
-        if known.protection != Protection::None {
-            notes.push(Note::error(format!(
-                "the signature is empty although alg is {}: it was cut off, or somebody stripped it",
-                quote(name)
-            )));
-        }
-        return;
+        return (known.protection != Protection::None).then(|| {
+            format!("the signature is empty although alg is {}: it was cut off, or somebody stripped it", quote(name))
+        });
     }
-    let Some(bytes) = signature.bytes else { return };
+    let bytes = signature.bytes?;
     match known.signature_bytes {
-        Some(0) => notes.push(Note::error("alg is none, but there is a signature (RFC 7518 section 3.6)")),
-        Some(expected) if bytes != expected && signature.der && name.starts_with("ES") => notes.push(Note::error(format!(
+        Some(0) => Some("alg is none, but there is a signature (RFC 7518 section 3.6)".to_owned()),
+        Some(expected) if bytes != expected && signature.der && name.starts_with("ES") => Some(format!(
             "the signature looks like ASN.1 DER ({bytes} bytes): {} wants the two numbers one after the other, {expected} \
              bytes (RFC 7518 section 3.4)",
             quote(name)
-        ))),
-        Some(expected) if bytes != expected => notes.push(Note::error(format!(
+        )),
+        Some(expected) if bytes != expected => Some(format!(
             "the signature has {bytes} bytes, {} makes {expected}: it was cut when copied, or made by another algorithm",
             quote(name)
-        ))),
-        None if name.starts_with(['R', 'P']) && known.protection == Protection::Public && bytes < 256 => {
-            notes.push(Note::error(format!(
-                "the signature has {bytes} bytes, an RSA key of 2048 bits makes 256: it was cut when copied, or the key is \
+        )),
+        None if name.starts_with(['R', 'P']) && known.protection == Protection::Public && bytes < 256 => Some(format!(
+            "the signature has {bytes} bytes, an RSA key of 2048 bits makes 256: it was cut when copied, or the key is \
                  too short (RFC 7518 section 3.3)"
-            )));
-        }
-        _ => {}
+        )),
+        _ => None,
     }
 }
 
@@ -114,13 +113,12 @@ fn typ(facts: &Facts, kind: Kind, notes: &mut Vec<Note>) {
 }
 
 fn kid(facts: &Facts, notes: &mut Vec<Note>) {
-    let public = facts.alg().is_some_and(|alg| algorithm(alg).protection == Protection::Public);
     match facts.param("kid") {
-        None if public && facts.embedded_keys().is_empty() => notes.push(Note::warning(
+        None if facts.lacks_kid() => notes.push(Note::warning(
             "the header has no kid: when the issuer has more than one key, verifiers must try them all or give up (RFC 7515 \
              section 4.1.4)",
         )),
-        Some(Value::String(kid)) if is_suspicious(kid) => notes.push(Note::warning(format!(
+        Some(Value::String(kid)) if facts.suspicious_kid().is_some() => notes.push(Note::warning(format!(
             "kid {} looks like a path, a URL or code: a verifier must not use it to find a file or in a query (RFC 8725 section \
              3.10)",
             quote(kid)
@@ -130,14 +128,8 @@ fn kid(facts: &Facts, notes: &mut Vec<Note>) {
     }
 }
 
-/// Characters by which a key id would do more than name a key, in a path, a query or a shell.
-fn is_suspicious(kid: &str) -> bool {
-    kid.contains("..") || kid.contains("://") || kid.contains(['\'', '"', ';', '\\', '\0', '|', '$', '<'])
-}
-
 fn embedded_keys(facts: &Facts, kind: Kind, notes: &mut Vec<Note>) {
-    let keys: Vec<&str> =
-        facts.embedded_keys().into_iter().filter(|name| !(kind == Kind::DpopProof && *name == "jwk")).collect();
+    let keys = facts.foreign_keys(kind);
     if !keys.is_empty() {
         notes.push(Note::warning(format!(
             "the header brings or names its own key ({}): a verifier that uses it accepts tokens that anybody made (RFC 8725 \
@@ -162,7 +154,7 @@ fn critical(facts: &Facts, notes: &mut Vec<Note>) {
                 quote_all(&absent)
             )));
         }
-        let unknown: Vec<&str> = names.into_iter().filter(|name| *name != "b64").collect();
+        let unknown = facts.unknown_critical();
         if !unknown.is_empty() {
             notes.push(Note::error(format!(
                 "crit demands extensions that hardly any verifier knows: {}; one that does not must refuse the token (RFC \

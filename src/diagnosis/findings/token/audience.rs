@@ -1,0 +1,232 @@
+//! The audience: whom the token is for. One finding at most, the most specific.
+//!
+//! MCP wants the audience to be the server's own URL (MCP specification, Authorization, Token Audience Binding). The URL
+//! is what the forwarding headers tell, so the rules are careful where those say nothing:
+//!
+//! - without `X-Forwarded-Proto` or `Forwarded`, `http` and `https` count as the same: this server never has TLS itself;
+//! - where only an internal name is seen (`Host: backend:3000`), a URL of another host cannot be judged: [`UNCHECKED`].
+//!
+//! Not every issuer in wide use has URLs as audiences. What is healthy with one of them is [`UNCHECKED`], an info, since
+//! the resource server can be configured for it: Keycloak's `account`, Entra's application ids and `api://...`, Okta's
+//! `api://default`, Supabase's `authenticated`; no audience at all with Cognito (access tokens have none) and Keycloak
+//! (none without an audience mapper); the issuer as audience, as mcp-oauth-gateway writes it, which verifies its tokens
+//! itself. An audience that is the client, or missing elsewhere, is a warning: the client sent no `resource`, but a
+//! server that does not look lets it in.
+
+use std::net::IpAddr;
+
+use http::Uri;
+
+use super::{Facts, Finding, Report, quote, quote_all};
+use crate::config::is_loopback_host;
+use crate::diagnosis::findings::{Rule, Severity};
+use crate::diagnosis::forwarding::public_url;
+use crate::diagnosis::token::{self, Kind};
+
+pub(super) const MISSING: Rule = Rule {
+    id: "tok.aud_missing",
+    severity: Severity::Warning,
+    meaning: "The token does not say whom it is for: an MCP server must refuse it",
+    fix: "send the resource parameter with the server's URL in the authorization and token requests, and have the issuer write \
+          it into aud",
+    reference: "MCP specification, Authorization, Token Audience Binding; RFC 8707 section 2; RFC 7519 section 4.1.3",
+};
+pub(super) const MISMATCH: Rule = Rule {
+    id: "tok.aud_mismatch",
+    severity: Severity::Error,
+    meaning: "The token is for another URL than this server's",
+    fix: "send the resource parameter with this server's URL in the authorization and token requests; if aud is right, make \
+          the proxy forward the public scheme and host",
+    reference: "MCP specification, Authorization, Token Audience Binding; RFC 8707 section 2; RFC 7519 section 4.1.3",
+};
+pub(super) const SLASH: Rule = Rule {
+    id: "tok.aud_slash",
+    severity: Severity::Warning,
+    meaning: "The audience is this server's URL in another spelling, such as a slash at the end: exact comparison fails",
+    fix: "use one spelling, without the slash, in the protected-resource metadata, the client and the issuer",
+    reference: "MCP specification, Authorization, Canonical Server URI; RFC 3986 section 6.2.1; RFC 9728 section 3.3",
+};
+pub(super) const ORIGIN_ONLY: Rule = Rule {
+    id: "tok.aud_origin_only",
+    severity: Severity::Warning,
+    meaning: "The audience is this server's host or a parent path, not the URL that was called: exact comparison fails",
+    fix: "make the resource in the protected-resource metadata and the client's resource parameter the same URL; if the \
+          metadata names the shorter one, configure the server for that",
+    reference: "MCP specification, Authorization, Canonical Server URI; RFC 9728 section 3.3",
+};
+pub(super) const IS_CLIENT: Rule = Rule {
+    id: "tok.aud_is_client",
+    severity: Severity::Warning,
+    meaning: "The token is for the client itself: it asked for no resource",
+    fix: "send the resource parameter with the server's URL in the authorization and token requests; with Entra expose an API \
+          and ask for its scope",
+    reference: "RFC 8707 section 2; MCP specification, Authorization, Resource Parameter Implementation",
+};
+pub(super) const WRONG_API: Rule = Rule {
+    id: "tok.wrong_api",
+    severity: Severity::Error,
+    meaning: "The token is for the identity provider's own API, Microsoft Graph or UserInfo",
+    fix: "ask for a token for this server: register it as an API with the provider, and send its resource, audience or scope",
+    reference: "MCP specification, Authorization, Token Audience Binding; RFC 8707 section 2",
+};
+pub(super) const UNCHECKED: Rule = Rule {
+    id: "tok.aud_unchecked",
+    severity: Severity::Info,
+    meaning: "The audience cannot be compared with this server's URL",
+    fix: "check that the resource server is configured for this audience",
+    reference: "RFC 7519 section 4.1.3; RFC 9068 section 4",
+};
+
+/// What one audience is to this server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Fit {
+    /// Byte for byte.
+    Exact,
+    /// After normalization, with or without a slash at the end.
+    Spelling,
+    /// The origin, or a parent of the path.
+    Parent,
+    /// Another URL.
+    Other,
+    /// No URL.
+    Id,
+}
+
+pub(super) fn of(report: &Report, facts: &Facts<'_>) -> Option<Finding> {
+    // Of other kinds it is known for whom they are: a client, a token endpoint, the proxy's backend.
+    if !matches!(report.kind, Kind::AccessToken | Kind::Unknown) {
+        return None;
+    }
+    let audience = report.facts.audience();
+    if audience.iter().all(|aud| aud.is_empty()) {
+        return Some(missing(report));
+    }
+    let public = public_url(facts.headers, facts.uri);
+    let url = public.url();
+    let told = facts.headers.contains_key("x-forwarded-proto") || facts.headers.contains_key("forwarded");
+    let fits: Vec<Fit> = audience.iter().map(|aud| fit(aud, url.as_deref(), told)).collect();
+    let shown = audience.join(", ");
+    let best = fits.iter().copied().min().unwrap_or(Fit::Id);
+    let found = |rule, summary: String| Some(Finding::new(rule, summary, "aud", &shown));
+    let seen = |finding: Finding| Some(finding.and_evidence("this request's URL", url.as_deref().unwrap_or("unknown")));
+    match best {
+        Fit::Exact => return None,
+        Fit::Spelling | Fit::Parent => {
+            let (rule, what) = match best {
+                Fit::Spelling => (&SLASH, "the same URL in another spelling"),
+                _ => (&ORIGIN_ONLY, "only a part of it"),
+            };
+            let aud = audience.iter().zip(&fits).find(|(_, fit)| **fit == best).map_or("", |(aud, _)| aud);
+            let url = quote(url.as_deref().unwrap_or_default());
+            return found(rule, format!("aud is {}, the URL is {url}: {what}", quote(aud))).and_then(seen);
+        }
+        Fit::Other | Fit::Id => {}
+    }
+    if audience.iter().all(|aud| token::Facts::is_providers_api(aud)) {
+        return found(&WRONG_API, format!("aud is {}, not this server", quote_all(audience)));
+    }
+    if report.facts.audience_is_client()
+        && let Some((claim, client)) = report.facts.client()
+    {
+        let summary = format!("aud is {}, which is the client itself ({claim})", quote(client));
+        return found(&IS_CLIENT, summary).map(|finding| finding.and_evidence(claim, client));
+    }
+    let issuer = report.facts.claim_str("iss").unwrap_or_default();
+    if audience.iter().all(|aud| aud.trim_end_matches('/') == issuer.trim_end_matches('/')) {
+        let summary =
+            format!("aud is the issuer itself, {}: good where the issuer's gateway verifies it", quote(issuer));
+        return found(&UNCHECKED, summary);
+    }
+    if fits.contains(&Fit::Id) {
+        return found(&UNCHECKED, format!("aud is {}: an id, no URL to compare with", quote_all(audience)));
+    }
+    match (&url, &public.host) {
+        (Some(url), Some(host)) if !is_internal(host) => {
+            let why = if fits_but_scheme(&audience, url) { ": only the scheme differs" } else { "" };
+            let mut finding = Finding::new(
+                &MISMATCH,
+                format!("aud is {}, this request came to {}{why}", quote_all(audience), quote(url)),
+                "aud",
+                &shown,
+            );
+            if !why.is_empty() {
+                finding = finding.with_fix("make the proxy that ends TLS send X-Forwarded-Proto: https");
+            }
+            seen(finding)
+        }
+        _ => found(&UNCHECKED, format!("aud is {}, but no public host name is seen here", quote_all(audience)))
+            .and_then(seen),
+    }
+}
+
+fn missing(report: &Report) -> Finding {
+    let facts = &report.facts;
+    let product = if facts.claim_str("token_use") == Some("access") {
+        Some("Cognito writes none into access tokens: compare client_id and scope instead")
+    } else if facts.claim_str("typ") == Some("Bearer") {
+        Some("Keycloak writes none without an audience mapper: add one with this server's URL")
+    } else {
+        None
+    };
+    let value = if facts.has("aud") { "empty" } else { "absent" };
+    let issuer = quote(facts.claim_str("iss").unwrap_or("an issuer that it does not name"));
+    match product {
+        Some(why) => Finding::new(&UNCHECKED, format!("the token of {issuer} has no aud; {why}"), "aud", value),
+        None => Finding::new(&MISSING, format!("the token of {issuer} has no aud"), "aud", value),
+    }
+}
+
+/// Scheme, authority without the default port, path without the slash at its end.
+fn parts(url: &str) -> Option<(String, String, String)> {
+    let uri: Uri = url.split('#').next()?.parse().ok()?;
+    let scheme = uri.scheme_str().filter(|scheme| matches!(*scheme, "http" | "https"))?;
+    let default = if scheme == "https" { 443 } else { 80 };
+    let host = uri.host()?.to_ascii_lowercase();
+    let authority = match uri.port_u16().filter(|port| *port != default) {
+        Some(port) => format!("{host}:{port}"),
+        None => host,
+    };
+    Some((scheme.to_owned(), authority, uri.path().trim_end_matches('/').to_owned()))
+}
+
+fn fit(aud: &str, url: Option<&str>, scheme_told: bool) -> Fit {
+    let Some((scheme, authority, path)) = parts(aud) else { return Fit::Id };
+    let Some((url, (own_scheme, own_authority, own_path))) = url.and_then(|url| Some((url, parts(url)?))) else {
+        return Fit::Other;
+    };
+    let bare = |url: &str| url.split_once("://").map(|(_, rest)| rest.to_owned());
+    if aud == url || (!scheme_told && bare(aud) == bare(url)) {
+        Fit::Exact
+    } else if (scheme_told && scheme != own_scheme) || authority != own_authority {
+        Fit::Other
+    } else if path == own_path {
+        Fit::Spelling
+    } else if own_path.strip_prefix(path.as_str()).is_some_and(|rest| rest.starts_with('/')) {
+        Fit::Parent
+    } else {
+        Fit::Other
+    }
+}
+
+fn fits_but_scheme(audience: &[&str], url: &str) -> bool {
+    audience.iter().any(|aud| fit(aud, Some(url), false) <= Fit::Spelling)
+}
+
+/// Whether a host is a name that no client outside uses: this machine, a private address, a container or a service.
+fn is_internal(host: &str) -> bool {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let bare = name.trim_matches(['[', ']']);
+    match bare.parse::<IpAddr>() {
+        Ok(IpAddr::V4(address)) => address.is_loopback() || address.is_private() || address.is_link_local(),
+        Ok(IpAddr::V6(address)) => {
+            address.is_loopback() || address.is_unique_local() || address.is_unicast_link_local()
+        }
+        Err(_) => {
+            let ends = [".internal", ".local", ".svc", ".lan"].into_iter().any(|end| bare.ends_with(end));
+            is_loopback_host(bare) || !bare.contains('.') || ends
+        }
+    }
+}
