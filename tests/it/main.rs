@@ -5,6 +5,7 @@ mod answers;
 mod documents;
 mod eras;
 mod exchange;
+mod findings_headers;
 mod handles;
 mod listen;
 mod modern;
