@@ -9,7 +9,7 @@ use http::header::AUTHORIZATION;
 use serde_json::{Map, Value};
 
 use super::claims::{bearers, text_claim};
-use super::headers::title_case;
+use super::headers::{Category, category, title_case};
 use super::identity::{caller, facts};
 use super::products::{self, Meaning};
 use super::redact::{self, decode};
@@ -60,7 +60,7 @@ pub fn checks(headers: &HeaderMap, claims: Option<&Map<String, Value>>, owner: O
 }
 
 /// The claims that a header of this meaning may repeat, with the name of the check.
-fn claims_of(meaning: Meaning) -> Option<(&'static str, &'static [&'static str])> {
+pub(crate) fn claims_of(meaning: Meaning) -> Option<(&'static str, &'static [&'static str])> {
     match meaning {
         Meaning::UserId => Some(("user-id-claim", &["sub", "oid", "user_id", "uid", "preferred_username", "email"])),
         Meaning::UserName => Some((
@@ -192,17 +192,10 @@ fn siblings(headers: &HeaderMap) -> Option<Check> {
 /// Headers whose `_` makes them look like another one to a server that does not tell `_` from `-` (CGI, WSGI, PHP). The
 /// proxy that removes `X-User-Id` may let `X_User_Id` pass. This server never merges them.
 fn aliases(headers: &HeaderMap) -> Option<Check> {
-    let telling = |name: &str| {
-        let dashed = name.replace('_', "-");
-        products::lookup(name).is_none()
-            && (products::lookup(&dashed).is_some()
-                || redact::is_secret(&dashed)
-                || super::headers::category(&dashed) != super::headers::Category::Custom)
-    };
     let found: Vec<String> = headers
         .keys()
         .map(http::HeaderName::as_str)
-        .filter(|name| name.contains('_') && telling(name))
+        .filter(|name| alias_of(name).is_some_and(|dashed| category(&dashed) != Category::Custom))
         .map(title_case)
         .collect();
     (!found.is_empty()).then(|| Check {
@@ -214,6 +207,12 @@ fn aliases(headers: &HeaderMap) -> Option<Check> {
             found.join(", ")
         ),
     })
+}
+
+/// What a server that does not tell `_` from `-` takes the header `name` (lower case) for. `None` without `_`, and for
+/// products whose own headers have it.
+pub(crate) fn alias_of(name: &str) -> Option<String> {
+    (name.contains('_') && products::lookup(name).is_none()).then(|| name.replace('_', "-"))
 }
 
 /// `X-Forwarded-Uri` and `-Method` belong to the question that a proxy puts to its auth service (Traefik

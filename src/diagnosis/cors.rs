@@ -9,6 +9,7 @@ mod simulation;
 use http::{HeaderMap, Uri};
 
 use super::forwarding::public_url;
+use super::headers::{Category, category};
 use super::origin::{contains, is_loopback_host, is_loopback_origin, serialise};
 use crate::config::{Config, Origins};
 use crate::protocol::Revision;
@@ -310,6 +311,14 @@ pub fn is_forbidden(name: &str) -> bool {
     ];
     let name = name.to_ascii_lowercase();
     FORBIDDEN.contains(&&*name) || name == "via" || name.starts_with("proxy-") || name.starts_with("sec-")
+}
+
+/// Whether a header of a request (lower case) was probably set by the script: not by the browser, a proxy or an auth
+/// product.
+#[must_use]
+pub fn is_by_script(name: &str) -> bool {
+    let own = ["authorization", "content-type", "dpop", "x-api-key", "api-key", "traceparent", "tracestate", "baggage"];
+    own.contains(&name) || matches!(category(name), Category::Mcp | Category::Custom)
 }
 
 /// Whether a list of header names allows `name`: `*` allows all but `Authorization` (Fetch, CORS non-wildcard

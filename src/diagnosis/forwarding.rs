@@ -177,7 +177,8 @@ pub fn public_url(headers: &HeaderMap, uri: &Uri) -> PublicUrl {
         }
     };
     differ(("Forwarded", forwarded_proto.as_ref()), ("X-Forwarded-Proto", x_proto.as_ref()));
-    differ(("Forwarded", forwarded_host.as_ref()), ("X-Forwarded-Host", x_host.as_ref()));
+    let named = [&forwarded_host, &x_host].map(|host| host.as_deref().map(without_default_port));
+    differ(("Forwarded", named[0].as_ref()), ("X-Forwarded-Host", named[1].as_ref()));
 
     let mut sources = Vec::new();
     let mut pick = |candidates: [(&'static str, Option<String>); 3]| {
@@ -253,6 +254,12 @@ fn is_authority(host: &str) -> bool {
     !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._:[]~%".contains(&b))
 }
 
+/// `host` without `:443` or `:80`: some proxies write the default port and some do not.
+pub(crate) fn without_default_port(host: &str) -> String {
+    let default = matches!(port_of(host), Some(443 | 80));
+    if default { host[..host.rfind(':').unwrap_or(host.len())].to_owned() } else { host.to_owned() }
+}
+
 /// The port that `host` names.
 fn port_of(host: &str) -> Option<u16> {
     let (name, port) = host.rsplit_once(':')?;
@@ -267,7 +274,7 @@ fn all(headers: &HeaderMap, name: &str) -> String {
 }
 
 /// The first entry of a list header.
-fn first(headers: &HeaderMap, name: &str) -> Option<String> {
+pub(crate) fn first(headers: &HeaderMap, name: &str) -> Option<String> {
     let value = decode(headers.get(name)?.as_bytes()).split(',').next()?.trim().to_owned();
     (!value.is_empty()).then_some(value)
 }

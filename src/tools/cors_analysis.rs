@@ -8,7 +8,7 @@ use super::schema::texts;
 use super::{Annotations, Arguments, Context, Family, Handle, Outcome, Run, Tool, ToolError};
 use crate::diagnosis::cors::{self, Attempt, Class, NEEDS, Policy};
 use crate::diagnosis::forwarding::proxies;
-use crate::diagnosis::headers::{Category, category, title_case};
+use crate::diagnosis::headers::title_case;
 use crate::diagnosis::{products, redact};
 
 /// See the module's documentation.
@@ -201,7 +201,7 @@ fn facts(context: &Context<'_>, arguments: &Arguments) -> Result<Facts, ToolErro
     let headers: Vec<String> = if let Some(names) = arguments.strings("headers") {
         names.iter().map(|name| name.trim().to_owned()).collect()
     } else {
-        let names = request.headers.keys().map(HeaderName::as_str).filter(|name| by_script(name));
+        let names = request.headers.keys().map(HeaderName::as_str).filter(|name| cors::is_by_script(name));
         let mut names: Vec<String> = names.map(title_case).collect();
         // The map's own order is nobody's.
         names.sort_unstable();
@@ -299,12 +299,6 @@ fn check(arguments: &Arguments) -> Result<(), ToolError> {
         problems.push(format!("`headers[{i}]` must be the name of a header, such as Authorization"));
     }
     if problems.is_empty() { Ok(()) } else { Err(ToolError::InvalidArguments(problems)) }
-}
-
-/// Whether a header of the real request was probably set by the script: not by the browser, a proxy or an auth product.
-fn by_script(name: &str) -> bool {
-    let own = ["authorization", "content-type", "dpop", "x-api-key", "api-key", "traceparent", "tracestate", "baggage"];
-    own.contains(&name) || matches!(category(name), Category::Mcp | Category::Custom)
 }
 
 fn text(facts: &Facts) -> String {

@@ -5,6 +5,7 @@ mod answers;
 mod documents;
 mod eras;
 mod exchange;
+mod findings_headers;
 mod findings_token;
 mod handles;
 mod listen;
