@@ -11,6 +11,7 @@ use super::headers::Accepts;
 use super::observe::Subject;
 use super::refusal::Refusal;
 use super::{Arrival, Connection, Http, body, handshake, headers, stateless};
+use crate::diagnosis::findings::session::content_type;
 use crate::dispatch::unknown_method;
 use crate::protocol::message::{self, Malformed};
 use crate::protocol::meta::named_version;
@@ -21,7 +22,8 @@ use crate::request;
 pub async fn post(State(http): State<Arc<Http>>, request: Request) -> Result<Response, Refusal> {
     let (parts, body) = request.into_parts();
     if !headers::is_json(&parts.headers) {
-        let error = RpcError::invalid_request("Unsupported Media Type: send Content-Type: application/json");
+        let error = RpcError::invalid_request("Unsupported Media Type: send Content-Type: application/json")
+            .with_data(serde_json::json!({ "findings": [content_type(&parts.headers).to_json()] }));
         return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, error));
     }
     if headers::is_encoded(&parts.headers) {

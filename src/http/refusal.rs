@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::headers::SESSION_ID;
 use crate::clock::Clock;
+use crate::diagnosis::findings::session::dead_id;
 use crate::protocol::{Id, RpcError, message};
 use crate::session::Missing;
 use crate::text::rfc3339;
@@ -116,8 +117,13 @@ impl Refusal {
         const UNKNOWN: &str = "never issued here, lost in a restart, or opened by another identity: send the same token as \
                                with initialize; or POST initialize without an Mcp-Session-Id header to start a new session";
         let data = match missing {
-            Missing::Ended { reason, at } => {
-                json!({ "reason": reason.name(), "endedAt": rfc3339(clock.wall(at)), "hint": HINT })
+            Missing::Ended { reason, at, tries } => {
+                let at = rfc3339(clock.wall(at));
+                let mut data = json!({ "reason": reason.name(), "endedAt": at, "hint": HINT });
+                if tries > 0 {
+                    data["findings"] = json!([dead_id(reason, &at, tries).to_json()]);
+                }
+                data
             }
             // Someone else's session must look like none at all.
             Missing::Unknown | Missing::NotYours { .. } => json!({ "hint": UNKNOWN }),
