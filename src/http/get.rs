@@ -15,6 +15,7 @@ use super::refusal::Refusal;
 use super::strict::{self, Asked};
 use super::{Connection, Http, enter_session, headers, note, refusal, refuse_stateless, revision, sse};
 use crate::config::KeepAliveStyle;
+use crate::diagnosis::findings::session::accept;
 use crate::protocol::{Revision, RpcError};
 use crate::session::Stream;
 use crate::session::history::Kind;
@@ -27,7 +28,8 @@ pub async fn get(State(http): State<Arc<Http>>, request: Request) -> Result<Resp
     let headers = request.headers();
     refuse_stateless(&http, headers, "GET", "POST subscriptions/listen opens a stream")?;
     if !headers::accepts(headers).sse {
-        return Err(Refusal::not_acceptable("GET answers with text/event-stream; the Accept header must allow it"));
+        let refusal = Refusal::not_acceptable("GET answers with text/event-stream; the Accept header must allow it");
+        return Err(refusal.explained_by(&accept(headers, "text/event-stream")));
     }
     let named = headers::protocol_version(headers, &http.engine.config.protocol)
         .map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, error))?;

@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::headers::SESSION_ID;
 use crate::clock::Clock;
+use crate::diagnosis::findings::Finding;
 use crate::diagnosis::findings::session::dead_id;
 use crate::protocol::{Id, RpcError, message};
 use crate::session::Missing;
@@ -103,6 +104,14 @@ impl Refusal {
     #[must_use]
     pub fn in_session(self, id: Uuid) -> Self {
         self.with(SESSION_ID, session_value(id))
+    }
+
+    /// With the finding that explains it.
+    #[must_use]
+    pub fn explained_by(mut self, finding: &Finding) -> Self {
+        let data = self.error.data.get_or_insert_with(|| json!({}));
+        data["findings"] = json!([finding.to_json()]);
+        self
     }
 
     fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
