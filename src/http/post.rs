@@ -31,8 +31,7 @@ pub async fn post(State(http): State<Arc<Http>>, request: Request) -> Result<Res
     }
     let accepts = headers::accepts(&parts.headers);
     if !accepts.json && !accepts.sse {
-        let refusal =
-            Refusal::not_acceptable("the Accept header must allow application/json or text/event-stream");
+        let refusal = Refusal::not_acceptable("the Accept header must allow application/json or text/event-stream");
         return Err(refusal.explained_by(&accept(&parts.headers, "application/json or text/event-stream")));
     }
     let body = body::read(&parts.headers, body, http.engine.config.max_body_bytes).await?;

@@ -36,8 +36,14 @@ pub async fn answer(
     let meta =
         check(http, &request.headers, &call).map_err(|error| Refusal::new(status(&error), error).to(Some(&id)))?;
     let revision = http.engine.config.protocol.get(&meta.version).unwrap_or(crate::protocol::Revision::V2026_07_28);
-    let asked =
-        Asked { kind: Kind::Post, headers: &request.headers, session: None, revision, named: Some(revision), calls: &[] };
+    let asked = Asked {
+        kind: Kind::Post,
+        headers: &request.headers,
+        session: None,
+        revision,
+        named: Some(revision),
+        calls: &[],
+    };
     strict::check(http, &asked).map_err(|refusal| refusal.to(Some(&id)))?;
     if call.method == "subscriptions/listen" {
         return listen::answer(http, accepts, &call).map_err(|refusal| refusal.to(Some(&id)));

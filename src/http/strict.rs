@@ -76,7 +76,8 @@ fn judge(asked: &Asked<'_>) -> Result<(), Refusal> {
     }
     if let Some((method, _)) = asked.calls.iter().find(|(method, _)| !ready && *method != "ping") {
         let summary = format!("{method} came before notifications/initialized");
-        let finding = Finding::new(&rules::INITIALIZED_NEVER_SENT, summary, "notifications/initialized", "not received");
+        let finding =
+            Finding::new(&rules::INITIALIZED_NEVER_SENT, summary, "notifications/initialized", "not received");
         return Err(refusal(StatusCode::BAD_REQUEST, &finding, negotiated, "basic/lifecycle, Initialization"));
     }
     if let Some((_, id)) = asked.calls.iter().find(|(_, id)| session.is_running(id)) {

@@ -371,7 +371,13 @@ impl SessionManager {
         let (owner, last_activity, client, tries, before) = session.with_record(|record| {
             let history = &record.history;
             let before = summary(record, reason == EndReason::Expired);
-            (record.owner.as_ref().map(fingerprint), record.last_activity, history.client, history.tries_when_dead, before)
+            (
+                record.owner.as_ref().map(fingerprint),
+                record.last_activity,
+                history.client,
+                history.tries_when_dead,
+                before,
+            )
         });
         let at = match reason {
             EndReason::Expired => last_activity.plus(self.house.limits.timeout).min(now),
@@ -582,7 +588,9 @@ mod tests {
         clock.advance(HOUR);
         let Missing::Ended { reason: EndReason::Expired, at, .. } = missing(&manager, id) else { panic!() };
         assert_eq!(sweep(&manager), 1);
-        let Missing::Ended { reason: EndReason::Expired, at: remembered, tries: 2 } = missing(&manager, id) else { panic!() };
+        let Missing::Ended { reason: EndReason::Expired, at: remembered, tries: 2 } = missing(&manager, id) else {
+            panic!()
+        };
         assert_eq!(at, remembered);
         assert_eq!(read(&manager).stats().active, 0);
     }

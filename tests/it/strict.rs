@@ -15,10 +15,7 @@ async fn strict() -> TestServer {
 
 /// `request` with `MCP-Protocol-Version`.
 fn versioned(request: RequestBuilder, version: &str) -> RequestBuilder {
-    request.headers(HeaderMap::from_iter([(
-        HeaderName::from_static("mcp-protocol-version"),
-        version.parse().unwrap(),
-    )]))
+    request.headers(HeaderMap::from_iter([(HeaderName::from_static("mcp-protocol-version"), version.parse().unwrap())]))
 }
 
 /// A session whose client has kept all rules so far.
@@ -108,8 +105,7 @@ async fn requests_must_wait_for_initialized() {
 async fn in_a_batch_the_notification_counts_from_where_it_stands() {
     let server = strict().await;
     let response = within(server.post(&initialize("2025-03-26")).send()).await.unwrap();
-    let session =
-        Session { server: &server, id: response.headers()["mcp-session-id"].to_str().unwrap().to_owned() };
+    let session = Session { server: &server, id: response.headers()["mcp-session-id"].to_str().unwrap().to_owned() };
     let ready = json!({"jsonrpc": "2.0", "method": "notifications/initialized"});
     let early = Answer::to(session.post(&json!([echo(), ready]))).await;
     refused(&early, 400, &Value::Null, "ses.initialized_never_sent", "basic/lifecycle");
@@ -178,8 +174,7 @@ async fn who_keeps_the_rules_of_a_revision_notices_nothing() {
 async fn nothing_of_this_is_refused_without_strict_mode() {
     let server = TestServer::start().await;
     let response = within(server.post(&initialize("2025-11-25")).send()).await.unwrap();
-    let session =
-        Session { server: &server, id: response.headers()["mcp-session-id"].to_str().unwrap().to_owned() };
+    let session = Session { server: &server, id: response.headers()["mcp-session-id"].to_str().unwrap().to_owned() };
     Answer::to(accepting(session.post(&echo()), "application/json")).await.result();
     Answer::to(server.post(&echo())).await.result();
 }

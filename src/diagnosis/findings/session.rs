@@ -284,7 +284,8 @@ fn transport(record: &Record, findings: &mut Vec<Finding>) {
     }
     if let Some(other) = history.last_other_version {
         findings.push(
-            version_mismatch(other.name(), negotiated).and_evidence("such requests", &history.version_other.to_string()),
+            version_mismatch(other.name(), negotiated)
+                .and_evidence("such requests", &history.version_other.to_string()),
         );
     }
     for (count, missing) in
@@ -387,7 +388,11 @@ pub fn dead_id(reason: EndReason, at: &str, tries: u32) -> Finding {
     let finding = Finding::new(&DEAD_ID_REUSED, summary, "ended", at)
         .and_evidence("reason", reason.name())
         .and_evidence("requests with this id since", &tries.to_string());
-    if tries > 1 { finding.with_fix("the client ignores the 404: have it POST initialize without Mcp-Session-Id") } else { finding }
+    if tries > 1 {
+        finding.with_fix("the client ignores the 404: have it POST initialize without Mcp-Session-Id")
+    } else {
+        finding
+    }
 }
 
 /// A `Content-Type` that is not JSON.
