@@ -40,7 +40,7 @@ pub struct Config {
     pub message_queue_size: usize,
     /// `MCP_REQUIRE_SESSION`: refuse requests without a session, other than `initialize`.
     pub require_session: bool,
-    /// `MCP_ECHO_STRICT`: refuse every breach of a client's MUST. Nothing reads it yet: it comes with the findings.
+    /// `MCP_ECHO_STRICT`: refuse every breach of a client's MUST.
     pub strict: bool,
     /// `MCP_ECHO_RESPONSE`.
     pub response: ResponseMode,

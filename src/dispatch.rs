@@ -10,6 +10,7 @@ use uuid::Uuid;
 use crate::clock::Clock;
 use crate::config::{Config, SessionBinding};
 use crate::diagnosis::findings::{self, Finding, FindingCounts, Severity};
+use crate::diagnosis::forwarding::client_address;
 use crate::diagnosis::identity;
 use crate::protocol::meta::kept_capabilities;
 use crate::protocol::{
@@ -230,6 +231,7 @@ impl Engine {
                 .map(|client| kept_capabilities(&Value::Object(client.client_capabilities.clone())))
                 .unwrap_or_default(),
             owner: self.owner(&job.request),
+            address: None,
         };
         let bound = new.owner.is_some();
         let created = session::write(&self.sessions).create(new);
@@ -298,6 +300,7 @@ impl Engine {
             client_info: client_info.unwrap_or_default(),
             client_capabilities: capabilities.map(kept_capabilities).unwrap_or_default(),
             owner: self.owner(request),
+            address: client_address(&request.headers, request.peer),
         })
     }
 

@@ -14,6 +14,7 @@ mod refusal;
 mod run;
 mod sse;
 mod stateless;
+mod strict;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -26,7 +27,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, on};
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD, ALLOW,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD, ALLOW, AUTHORIZATION,
 };
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use jiff::Timestamp;
@@ -38,10 +39,12 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use crate::config::Origins;
+use crate::diagnosis::forwarding::client_address;
 use crate::diagnosis::{cors, identity};
 use crate::dispatch::Engine;
 use crate::protocol::{FIRST_STATELESS, Revision, RpcError};
 use crate::request::RequestId;
+use crate::session::history::{Entry, Kind, token_hash};
 use crate::session::{Missing, Session, Visit, note_intrusion, prefix, read};
 use era::Era;
 use headers::SessionHeader;
@@ -267,6 +270,19 @@ fn revision(http: &Http, session: Option<&Session>, named: Option<Revision>) -> 
     let negotiated = session.map(Session::revision).filter(|revision| !revision.is_stateless());
     let unnamed = || http.engine.config.protocol.when_unnamed().unwrap_or(Revision::WHEN_UNNAMED);
     negotiated.or(named).unwrap_or_else(unnamed)
+}
+
+/// Notes a request in the session that it entered.
+fn note(session: &Session, kind: Kind, headers: &http::HeaderMap, peer: Option<SocketAddr>, named: Option<Revision>) {
+    let listed = headers::lists(headers);
+    session.note(&Entry {
+        kind,
+        authorization: headers.get(AUTHORIZATION).map(|value| token_hash(value.as_bytes())),
+        address: client_address(headers, peer),
+        version: named,
+        lists_json: listed.json,
+        lists_sse: listed.sse,
+    });
 }
 
 /// Enters the session that the headers name; `None` when they name none.

@@ -5,6 +5,7 @@
 //! requests of different sessions do not meet. What would survive the process is in [`Record`]; the rest (streams, calls
 //! that run, wakers) lives here.
 
+pub mod history;
 mod idle;
 mod mailbox;
 mod manager;
@@ -24,6 +25,7 @@ use uuid::Uuid;
 
 use crate::clock::{Clock, Moment};
 use crate::protocol::Id;
+use history::Entry;
 use idle::{IdleOrder, List, Place};
 use mailbox::Mailbox;
 use suspended::SuspendedStreams;
@@ -216,6 +218,35 @@ impl Session {
     /// `notifications/initialized` came.
     pub fn client_is_ready(&self) {
         lock(&self.kept).record.client_ready = true;
+    }
+
+    /// Notes an HTTP request that entered the session, for the findings.
+    pub fn note(&self, entry: &Entry) {
+        let record = &mut lock(&self.kept).record;
+        record.history.note(entry, record.protocol_version);
+    }
+
+    /// Notes a JSON-RPC request, for the findings.
+    pub fn note_call(&self, method: &str, id: &Id) {
+        let reused = self.is_running(id);
+        let record = &mut lock(&self.kept).record;
+        if method != "ping" && record.initialized && !record.client_ready {
+            record.history.before_ready = record.history.before_ready.saturating_add(1);
+        }
+        if reused {
+            record.history.reused_ids = record.history.reused_ids.saturating_add(1);
+        }
+    }
+
+    /// Whether a call with this id is at work.
+    #[must_use]
+    pub fn is_running(&self, id: &Id) -> bool {
+        let calls = lock(&self.calls);
+        if calls.is_empty() {
+            return false;
+        }
+        let id = id.canonical();
+        calls.iter().any(|(running, _)| *running == id)
     }
 
     /// Why it ended; `None` while it lives.

@@ -33,11 +33,6 @@ pub(super) fn shown(environment: &BTreeMap<String, OsString>) -> Vec<(String, St
 pub(super) fn warnings(config: &Config, environment: &BTreeMap<String, OsString>) -> Vec<String> {
     let mut warnings: Vec<_> = environment.keys().filter_map(|name| unknown(name)).collect();
     warnings.extend(cors_without_access(config));
-    if config.strict {
-        warnings.push(
-            "MCP_ECHO_STRICT has no effect yet: it takes effect with the findings, in a later version".to_owned(),
-        );
-    }
     warnings
 }
 
@@ -119,9 +114,9 @@ mod tests {
     }
 
     #[test]
-    fn a_setting_that_does_nothing_yet_is_warned_of() {
+    fn nothing_is_warned_of_without_reason() {
         let strict = Config { strict: true, ..Config::default() };
-        assert!(warnings(&strict, &environment(&[]))[0].starts_with("MCP_ECHO_STRICT has no effect yet"));
+        assert!(warnings(&strict, &environment(&[])).is_empty());
         assert!(warnings(&Config::default(), &environment(&[])).is_empty());
     }
 

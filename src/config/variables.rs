@@ -140,7 +140,7 @@ pub const VARIABLES: &[Variable] = &[
         "MCP_ECHO_STRICT",
         "false",
         Accepts::Switch,
-        "accepted; takes effect with the findings of a later version",
+        "refuse every breach of a client's MUST, naming rule and section",
     ),
     variable(
         "MCP_ECHO_RESPONSE",

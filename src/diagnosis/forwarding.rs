@@ -3,6 +3,8 @@
 //! Every header here may have been written by the client. A proxy that is set up well overwrites them; that cannot be
 //! seen from behind it, so each conclusion comes with its evidence.
 
+use std::net::{IpAddr, SocketAddr};
+
 use http::header::HOST;
 use http::{HeaderMap, Uri};
 
@@ -108,6 +110,18 @@ pub fn proxies(headers: &HeaderMap) -> Vec<Proxy> {
         }
     }
     found
+}
+
+/// Where the client is, as far as the request tells: the first hop of X-Forwarded-For, else the other end of the connection.
+#[must_use]
+pub fn client_address(headers: &HeaderMap, peer: Option<SocketAddr>) -> Option<IpAddr> {
+    let first = headers.get("x-forwarded-for").and_then(|value| value.to_str().ok()?.split(',').next());
+    let first = first.map(str::trim).and_then(|hop| {
+        let hop = hop.trim_matches(['[', ']']);
+        // Some proxies write the port too.
+        hop.parse::<IpAddr>().ok().or_else(|| hop.parse::<SocketAddr>().ok().map(|address| address.ip()))
+    });
+    first.or_else(|| peer.map(|peer| peer.ip())).map(|address| address.to_canonical())
 }
 
 /// Headers that several proxies write, told apart by their company: Traefik sends X-Forwarded-Server with X-Real-Ip and

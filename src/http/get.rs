@@ -12,10 +12,13 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::refusal::Refusal;
-use super::{Http, enter_session, headers, refusal, refuse_stateless, revision, sse};
+use super::strict::{self, Asked};
+use super::{Connection, Http, enter_session, headers, note, refusal, refuse_stateless, revision, sse};
 use crate::config::KeepAliveStyle;
+use crate::diagnosis::findings::session::accept;
 use crate::protocol::{Revision, RpcError};
 use crate::session::Stream;
+use crate::session::history::Kind;
 
 /// The longest `?wait=`, in seconds: clients and proxies give an idle answer up after 300 s at the latest.
 const MAX_WAIT_S: f64 = 300.0;
@@ -25,7 +28,8 @@ pub async fn get(State(http): State<Arc<Http>>, request: Request) -> Result<Resp
     let headers = request.headers();
     refuse_stateless(&http, headers, "GET", "POST subscriptions/listen opens a stream")?;
     if !headers::accepts(headers).sse {
-        return Err(Refusal::not_acceptable("GET answers with text/event-stream; the Accept header must allow it"));
+        let refusal = Refusal::not_acceptable("GET answers with text/event-stream; the Accept header must allow it");
+        return Err(refusal.explained_by(&accept(headers, "text/event-stream")));
     }
     let named = headers::protocol_version(headers, &http.engine.config.protocol)
         .map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, error))?;
@@ -36,6 +40,11 @@ pub async fn get(State(http): State<Arc<Http>>, request: Request) -> Result<Resp
         )
     })?;
     let session = Arc::clone(visit.session());
+    let peer = request.extensions().get::<Connection>().map(|connection| connection.peer);
+    note(&session, Kind::Get, headers, peer, named);
+    let revision = revision(&http, Some(&session), named);
+    let asked = Asked { kind: Kind::Get, headers, session: Some(&session), revision, named, calls: &[] };
+    strict::check(&http, &asked)?;
     let last_event_id = last_event_id(headers);
     if let Some(rest) = last_event_id.and_then(|id| session.take_suspended(id)) {
         tracing::debug!("the stream of a call goes on");
@@ -53,7 +62,6 @@ pub async fn get(State(http): State<Arc<Http>>, request: Request) -> Result<Resp
         },
     };
     tracing::debug!(resumed = stream.is_resumed(), from = stream.position_id(), ?wait, "stream opened");
-    let revision = revision(&http, Some(&session), named);
     let opening = opening(&stream, revision);
     let shutdown = http.shutdown.clone();
     let mut response = match wait {
@@ -133,6 +141,7 @@ fn poll(
     shutdown: CancellationToken,
     wait: Duration,
 ) -> impl EventStream<Item = Bytes> + Send + 'static {
+    stream.expect_end();
     async_stream::stream! {
         yield opening;
         let until = Instant::now() + wait;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::response::{IntoResponse, Response};
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 use tracing::Span;
 use tracing::field::display;
 
@@ -11,11 +11,13 @@ use super::headers::Accepts;
 use super::observe::loggable;
 use super::refusal::Refusal;
 use super::run::Disconnect;
-use super::{Http, enter_session, headers, prefix, refusal, revision, run};
+use super::strict::{self, Asked};
+use super::{Http, enter_session, headers, note, prefix, refusal, revision, run};
 use crate::dispatch::Job;
 use crate::protocol::message::{self, Malformed};
 use crate::protocol::{Call, Id, Message, Notification, Revision, RpcError};
 use crate::request;
+use crate::session::history::Kind;
 use crate::session::{Session, Visit, write};
 
 /// Answers a request.
@@ -29,7 +31,8 @@ pub async fn answer(
     if call.method == "initialize" {
         return initialize(http, request, accepts, &call).map_err(|refusal| refusal.to(Some(&id)));
     }
-    let mut place = place(http, &request.headers).map_err(|refusal| refusal.to(Some(&id)))?;
+    let calls = [(call.method.as_str(), &call.id)];
+    let mut place = place(http, request, &calls).map_err(|refusal| refusal.to(Some(&id)))?;
     if let Some(visit) = &mut place.visit {
         visit.count_requests(1);
     }
@@ -45,14 +48,14 @@ pub async fn answer(
 
 /// Takes a notification.
 pub fn notify(http: &Http, request: &request::Request, notification: &Notification) -> Result<Response, Refusal> {
-    let place = place(http, &request.headers)?;
+    let place = place(http, request, &[])?;
     heed(&place, notification);
     Ok(accepted(place.visit.as_ref()))
 }
 
 /// Takes the client's answer to a request of the server's. None is ever sent, so there is nothing to match it with.
 pub fn take_response(http: &Http, request: &request::Request) -> Result<Response, Refusal> {
-    Ok(accepted(place(http, &request.headers)?.visit.as_ref()))
+    Ok(accepted(place(http, request, &[])?.visit.as_ref()))
 }
 
 /// Where a message is to be answered: the session it works on, and the revision.
@@ -61,8 +64,10 @@ struct Place {
     revision: Revision,
 }
 
-/// Finds the session and the revision, or refuses. Version first: it is a rule for every request.
-fn place(http: &Http, headers: &HeaderMap) -> Result<Place, Refusal> {
+/// Finds the session and the revision, or refuses. Version first: it is a rule for every request. `calls` are methods and
+/// ids of the JSON-RPC requests.
+fn place(http: &Http, request: &request::Request, calls: &[(&str, &Id)]) -> Result<Place, Refusal> {
+    let headers = &request.headers;
     let config = &http.engine.config;
     let named = headers::protocol_version(headers, &config.protocol)
         .map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, error))?;
@@ -73,6 +78,12 @@ fn place(http: &Http, headers: &HeaderMap) -> Result<Place, Refusal> {
         ));
     }
     let revision = revision(http, visit.as_ref().map(|visit| &**visit.session()), named);
+    let session = visit.as_ref().map(|visit| &**visit.session());
+    if let Some(session) = session {
+        note(session, Kind::Post, headers, request.peer, named);
+        calls.iter().for_each(|(method, id)| session.note_call(method, id));
+    }
+    strict::check(http, &Asked { kind: Kind::Post, headers, session, revision, named, calls })?;
     Ok(Place { visit, revision })
 }
 
@@ -95,7 +106,7 @@ fn initialize(
     accepts: Accepts,
     call: &Call,
 ) -> Result<Response, Refusal> {
-    headers::protocol_version(&request.headers, &http.engine.config.protocol)
+    let named = headers::protocol_version(&request.headers, &http.engine.config.protocol)
         .map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, error))?;
     if let Some(visit) = enter_session(http, &request.headers)? {
         let message = "Invalid Request: session already initialized; leave Mcp-Session-Id out to start another, or DELETE it first";
@@ -106,6 +117,8 @@ fn initialize(
         Err(error) => return Ok(run::render_single(http, accepts, message::error(Some(&call.id), &error))),
     };
     let revision = new.protocol_version;
+    let (kind, headers) = (Kind::Initialize, &request.headers);
+    strict::check(http, &Asked { kind, headers, session: None, revision, named, calls: &[] })?;
     let (owner, client) = (new.owner.is_some(), format!("{} {}", new.client_info.name, new.client_info.version));
     let created = write(&http.engine.sessions).create(new);
     let (mut visit, evicted) = created.map_err(|full| {
@@ -117,6 +130,7 @@ fn initialize(
     }
     visit.count_requests(1);
     let session = Arc::clone(visit.session());
+    note(&session, kind, headers, request.peer, named);
     Span::current().record("session", display(prefix(session.id())));
     tracing::info!(%revision, client = loggable(&client), bound = owner, "session created");
     let answer = message::result(&call.id, &http.engine.initialize_result(revision));
@@ -155,7 +169,17 @@ pub async fn answer_batch(
     accepts: Accepts,
     messages: Vec<Result<Message, Malformed>>,
 ) -> Result<Response, Refusal> {
-    let mut place = place(http, &request.headers)?;
+    // What comes after `notifications/initialized` comes in time.
+    let early = messages.iter().flatten().take_while(
+        |message| !matches!(message, Message::Notification(note) if note.method == "notifications/initialized"),
+    );
+    let calls: Vec<_> = early
+        .filter_map(|message| match message {
+            Message::Request(call) => Some((call.method.as_str(), &call.id)),
+            _ => None,
+        })
+        .collect();
+    let mut place = place(http, request, &calls)?;
     if !place.revision.has_batch() {
         let refusal = Refusal::bad_request(format!(
             "Invalid Request: protocol version {} has no batches; send one message a POST",

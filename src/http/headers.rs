@@ -56,6 +56,29 @@ pub fn accepts(headers: &HeaderMap) -> Accepts {
     if any { Accepts { json: json.1, sse: sse.1 } } else { Accepts { json: true, sse: true } }
 }
 
+/// Which of the two forms `Accept` lists by name, not by a wildcard: what the specification asks of clients.
+#[must_use]
+pub fn lists(headers: &HeaderMap) -> Accepts {
+    let accept = |values: &str| {
+        let (mut json, mut sse) = (false, false);
+        for range in values.split(',') {
+            let (media, parameters) = range.split_once(';').unwrap_or((range, ""));
+            let refused = || {
+                let q = parameters.split(';').filter_map(|parameter| parameter.trim().split_once('='));
+                let mut q = q.filter(|(name, _)| name.eq_ignore_ascii_case("q"));
+                q.any(|(_, value)| value.trim().parse::<f32>().is_ok_and(|q| q <= 0.0))
+            };
+            let media = media.trim();
+            json |= media.eq_ignore_ascii_case("application/json") && !refused();
+            sse |= media.eq_ignore_ascii_case("text/event-stream") && !refused();
+        }
+        (json, sse)
+    };
+    let values = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).map(accept);
+    let (json, sse) = values.fold((false, false), |all, one| (all.0 | one.0, all.1 | one.1));
+    Accepts { json, sse }
+}
+
 fn specificity(range: &str, kind: &str, subtype: &str) -> u8 {
     match range.split_once('/') {
         Some(("*", "*")) => 1,
@@ -165,6 +188,22 @@ mod tests {
         for (values, json, sse) in cases {
             assert_eq!(accepts(&with(&ACCEPT, values)), Accepts { json, sse }, "{values:?}");
         }
+    }
+
+    #[test]
+    fn a_wildcard_lists_nothing() {
+        for (value, json, sse) in [
+            ("application/json, text/event-stream", true, true),
+            ("Text/Event-Stream;q=0.5,application/json", true, true),
+            ("*/*", false, false),
+            ("application/json;q=0, text/event-stream", false, true),
+            ("application/*, text/*", false, false),
+            ("", false, false),
+        ] {
+            assert_eq!(lists(&with(&ACCEPT, &[value])), Accepts { json, sse }, "{value}");
+        }
+        let both = with(&ACCEPT, &["application/json", "text/event-stream"]);
+        assert_eq!(lists(&both), Accepts { json: true, sse: true });
     }
 
     #[test]

@@ -11,6 +11,7 @@ use super::headers::Accepts;
 use super::observe::Subject;
 use super::refusal::Refusal;
 use super::{Arrival, Connection, Http, body, handshake, headers, stateless};
+use crate::diagnosis::findings::session::{accept, content_type};
 use crate::dispatch::unknown_method;
 use crate::protocol::message::{self, Malformed};
 use crate::protocol::meta::named_version;
@@ -22,14 +23,16 @@ pub async fn post(State(http): State<Arc<Http>>, request: Request) -> Result<Res
     let (parts, body) = request.into_parts();
     if !headers::is_json(&parts.headers) {
         let error = RpcError::invalid_request("Unsupported Media Type: send Content-Type: application/json");
-        return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, error));
+        let refusal = Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, error);
+        return Err(refusal.explained_by(&content_type(&parts.headers)));
     }
     if headers::is_encoded(&parts.headers) {
         return Err(Refusal::unsupported_encoding());
     }
     let accepts = headers::accepts(&parts.headers);
     if !accepts.json && !accepts.sse {
-        return Err(Refusal::not_acceptable("the Accept header must allow application/json or text/event-stream"));
+        let refusal = Refusal::not_acceptable("the Accept header must allow application/json or text/event-stream");
+        return Err(refusal.explained_by(&accept(&parts.headers, "application/json or text/event-stream")));
     }
     let body = body::read(&parts.headers, body, http.engine.config.max_body_bytes).await?;
     let connection = parts.extensions.get::<Connection>().copied();

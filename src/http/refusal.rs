@@ -11,6 +11,8 @@ use uuid::Uuid;
 
 use super::headers::SESSION_ID;
 use crate::clock::Clock;
+use crate::diagnosis::findings::Finding;
+use crate::diagnosis::findings::session::dead_id;
 use crate::protocol::{Id, RpcError, message};
 use crate::session::Missing;
 use crate::text::rfc3339;
@@ -104,6 +106,14 @@ impl Refusal {
         self.with(SESSION_ID, session_value(id))
     }
 
+    /// With the finding that explains it.
+    #[must_use]
+    pub fn explained_by(mut self, finding: &Finding) -> Self {
+        let data = self.error.data.get_or_insert_with(|| json!({}));
+        data["findings"] = json!([finding.to_json()]);
+        self
+    }
+
     fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.push((name, value));
         self
@@ -116,8 +126,13 @@ impl Refusal {
         const UNKNOWN: &str = "never issued here, lost in a restart, or opened by another identity: send the same token as \
                                with initialize; or POST initialize without an Mcp-Session-Id header to start a new session";
         let data = match missing {
-            Missing::Ended { reason, at } => {
-                json!({ "reason": reason.name(), "endedAt": rfc3339(clock.wall(at)), "hint": HINT })
+            Missing::Ended { reason, at, tries } => {
+                let at = rfc3339(clock.wall(at));
+                let mut data = json!({ "reason": reason.name(), "endedAt": at, "hint": HINT });
+                if tries > 0 {
+                    data["findings"] = json!([dead_id(reason, &at, tries).to_json()]);
+                }
+                data
             }
             // Someone else's session must look like none at all.
             Missing::Unknown | Missing::NotYours { .. } => json!({ "hint": UNKNOWN }),

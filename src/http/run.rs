@@ -152,7 +152,7 @@ pub async fn answer(http: &Arc<Http>, accepts: Accepts, mut work: Work) -> Resul
         None => match session.as_ref().and_then(|session| session.ended()) {
             Some(reason) => {
                 let at = http.engine.clock.now();
-                return Err(Refusal::missing_session(Missing::Ended { reason, at }, &http.engine.clock));
+                return Err(Refusal::missing_session(Missing::Ended { reason, at, tries: 0 }, &http.engine.clock));
             }
             None if form == Form::Json => StatusCode::NO_CONTENT.into_response(),
             None => sse::response_at_once(Vec::new()),

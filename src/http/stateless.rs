@@ -11,12 +11,14 @@ use serde_json::Value;
 use super::headers::{self, Accepts};
 use super::refusal::Refusal;
 use super::run::{self, Disconnect};
+use super::strict::{self, Asked};
 use super::{Http, listen};
 use crate::diagnosis::redact;
 use crate::dispatch::{Job, unknown_method};
 use crate::protocol::meta::named_version;
 use crate::protocol::{Call, Meta, Notification, RpcError};
 use crate::request::Request;
+use crate::session::history::Kind;
 use crate::tools::Mirrored;
 
 /// `Mcp-Method` (MCP 2026-07-28 streamable-http, Standard Request Headers).
@@ -35,6 +37,15 @@ pub async fn answer(
     let meta =
         check(http, &request.headers, &call).map_err(|error| Refusal::new(status(&error), error).to(Some(&id)))?;
     let revision = http.engine.config.protocol.get(&meta.version).unwrap_or(crate::protocol::Revision::V2026_07_28);
+    let asked = Asked {
+        kind: Kind::Post,
+        headers: &request.headers,
+        session: None,
+        revision,
+        named: Some(revision),
+        calls: &[],
+    };
+    strict::check(http, &asked).map_err(|refusal| refusal.to(Some(&id)))?;
     if call.method == "subscriptions/listen" {
         return listen::answer(http, accepts, &call).map_err(|refusal| refusal.to(Some(&id)));
     }

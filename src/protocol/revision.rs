@@ -189,6 +189,13 @@ impl Revision {
     pub const fn requires_version_header(self) -> bool {
         self.features().version_header
     }
+
+    /// Whether clients must list both forms of an answer in `Accept`: since there is the transport that has both (MCP
+    /// 2025-03-26 basic/transports, Sending Messages to the Server).
+    #[must_use]
+    pub const fn requires_accept(self) -> bool {
+        !matches!(self, Self::V2024_11_05)
+    }
 }
 
 impl fmt::Display for Revision {

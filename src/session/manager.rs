@@ -2,7 +2,8 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::atomic::Ordering;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::history::{Before, History};
 use super::idle::{IdleOrder, List};
 use super::{ClientInfo, House, Identity, Intrusions, LogLevel, Record, Session, State, Totals, Visit, lock};
 use crate::clock::{Clock, Moment};
@@ -88,6 +90,8 @@ pub enum Missing {
         reason: EndReason,
         /// When.
         at: Moment,
+        /// How often its id was used since, this time included.
+        tries: u32,
     },
     /// It belongs to someone else. To the caller this must look like [`Missing::Unknown`].
     NotYours {
@@ -115,6 +119,18 @@ pub struct NewSession {
     pub client_capabilities: Value,
     /// Who is behind it, where sessions are bound.
     pub owner: Option<Identity>,
+    /// Where the client is.
+    pub address: Option<IpAddr>,
+}
+
+impl NewSession {
+    /// A number for the client, as far as it can be told: name, version, address, identity.
+    fn client(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        (&self.client_info.name, &self.client_info.version, self.address).hash(&mut hasher);
+        self.owner.as_ref().map(|owner| &owner.id).hash(&mut hasher);
+        hasher.finish()
+    }
 }
 
 /// Figures over all sessions, for healthProbe.
@@ -152,15 +168,21 @@ pub struct Stats {
     pub streams: u64,
     /// Requests at work in a session.
     pub in_flight: u64,
+    /// Requests with the id of a session that had ended.
+    pub dead_ids_used: u64,
 }
 
 /// An id that ended.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 struct Tombstone {
     reason: EndReason,
     at: Moment,
     /// Hash of the owner's identity: the reason is nobody else's business.
     owner: Option<u64>,
+    /// How often the id was used since.
+    tries: AtomicU32,
+    client: u64,
+    before: Before,
 }
 
 #[derive(Debug, Default)]
@@ -179,6 +201,9 @@ pub struct SessionManager {
     sessions: HashMap<Uuid, Arc<Session>>,
     tombstones: HashMap<Uuid, Tombstone>,
     buried: VecDeque<Uuid>,
+    /// The last session of each client that has one here, alive or remembered.
+    clients: HashMap<u64, Uuid>,
+    dead_ids_used: AtomicU64,
     counters: Counters,
     house: Arc<House>,
 }
@@ -192,6 +217,8 @@ impl SessionManager {
             sessions: HashMap::new(),
             tombstones: HashMap::new(),
             buried: VecDeque::new(),
+            clients: HashMap::new(),
+            dead_ids_used: AtomicU64::new(0),
             counters: Counters::default(),
             house: Arc::new(house),
         }
@@ -212,6 +239,11 @@ impl SessionManager {
             }
         };
         let id = Uuid::new_v4();
+        let client = new.client();
+        // Of the stateless era there is nothing to tell: its sessions have no requests of their own.
+        let handshake = !new.protocol_version.is_stateless();
+        let before = handshake.then(|| self.clients.insert(client, id)).flatten();
+        let before = before.and_then(|before| self.before(before, now));
         let record = Record {
             id,
             created: now,
@@ -228,6 +260,7 @@ impl SessionManager {
             tool_calls: 0,
             total_handling_us: 0,
             finished_count: 0,
+            history: History { client, before, ..History::default() },
             state: State::default(),
             findings: Vec::new(),
         };
@@ -236,6 +269,15 @@ impl SessionManager {
         self.sessions.insert(id, Arc::clone(&session));
         self.counters.created += 1;
         Ok((Visit::new(session), evicted))
+    }
+
+    /// What became of a session, for the next one of the same client.
+    fn before(&self, id: Uuid, now: Moment) -> Option<Before> {
+        if let Some(session) = self.sessions.get(&id) {
+            let expired = session.is_expired(now);
+            return Some(session.with_record(|record| summary(record, expired)));
+        }
+        self.tombstones.get(&id).map(|stone| stone.before)
     }
 
     /// Room for one more: an expired session first, else the longest idle.
@@ -301,7 +343,10 @@ impl SessionManager {
         }
         let expires = kept.record.last_activity.plus(self.house.limits.timeout);
         if !session.is_held() && expires <= now {
-            return Err(Missing::Ended { reason: EndReason::Expired, at: expires });
+            let tries = &mut kept.record.history.tries_when_dead;
+            *tries = tries.saturating_add(1);
+            self.dead_ids_used.fetch_add(1, Ordering::Relaxed);
+            return Err(Missing::Ended { reason: EndReason::Expired, at: expires, tries: *tries });
         }
         Ok(Visit::new(Arc::clone(session)))
     }
@@ -309,7 +354,9 @@ impl SessionManager {
     fn missing(&self, id: Uuid, caller: impl FnOnce() -> Option<Identity>) -> Missing {
         match self.tombstones.get(&id) {
             Some(stone) if stone.owner.is_none() || stone.owner == caller().map(|caller| fingerprint(&caller)) => {
-                Missing::Ended { reason: stone.reason, at: stone.at }
+                self.dead_ids_used.fetch_add(1, Ordering::Relaxed);
+                let tries = stone.tries.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+                Missing::Ended { reason: stone.reason, at: stone.at, tries }
             }
             _ => Missing::Unknown,
         }
@@ -323,21 +370,39 @@ impl SessionManager {
         session.end(reason);
         lock(&self.house.idle).take_out(session.place);
         let now = self.house.clock.now();
-        let (created, owner, last_activity) = session
-            .with_record(|record| (record.created, record.owner.as_ref().map(fingerprint), record.last_activity));
+        let (owner, last_activity, client, tries, before) = session.with_record(|record| {
+            let history = &record.history;
+            let before = summary(record, reason == EndReason::Expired);
+            (
+                record.owner.as_ref().map(fingerprint),
+                record.last_activity,
+                history.client,
+                history.tries_when_dead,
+                before,
+            )
+        });
         let at = match reason {
             EndReason::Expired => last_activity.plus(self.house.limits.timeout).min(now),
             EndReason::Deleted | EndReason::Evicted => now,
         };
         self.counters.ended[reason as usize] += 1;
-        self.counters.lifetime += at.since(created);
+        self.counters.lifetime += at.since(before.created);
         if self.buried.len() >= REMEMBERED
             && let Some(oldest) = self.buried.pop_front()
         {
-            self.tombstones.remove(&oldest);
+            self.forget(oldest);
         }
         self.buried.push_back(session.id);
-        self.tombstones.insert(session.id, Tombstone { reason, at, owner });
+        self.tombstones.insert(session.id, Tombstone { reason, at, owner, tries: tries.into(), client, before });
+    }
+
+    /// Forgets a session that ended.
+    fn forget(&mut self, id: Uuid) {
+        if let Some(stone) = self.tombstones.remove(&id)
+            && self.clients.get(&stone.client) == Some(&id)
+        {
+            self.clients.remove(&stone.client);
+        }
     }
 
     /// Ends at most [`SWEEP_CHUNK`] expired sessions and warns those that are about to expire. Returns the ended ones (to
@@ -404,7 +469,21 @@ impl SessionManager {
             pending_messages: total(&totals.pending),
             streams: total(&totals.streams),
             in_flight: total(&totals.in_flight),
+            dead_ids_used: self.dead_ids_used.load(Ordering::Relaxed),
         }
+    }
+}
+
+/// What the next session of the same client is told.
+fn summary(record: &Record, expired: bool) -> Before {
+    let single = record.tool_calls == 1 && record.request_count <= 2;
+    let earlier = record.history.before.map_or(0, |before| before.single_calls);
+    Before {
+        requests: record.request_count,
+        tool_calls: record.tool_calls,
+        expired,
+        created: record.created,
+        single_calls: if single { earlier.saturating_add(1) } else { 0 },
     }
 }
 
@@ -484,6 +563,7 @@ mod tests {
             client_info: ClientInfo::default(),
             client_capabilities: json!({}),
             owner: owner.map(identity),
+            address: None,
         }
     }
 
@@ -508,9 +588,11 @@ mod tests {
         clock.advance(HOUR - Duration::from_secs(1));
         assert!(read(&manager).enter(id, || None).is_ok(), "use keeps it alive");
         clock.advance(HOUR);
-        let Missing::Ended { reason: EndReason::Expired, at } = missing(&manager, id) else { panic!() };
+        let Missing::Ended { reason: EndReason::Expired, at, .. } = missing(&manager, id) else { panic!() };
         assert_eq!(sweep(&manager), 1);
-        let Missing::Ended { reason: EndReason::Expired, at: remembered } = missing(&manager, id) else { panic!() };
+        let Missing::Ended { reason: EndReason::Expired, at: remembered, tries: 2 } = missing(&manager, id) else {
+            panic!()
+        };
         assert_eq!(at, remembered);
         assert_eq!(read(&manager).stats().active, 0);
     }

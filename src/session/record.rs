@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
+use super::history::History;
 use crate::clock::Moment;
 use crate::protocol::{ClientInfo, LogLevel, Revision};
 
@@ -40,6 +41,9 @@ pub struct Record {
     pub total_handling_us: u64,
     /// Requests that finished, to average over.
     pub finished_count: u64,
+    /// What the findings look at.
+    #[serde(default)]
+    pub history: History,
     /// What the tools keep.
     pub state: State,
     /// What was found wrong so far, in the order of first sight.
@@ -47,6 +51,12 @@ pub struct Record {
 }
 
 impl Record {
+    /// Whether its revision has GET streams on this transport.
+    #[must_use]
+    pub const fn has_get(&self) -> bool {
+        self.protocol_version.requires_accept() && !self.protocol_version.is_stateless()
+    }
+
     /// Mean handling time of the finished requests in milliseconds, to the microsecond: that is what is counted. `None`
     /// before the first.
     #[must_use]

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use super::Session;
 use super::mailbox::{Connection, Next, event_id};
+use super::{Session, lock};
+use crate::clock::Moment;
 
 /// A message with its event id.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +22,9 @@ pub struct Stream {
     connection: Connection,
     position: u64,
     resumed: bool,
+    opened: Moment,
+    /// The end is no news: it was ended here, or was to end from the start.
+    expected: bool,
 }
 
 impl Stream {
@@ -28,7 +32,13 @@ impl Stream {
         session.hold();
         let (connection, position, resumed) = session.with_mailbox(|mailbox| mailbox.open(last_event_id));
         session.wake.notify_waiters();
-        Self { session, connection, position, resumed }
+        let opened = session.house.clock.now();
+        Self { session, connection, position, resumed, opened, expected: false }
+    }
+
+    /// Says that the stream ends on its own: its lifetime tells nothing.
+    pub fn expect_end(&mut self) {
+        self.expected = true;
     }
 
     /// Whether it continues an earlier stream.
@@ -50,6 +60,7 @@ impl Stream {
     /// [`Over`]
     pub fn try_next(&mut self) -> Result<Option<Event>, Over> {
         if self.session.ended().is_some() {
+            self.expected = true;
             return Err(Over);
         }
         let least = self.session.log_level();
@@ -59,7 +70,10 @@ impl Stream {
                 Ok(Some(Event { id: self.position_id(), json: delivery.json }))
             }
             Next::Nothing => Ok(None),
-            Next::Displaced => Err(Over),
+            Next::Displaced => {
+                self.expected = true;
+                Err(Over)
+            }
         }
     }
 
@@ -89,6 +103,10 @@ impl Drop for Stream {
     fn drop(&mut self) {
         self.session.with_mailbox(|mailbox| mailbox.close(self.connection));
         self.session.wake.notify_waiters();
+        if !self.expected && self.session.ended().is_none() {
+            let lifetime = self.session.house.clock.now().since(self.opened);
+            lock(&self.session.kept).record.history.note_stream(lifetime);
+        }
         self.session.release();
     }
 }

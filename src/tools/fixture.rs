@@ -13,6 +13,7 @@ use crate::diagnosis::findings::FindingCounts;
 use crate::diagnosis::testing::headers;
 use crate::protocol::Revision;
 use crate::request::{Request, RequestId};
+use crate::session::history::History;
 use crate::session::{ClientInfo, Identity, Intrusions, Limits, LogLevel, Record, SessionManager, State};
 use crate::system::System;
 
@@ -53,6 +54,7 @@ pub(crate) fn record(owner: Option<Identity>) -> Record {
         tool_calls: 1,
         total_handling_us: 0,
         finished_count: 0,
+        history: History::default(),
         state: State::default(),
         findings: Vec::new(),
     }

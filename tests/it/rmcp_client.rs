@@ -243,3 +243,15 @@ async fn many_rmcp_clients_keep_to_themselves() {
     let stats = read(&server.sessions).stats();
     assert_eq!((stats.active, stats.deleted), (0, 8));
 }
+
+#[tokio::test]
+async fn rmcp_passes_strict_mode() {
+    for (lifecycle, deleted) in [(ClientLifecycleMode::Initialize, 1), (auto(), 0)] {
+        let server = TestServer::with(|config| config.strict = true).await;
+        let mut client = Client::connect(&server, lifecycle).await;
+        within(client.running.list_all_tools()).await.unwrap();
+        assert!(client.text("echo", json!({"message": "hello"})).await.starts_with("hello"));
+        within(client.running.close()).await.unwrap();
+        assert_eq!(read(&server.sessions).stats().deleted, deleted);
+    }
+}
