@@ -81,7 +81,9 @@ fn place(http: &Http, request: &request::Request, calls: &[(&str, &Id)]) -> Resu
     let session = visit.as_ref().map(|visit| &**visit.session());
     if let Some(session) = session {
         note(session, Kind::Post, headers, request.peer, named);
-        calls.iter().for_each(|(method, id)| session.note_call(method, id));
+        for (method, id) in calls {
+            session.note_call(method, id);
+        }
     }
     strict::check(http, &Asked { kind: Kind::Post, headers, session, revision, named, calls })?;
     Ok(Place { visit, revision })
