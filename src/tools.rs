@@ -195,12 +195,14 @@ impl Context<'_> {
     /// What the given families find wrong with this request and its session, worst first.
     #[must_use]
     pub fn findings(&self, families: &[Family]) -> Vec<Finding> {
-        let mut found = self.with_facts(|facts| findings::of_request(facts, families));
-        if let Some(session) = self.session.filter(|_| families.contains(&Family::Session)) {
-            found.extend(session.with_record(findings::session::of_session));
-        }
-        findings::sort(&mut found);
-        found
+        self.with_facts(|facts| {
+            let mut found = findings::of_request(facts, families);
+            if let Some(session) = self.session.filter(|_| families.contains(&Family::Session)) {
+                found.extend(findings::session::of(session, Some(facts), self.clock.now()));
+            }
+            findings::sort(&mut found);
+            found
+        })
     }
 
     /// A log line of the call itself, on the call's own stream, if the client can and wants to have it: in the handshake
