@@ -154,9 +154,10 @@ impl Case {
     fn proof(&self, now: Timestamp) -> Option<String> {
         let mut claims = Value::Object(self.dpop.clone()?);
         resolve(&mut claims, now);
+        let part = |byte: u8| URL_SAFE_NO_PAD.encode([byte; 32]);
         let header = json!({
             "alg": "ES256", "typ": "dpop+jwt",
-            "jwk": {"kty": "EC", "crv": "P-256", "x": URL_SAFE_NO_PAD.encode([1; 32]), "y": URL_SAFE_NO_PAD.encode([2; 32])},
+            "jwk": {"kty": "EC", "crv": "P-256", "x": part(1), "y": part(2)},
         });
         Some(format!("{}.{}.{}", encode(&header), encode(&claims), signature(&header, None)))
     }

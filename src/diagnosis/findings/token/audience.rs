@@ -9,11 +9,10 @@
 //!
 //! Not every issuer in wide use has URLs as audiences. What is healthy with one of them is [`UNCHECKED`], an info,
 //! since the resource server can be configured for it: Keycloak's `account`, Entra's application ids and `api://...`,
-//! Okta's
-//! `api://default`, Supabase's `authenticated`; no audience at all with Cognito (access tokens have none) and Keycloak
-//! (none without an audience mapper); the issuer as audience, as mcp-oauth-gateway writes it, which verifies its tokens
-//! itself. An audience that is the client, or missing elsewhere, is a warning: the client sent no `resource`, but a
-//! server that does not look lets it in.
+//! Okta's `api://default`, Supabase's `authenticated`; no audience at all with Cognito (access tokens have none) and
+//! Keycloak (none without an audience mapper); the issuer as audience, as mcp-oauth-gateway writes it, which verifies
+//! its tokens itself. An audience that is the client, or missing elsewhere, is a warning: the client sent no
+//! `resource`, but a server that does not look lets it in.
 
 use std::net::IpAddr;
 
@@ -204,7 +203,8 @@ fn fit(aud: &str, url: Option<&str>, scheme_told: bool) -> Fit {
     } else if (scheme_told && scheme != own_scheme) || authority != own_authority {
         Fit::Other
     } else if path == own_path {
-        Fit::Spelling
+        // At the root there is no other spelling of the request's path than the slash (RFC 3986 section 6.2.3).
+        if path.is_empty() { Fit::Exact } else { Fit::Spelling }
     } else if own_path.strip_prefix(path.as_str()).is_some_and(|rest| rest.starts_with('/')) {
         Fit::Parent
     } else {
