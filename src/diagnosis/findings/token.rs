@@ -1,11 +1,12 @@
 //! Findings on the bearer token: its form, its header, its times, its audience, what it is.
 //!
-//! Two ways in: [`of_request`] for the `Authorization` header of a request, [`of_report`] for a token that somebody gave.
-//! Both ask the same pure rules; what a token says comes from [`crate::diagnosis::token`], which also has the predicates.
+//! Two ways in: [`of_request`] for the `Authorization` header of a request, [`of_report`] for a token that somebody
+//! gave. Both ask the same pure rules; what a token says comes from [`crate::diagnosis::token`], which also has the
+//! predicates.
 //!
 //! A severity is that of the worst a rule finds where the rest of the set-up is in order. Error: every verifier that
-//! follows its specification refuses the token. Warning: some do, or the token does harm. Info: what explains a refusal,
-//! but is normal with a product in wide use, which is why these are not warnings:
+//! follows its specification refuses the token. Warning: some do, or the token does harm. Info: what explains a
+//! refusal, but is normal with a product in wide use, which is why these are not warnings:
 //!
 //! - an opaque token: GitHub's, Google's and Authelia's are; a resource server can introspect them (RFC 7662).
 //! - an audience that is no URL, or none with issuers that put none in: see [`audience`].

@@ -1,17 +1,18 @@
 //! The audience: whom the token is for. One finding at most, the most specific.
 //!
-//! MCP wants the audience to be the server's own URL (MCP specification, Authorization, Token Audience Binding). The URL
-//! is what the forwarding headers tell, so the rules are careful where those say nothing:
+//! MCP wants the audience to be the server's own URL (MCP specification, Authorization, Token Audience Binding). The
+//! URL is what the forwarding headers tell, so the rules are careful where those say nothing:
 //!
-//! - without `X-Forwarded-Proto` or `Forwarded`, `http` and `https` count as the same: this server never has TLS itself;
+//! - without `X-Forwarded-Proto` or `Forwarded`, `http` and `https` count as the same: this server never has TLS
+//!   itself;
 //! - where only an internal name is seen (`Host: backend:3000`), a URL of another host cannot be judged: [`UNCHECKED`].
 //!
-//! Not every issuer in wide use has URLs as audiences. What is healthy with one of them is [`UNCHECKED`], an info, since
-//! the resource server can be configured for it: Keycloak's `account`, Entra's application ids and `api://...`, Okta's
-//! `api://default`, Supabase's `authenticated`; no audience at all with Cognito (access tokens have none) and Keycloak
-//! (none without an audience mapper); the issuer as audience, as mcp-oauth-gateway writes it, which verifies its tokens
-//! itself. An audience that is the client, or missing elsewhere, is a warning: the client sent no `resource`, but a
-//! server that does not look lets it in.
+//! Not every issuer in wide use has URLs as audiences. What is healthy with one of them is [`UNCHECKED`], an info,
+//! since the resource server can be configured for it: Keycloak's `account`, Entra's application ids and `api://...`,
+//! Okta's `api://default`, Supabase's `authenticated`; no audience at all with Cognito (access tokens have none) and
+//! Keycloak (none without an audience mapper); the issuer as audience, as mcp-oauth-gateway writes it, which verifies
+//! its tokens itself. An audience that is the client, or missing elsewhere, is a warning: the client sent no
+//! `resource`, but a server that does not look lets it in.
 
 use std::net::IpAddr;
 
@@ -27,22 +28,23 @@ pub(super) const MISSING: Rule = Rule {
     id: "tok.aud_missing",
     severity: Severity::Warning,
     meaning: "The token does not say whom it is for: an MCP server must refuse it",
-    fix: "send the resource parameter with the server's URL in the authorization and token requests, and have the issuer write \
-          it into aud",
+    fix: "send the resource parameter with the server's URL in the authorization and token requests, and have the \
+          issuer write it into aud",
     reference: "MCP specification, Authorization, Token Audience Binding; RFC 8707 section 2; RFC 7519 section 4.1.3",
 };
 pub(super) const MISMATCH: Rule = Rule {
     id: "tok.aud_mismatch",
     severity: Severity::Error,
     meaning: "The token is for another URL than this server's",
-    fix: "send the resource parameter with this server's URL in the authorization and token requests; if aud is right, make \
-          the proxy forward the public scheme and host",
+    fix: "send the resource parameter with this server's URL in the authorization and token requests; if aud is \
+          right, make the proxy forward the public scheme and host",
     reference: "MCP specification, Authorization, Token Audience Binding; RFC 8707 section 2; RFC 7519 section 4.1.3",
 };
 pub(super) const SLASH: Rule = Rule {
     id: "tok.aud_slash",
     severity: Severity::Warning,
-    meaning: "The audience is this server's URL in another spelling, such as a slash at the end: exact comparison fails",
+    meaning: "The audience is this server's URL in another spelling, such as a slash at the end: exact comparison \
+              fails",
     fix: "use one spelling, without the slash, in the protected-resource metadata, the client and the issuer",
     reference: "MCP specification, Authorization, Canonical Server URI; RFC 3986 section 6.2.1; RFC 9728 section 3.3",
 };
@@ -50,23 +52,24 @@ pub(super) const ORIGIN_ONLY: Rule = Rule {
     id: "tok.aud_origin_only",
     severity: Severity::Warning,
     meaning: "The audience is this server's host or a parent path, not the URL that was called: exact comparison fails",
-    fix: "make the resource in the protected-resource metadata and the client's resource parameter the same URL; if the \
-          metadata names the shorter one, configure the server for that",
+    fix: "make the resource in the protected-resource metadata and the client's resource parameter the same URL; if \
+          the metadata names the shorter one, configure the server for that",
     reference: "MCP specification, Authorization, Canonical Server URI; RFC 9728 section 3.3",
 };
 pub(super) const IS_CLIENT: Rule = Rule {
     id: "tok.aud_is_client",
     severity: Severity::Warning,
     meaning: "The token is for the client itself: it asked for no resource",
-    fix: "send the resource parameter with the server's URL in the authorization and token requests; with Entra expose an API \
-          and ask for its scope",
+    fix: "send the resource parameter with the server's URL in the authorization and token requests; with Entra \
+          expose an API and ask for its scope",
     reference: "RFC 8707 section 2; MCP specification, Authorization, Resource Parameter Implementation",
 };
 pub(super) const WRONG_API: Rule = Rule {
     id: "tok.wrong_api",
     severity: Severity::Error,
     meaning: "The token is for the identity provider's own API, Microsoft Graph or UserInfo",
-    fix: "ask for a token for this server: register it as an API with the provider, and send its resource, audience or scope",
+    fix: "ask for a token for this server: register it as an API with the provider, and send its resource, audience \
+          or scope",
     reference: "MCP specification, Authorization, Token Audience Binding; RFC 8707 section 2",
 };
 pub(super) const UNCHECKED: Rule = Rule {
@@ -200,7 +203,8 @@ fn fit(aud: &str, url: Option<&str>, scheme_told: bool) -> Fit {
     } else if (scheme_told && scheme != own_scheme) || authority != own_authority {
         Fit::Other
     } else if path == own_path {
-        Fit::Spelling
+        // At the root there is no other spelling of the request's path than the slash (RFC 3986 section 6.2.3).
+        if path.is_empty() { Fit::Exact } else { Fit::Spelling }
     } else if own_path.strip_prefix(path.as_str()).is_some_and(|rest| rest.starts_with('/')) {
         Fit::Parent
     } else {

@@ -8,8 +8,8 @@ pub(super) const ID_TOKEN: Rule = Rule {
     id: "tok.id_token",
     severity: Severity::Warning,
     meaning: "This is an ID token, which is for the client alone: resource servers refuse it unless they expect one",
-    fix: "send the access token; where oauth2-proxy passes Authorization on (pass-authorization-header) it is the ID token by \
-          design: use pass-access-token instead",
+    fix: "send the access token; where oauth2-proxy passes Authorization on (pass-authorization-header) it is the ID \
+          token by design: use pass-access-token instead",
     reference: "OpenID Connect Core section 2; RFC 9068 section 5; RFC 8725 section 3.11",
 };
 pub(super) const WRONG_KIND: Rule = Rule {
@@ -22,9 +22,10 @@ pub(super) const WRONG_KIND: Rule = Rule {
 pub(super) const ISS_ENTRA_V1: Rule = Rule {
     id: "tok.iss_entra_v1",
     severity: Severity::Info,
-    meaning: "The issuer is Entra ID version 1: a server that expects login.microsoftonline.com/.../v2.0 refuses the token",
-    fix: "set requestedAccessTokenVersion to 2 in the manifest of the API's app registration, or configure the server for \
-          sts.windows.net",
+    meaning: "The issuer is Entra ID version 1: a server that expects login.microsoftonline.com/.../v2.0 refuses the \
+              token",
+    fix: "set requestedAccessTokenVersion to 2 in the manifest of the API's app registration, or configure the server \
+          for sts.windows.net",
     reference: "Microsoft identity platform, Access tokens, Token formats; RFC 9068 section 4",
 };
 pub(super) const TYP_NOT_AT_JWT: Rule = Rule {

@@ -38,24 +38,24 @@ pub(super) const NOT_BEARER: Rule = Rule {
     id: "tok.not_bearer",
     severity: Severity::Info,
     meaning: "Authorization holds other credentials than an OAuth token, such as a proxy's Basic login or an API key",
-    fix: "send a Bearer token if this server is to be reached with OAuth; if the proxy asks for these credentials, nothing is \
-          wrong",
+    fix: "send a Bearer token if this server is to be reached with OAuth; if the proxy asks for these credentials, \
+          nothing is wrong",
     reference: "RFC 9110 section 11.6.2; MCP specification, Authorization, Token Requirements",
 };
 pub(super) const OPAQUE: Rule = Rule {
     id: "tok.opaque",
     severity: Severity::Info,
     meaning: "The token is opaque: what it says is known to its issuer only",
-    fix: "verify it by introspection; if a JWT is expected, ask for the token with the resource (or the issuer's audience) \
-          parameter",
+    fix: "verify it by introspection; if a JWT is expected, ask for the token with the resource (or the issuer's \
+          audience) parameter",
     reference: "RFC 7662 section 2; RFC 8707 section 2",
 };
 pub(super) const JWE: Rule = Rule {
     id: "tok.jwe",
     severity: Severity::Info,
     meaning: "The token is encrypted: only the holder of the key can read its claims",
-    fix: "give the resource server the key, or ask for the token with the resource (or the issuer's audience) parameter: some \
-          issuers encrypt tokens that are for themselves",
+    fix: "give the resource server the key, or ask for the token with the resource (or the issuer's audience) \
+          parameter: some issuers encrypt tokens that are for themselves",
     reference: "RFC 7516 section 7.1; RFC 8707 section 2",
 };
 pub(super) const MALFORMED: Rule = Rule {
@@ -114,7 +114,8 @@ pub(super) fn of_header(report: &Report, value: &str, shown: &str) -> Vec<Findin
     if sent != read {
         return found(
             &MALFORMED,
-            "there is more in the Authorization header than scheme and token: quotes, encoding, white space or a second token"
+            "there is more in the Authorization header than scheme and token: quotes, encoding, white space or a \
+             second token"
                 .to_owned(),
         );
     }

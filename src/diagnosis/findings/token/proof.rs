@@ -18,8 +18,8 @@ pub(super) const DPOP_HTU: Rule = Rule {
     id: "tok.dpop_htu",
     severity: Severity::Error,
     meaning: "The DPoP proof is for another URL than the one this request came to",
-    fix: "make the proxy forward the public scheme and host (X-Forwarded-Proto, X-Forwarded-Host) and compare htu with the URL \
-          that they tell",
+    fix: "make the proxy forward the public scheme and host (X-Forwarded-Proto, X-Forwarded-Host) and compare htu \
+          with the URL that they tell",
     reference: "RFC 9449 section 4.3, points 9 and 12",
 };
 
