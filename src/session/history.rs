@@ -1,5 +1,5 @@
-//! What is kept of a session's requests for the findings of the families `ses` and `http`: flags, counters and a few last
-//! values. Plain data, a hundred nanoseconds a request; text and evidence are made where a finding is shown.
+//! What is kept of a session's requests for the findings of the families `ses` and `http`: flags, counters and a few
+//! last values. Plain data, far below a microsecond a request; text and evidence are made where a finding is shown.
 
 use std::hash::{DefaultHasher, Hasher as _};
 use std::net::{IpAddr, Ipv6Addr};
@@ -242,8 +242,8 @@ fn network(address: Ipv6Addr) -> Ipv6Addr {
     Ipv6Addr::from(u128::from(address) >> 64 << 64)
 }
 
-/// A number that tells tokens apart. Length and end suffice, and cost the same for tokens of any size: the end of a signed
-/// token is its signature.
+/// A number that tells tokens apart. Length and end suffice, and cost the same for tokens of any size: the end of a
+/// signed token is its signature.
 #[must_use]
 pub fn token_hash(authorization: &[u8]) -> u64 {
     const END: usize = 192;

@@ -1,5 +1,5 @@
-//! The corpus of the families `ses` and `http`: sequences of requests that must raise a finding, and near misses that must
-//! not. A file of `tests/findings/session/` each; what a step can be is said at
+//! The corpus of the families `ses` and `http`: sequences of requests that must raise a finding, and near misses that
+//! must not. A file of `tests/findings/session/` each; what a step can be is said at
 //! [`Step`].
 
 use std::collections::BTreeSet;
@@ -58,8 +58,8 @@ enum LookAt {
     Answer,
 }
 
-/// One thing to do. Every request names the session and its version and accepts both forms, unless `headers` says otherwise:
-/// a text replaces, `null` leaves out. A text `Bearer exp=90` becomes a token that expires 90 s after the story began.
+/// One thing to do. Every request names the session and its version and accepts both forms, unless `headers` says
+/// otherwise: a text replaces, `null` leaves out. A text `Bearer exp=90` becomes a token that expires 90 s after the story began.
 #[derive(Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 enum Step {
