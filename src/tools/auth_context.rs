@@ -7,7 +7,8 @@ use super::schema::{no_arguments, nullable, texts};
 use super::{Annotations, Arguments, Context, Family, Handle, Outcome, Run, Tool, ToolError};
 use crate::diagnosis::agreement;
 use crate::diagnosis::claims::{bearer_claims, bearers, text_claim};
-use crate::diagnosis::forwarding::{proxies, public_url};
+use crate::diagnosis::findings::Severity;
+use crate::diagnosis::forwarding::{PublicUrl, proxies, public_url};
 use crate::diagnosis::headers::title_case;
 use crate::diagnosis::identity::{User, caller};
 use crate::diagnosis::{products, redact};
@@ -72,6 +73,15 @@ fn output_schema() -> Value {
                     "required": ["name", "evidence"],
                 },
             },
+            "problem": {"type": ["string", "null"], "description": "what a server that checks the token would refuse it for"},
+            "challenge": {
+                "type": "object",
+                "properties": {
+                    "wwwAuthenticate": {"type": ["string", "null"], "description": "what a 401 should carry"},
+                    "metadataUrls": {"type": "array", "items": {"type": "string"}, "description": "in the order clients try them"},
+                },
+                "required": ["wwwAuthenticate", "metadataUrls"],
+            },
             "publicUrl": {
                 "type": "object",
                 "properties": {"url": text, "sources": texts, "conflicts": texts},
@@ -103,6 +113,9 @@ struct Facts {
     user: UserFacts,
     token: Option<Token>,
     authenticated: bool,
+    /// What a server that checks the token would refuse it for.
+    problem: Option<String>,
+    challenge: Challenge,
     session_id: Option<String>,
     request_id: String,
     products: Vec<Seen>,
@@ -130,6 +143,31 @@ struct Token {
     preview: Option<String>,
     /// `undefined` and its kin: the client has no token.
     placeholder: bool,
+}
+
+/// What a client without a token would be told, and would fetch.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Challenge {
+    /// The `WWW-Authenticate` of a 401 (RFC 6750 section 3, RFC 9728 section 5.1).
+    www_authenticate: Option<String>,
+    /// Protected resource metadata, in the order in which clients try it (MCP 2025-11-25 basic/authorization, Protected
+    /// Resource Metadata Discovery Requirements; RFC 9728 section 3.1).
+    metadata_urls: Vec<String>,
+}
+
+impl Challenge {
+    fn of(public: &PublicUrl) -> Self {
+        let Some(origin) = public.origin() else { return Self { www_authenticate: None, metadata_urls: Vec::new() } };
+        let well_known = format!("{origin}/.well-known/oauth-protected-resource");
+        let path = public.path.trim_end_matches('/');
+        let mut metadata_urls = vec![format!("{well_known}{path}")];
+        if !path.is_empty() {
+            metadata_urls.push(well_known);
+        }
+        let www_authenticate = Some(format!("Bearer resource_metadata=\"{}\"", metadata_urls[0]));
+        Self { www_authenticate, metadata_urls }
+    }
 }
 
 #[derive(Serialize)]
@@ -161,8 +199,13 @@ struct Check {
 
 fn run(context: &Context<'_>, _: &Arguments) -> Result<Outcome, ToolError> {
     let record = context.session.map(|session| session.record());
-    let facts = facts(context.request, record.as_ref());
-    Ok(Outcome::new(text(&facts), json!(facts)))
+    let mut facts = facts(context.request, record.as_ref());
+    let found = context.findings(&[Family::Token, Family::Identity]);
+    let refused = found.iter().find(|finding| finding.rule.severity == Severity::Error);
+    facts.problem = refused.map(|finding| finding.summary.clone());
+    let mut outcome = Outcome::new(text(&facts), json!(facts));
+    outcome.findings = Some(found);
+    Ok(outcome)
 }
 
 fn facts(request: &Request, record: Option<&Record>) -> Facts {
@@ -177,6 +220,8 @@ fn facts(request: &Request, record: Option<&Record>) -> Facts {
     Facts {
         // What another product's proxy says of the user counts as much as a bearer token: neither is verified here.
         authenticated: token.as_ref().is_some_and(|token| !token.placeholder) || user.id.is_some(),
+        problem: None,
+        challenge: Challenge::of(&public),
         user,
         token,
         session_id: record.map(|record| record.id.to_string()),
@@ -300,6 +345,9 @@ fn text(facts: &Facts) -> String {
     lines.push(format!("- Authentication: {authentication}"));
     lines.push(format!("- Session: {}", or_unknown(&facts.session_id)));
     lines.push(format!("- Request ID: {}", facts.request_id));
+    if let Some(problem) = facts.problem.as_ref().filter(|_| facts.authenticated) {
+        lines.push(format!("\n⛔ Credentials came, but whoever checks them will refuse them:\n- {problem}"));
+    }
     lines.extend(ours(facts));
     lines.join("\n")
 }
@@ -324,6 +372,14 @@ fn ours(facts: &Facts) -> Vec<String> {
         None => format!("- {UNKNOWN}"),
     });
     lines.extend(conflicts.iter().map(|conflict| format!("- ❌ {conflict}")));
+    if let Some(challenge) = &facts.challenge.www_authenticate {
+        lines.push("\n🚪 What a client without a token should see and fetch:".to_owned());
+        lines.push(format!("- 401 with WWW-Authenticate: {challenge}"));
+        for url in &facts.challenge.metadata_urls {
+            lines.push(format!("- curl -i '{url}'"));
+        }
+        lines.push("- This server checks no tokens: the proxy in front of it has to answer both".to_owned());
+    }
     lines.push("\n🤝 Agreement:".to_owned());
     if facts.agreement.is_empty() {
         lines.push("- Nothing to compare: no identity header, no token, no session owner".to_owned());

@@ -5,9 +5,9 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{Annotations, Arguments, Context, Family, Handle, Outcome, Run, Tool, ToolError};
-use crate::diagnosis::forwarding;
 use crate::diagnosis::headers::title_case;
 use crate::diagnosis::token::{self, Binding, Format, Kind, MAX_TOKEN_BYTES, Note, Origin, Presented, Report};
+use crate::diagnosis::{findings, forwarding};
 use crate::request::Request;
 
 /// The tool.
@@ -115,7 +115,12 @@ fn run(context: &Context<'_>, arguments: &Arguments) -> Result<Outcome, ToolErro
     structured["source"] = found.source.into();
     structured["seenIn"] =
         seen.iter().map(|(header, format)| json!({"header": header, "format": format.name()})).collect();
-    Ok(Outcome::new(text, structured))
+    let mut outcome = Outcome::new(text, structured);
+    if found.source == "argument" {
+        // The request's own token is judged by its family; this one is another.
+        outcome.findings = Some(context.with_facts(|facts| findings::token::of_report(&found.report, facts)));
+    }
+    Ok(outcome)
 }
 
 /// The report on the token, and where that came from.

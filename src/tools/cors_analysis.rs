@@ -9,7 +9,7 @@ use super::{Annotations, Arguments, Context, Family, Handle, Outcome, Run, Tool,
 use crate::diagnosis::cors::{self, Attempt, Class, NEEDS, Policy};
 use crate::diagnosis::forwarding::proxies;
 use crate::diagnosis::headers::title_case;
-use crate::diagnosis::{products, redact};
+use crate::diagnosis::{findings, products, redact};
 
 /// See the module's documentation.
 pub(crate) const TOOL: Tool = Tool {
@@ -126,6 +126,8 @@ fn output_schema() -> Value {
 #[derive(Serialize)]
 struct Facts {
     simulated: bool,
+    #[serde(skip)]
+    behind_proxy: bool,
     request: RequestFacts,
     preflight: Preflight,
     policy: PolicyFacts,
@@ -188,7 +190,19 @@ struct Needs {
 
 fn run(context: &Context<'_>, arguments: &Arguments) -> Result<Outcome, ToolError> {
     let facts = facts(context, arguments)?;
-    Ok(Outcome::new(text(&facts), json!(facts)))
+    let mut outcome = Outcome::new(text(&facts), json!(facts));
+    if facts.simulated {
+        // The request itself is judged by its family; this one was only described.
+        let attempt = Attempt {
+            origin: facts.request.origin.as_deref(),
+            own_origin: facts.request.own_origin.as_deref(),
+            method: &facts.request.method,
+            headers: facts.request.headers.iter().map(String::as_str).collect(),
+            behind_proxy: facts.behind_proxy,
+        };
+        outcome.findings = Some(findings::cors::of_attempt(&attempt, context.revision, context.config));
+    }
+    Ok(outcome)
 }
 
 fn facts(context: &Context<'_>, arguments: &Arguments) -> Result<Facts, ToolError> {
@@ -223,6 +237,7 @@ fn facts(context: &Context<'_>, arguments: &Arguments) -> Result<Facts, ToolErro
     let policy = Policy::of(config);
     let on = policy != Policy::Off;
     Ok(Facts {
+        behind_proxy,
         simulated: ["origin", "method"].iter().any(|name| arguments.str(name).is_some())
             || arguments.strings("headers").is_some(),
         preflight: Preflight { needed: !reasons.is_empty(), reasons },

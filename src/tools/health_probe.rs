@@ -50,10 +50,14 @@ fn output_schema() -> Value {
             })),
             "process": object(integers(&["uptimeSeconds", "threads", "openFiles", "openFilesLimit"])),
             "version": { "type": "string" },
-            "findings": {
-                "type": "object",
-                "description": "How often each finding was raised, by its id",
-                "additionalProperties": { "type": "integer" },
+            "findingsRaised": {
+                "type": "array",
+                "description": "How often each finding was raised since the server started",
+                "items": {
+                    "type": "object",
+                    "properties": { "id": { "type": "string" }, "count": { "type": "integer" } },
+                    "required": ["id", "count"],
+                },
             },
         },
         "required": ["status", "reasons", "sessions", "memory", "performance", "process", "version"],
@@ -179,7 +183,12 @@ fn run(context: &Context<'_>, _: &Arguments) -> Result<Outcome, ToolError> {
                 "openFilesLimit": sample.open_files_limit,
             },
             "version": env!("CARGO_PKG_VERSION"),
-            "findings": context.finding_counts.by_id(),
+            "findingsRaised": context
+                .finding_counts
+                .by_id()
+                .into_iter()
+                .map(|(id, count)| json!({ "id": id, "count": count }))
+                .collect::<Value>(),
         }),
     ))
 }

@@ -274,6 +274,16 @@ impl Events {
         }
     }
 
+    /// The next message that is not about a finding.
+    pub async fn not_a_finding(&mut self) -> Option<Event> {
+        loop {
+            let event = self.message().await?;
+            if event.json()["params"]["logger"] != "findings" {
+                return Some(event);
+            }
+        }
+    }
+
     /// Everything until the end of the stream, comments left out.
     pub async fn rest(mut self) -> Vec<Event> {
         let mut events = Vec::new();

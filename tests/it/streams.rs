@@ -327,7 +327,7 @@ async fn the_fifth_stream_closes_the_oldest() {
     assert_eq!(streams.remove(0).rest().await, []);
     let info = session.call("sessionInfo", json!({})).await;
     assert_eq!(info["structuredContent"]["session"]["openStreams"], 4);
-    assert_eq!(streams[3].message().await.unwrap().json()["params"]["data"]["tool"], "sessionInfo");
+    assert_eq!(streams[3].not_a_finding().await.unwrap().json()["params"]["data"]["tool"], "sessionInfo");
     call(&session, 2).await;
     assert_eq!(take(&mut streams[3], 1).await, [2]);
 }
@@ -381,7 +381,7 @@ async fn a_full_queue_says_first_how_much_it_lost() {
         assert_eq!(take(&mut stream, 3).await, [3, 4, 5]);
         let info = session.call("sessionInfo", json!({})).await;
         assert_eq!(info["structuredContent"]["session"]["queue"]["dropped"], 2);
-        assert_eq!(about(&stream.message().await.unwrap()), 1, "told once");
+        assert_eq!(about(&stream.not_a_finding().await.unwrap()), 1, "told once");
     }
 }
 

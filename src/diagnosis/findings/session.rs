@@ -288,13 +288,21 @@ fn transport(record: &Record, findings: &mut Vec<Finding>) {
                 .and_evidence("such requests", &history.version_other.to_string()),
         );
     }
-    for (count, missing) in
-        [(history.accept_without_json, "application/json"), (history.accept_without_sse, "text/event-stream")]
-    {
-        if count > 0 {
-            let summary = format!("the Accept header of some requests does not list {missing}");
-            findings.push(Finding::new(&ACCEPT_INCOMPLETE, summary, "such requests", &count.to_string()));
-        }
+    let missing: Vec<(&str, String)> =
+        [("application/json", history.accept_without_json), ("text/event-stream", history.accept_without_sse)]
+            .into_iter()
+            .filter(|(_, count)| *count > 0)
+            .map(|(kind, count)| (kind, count.to_string()))
+            .collect();
+    if let Some((kind, count)) = missing.first() {
+        let kinds: Vec<&str> = missing.iter().map(|(kind, _)| *kind).collect();
+        let summary = format!("the Accept header of some requests does not list {}", kinds.join(" and "));
+        let finding = Finding::new(&ACCEPT_INCOMPLETE, summary, &format!("requests without {kind}"), count);
+        findings.push(
+            missing[1..].iter().fold(finding, |finding, (kind, count)| {
+                finding.and_evidence(&format!("requests without {kind}"), count)
+            }),
+        );
     }
     if !history.authorized.is_empty() && !history.unauthorized.is_empty() {
         let summary = "some requests carry Authorization and others do not";

@@ -9,7 +9,7 @@
 //! refusal, but is normal with a product in wide use, which is why these are not warnings:
 //!
 //! - an opaque token: GitHub's, Google's and Authelia's are; a resource server can introspect them (RFC 7662).
-//! - an audience that is no URL, or none with issuers that put none in: see [`audience`].
+//! - an audience that is no URL, or none with issuers that put none in: see `audience`.
 //! - an Entra v1 issuer: what Entra gives an API whose manifest does not ask for version 2.
 //! - no `typ` `at+jwt`, claims of RFC 9068 that are missing: Keycloak, Entra, Cognito and others came before it.
 //! - a life of more than a day: Entra's continuous access evaluation gives up to 28 hours; nothing breaks by it.

@@ -172,10 +172,10 @@ fn missing(report: &Report) -> Finding {
         None
     };
     let value = if facts.has("aud") { "empty" } else { "absent" };
-    let issuer = quote(facts.claim_str("iss").unwrap_or("an issuer that it does not name"));
+    let of = facts.claim_str("iss").map_or_else(String::new, |issuer| format!(" of {}", quote(issuer)));
     match product {
-        Some(why) => Finding::new(&UNCHECKED, format!("the token of {issuer} has no aud; {why}"), "aud", value),
-        None => Finding::new(&MISSING, format!("the token of {issuer} has no aud"), "aud", value),
+        Some(why) => Finding::new(&UNCHECKED, format!("the token{of} has no aud; {why}"), "aud", value),
+        None => Finding::new(&MISSING, format!("the token{of} has no aud"), "aud", value),
     }
 }
 
