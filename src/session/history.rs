@@ -298,20 +298,4 @@ mod tests {
         assert_eq!((history.streams_ended, history.lifetimes().len()), (10, LIFETIMES));
         assert_eq!(history.lifetimes()[1], 9000);
     }
-
-    /// Prints what noting a request costs: `cargo test --release cost_of_a_request -- --ignored --nocapture`.
-    #[test]
-    #[ignore = "a measurement"]
-    #[expect(clippy::print_stdout, reason = "a measurement")]
-    fn cost_of_a_request() {
-        const ROUNDS: u32 = 1_000_000;
-        let token = vec![b'x'; 2000];
-        let mut history = History::default();
-        let started = std::time::Instant::now();
-        for _ in 0..ROUNDS {
-            let authorization = Some(token_hash(std::hint::black_box(&token)));
-            history.note(&Entry { authorization, ..ENTRY }, Revision::V2025_06_18);
-        }
-        println!("{:?} a request ({:?})", started.elapsed() / ROUNDS, std::hint::black_box(history.tokens));
-    }
 }

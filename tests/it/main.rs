@@ -6,6 +6,7 @@ mod documents;
 mod eras;
 mod exchange;
 mod findings_headers;
+mod findings_secrets;
 mod findings_session;
 mod findings_token;
 mod handles;
