@@ -10,6 +10,7 @@ use futures_util::FutureExt as _;
 use http::{HeaderMap, HeaderValue, Method, Version};
 use mcp_echo_stateful::clock::Clock;
 use mcp_echo_stateful::config::Config;
+use mcp_echo_stateful::diagnosis::cors::Preflights;
 use mcp_echo_stateful::diagnosis::findings::FindingCounts;
 use mcp_echo_stateful::dispatch::{Engine, Job};
 use mcp_echo_stateful::protocol::message::{Body, read};
@@ -38,6 +39,7 @@ fn main() {
         tools: Registry::new(TOOLS),
         system: Arc::new(System::unsampled()),
         findings: FindingCounts::default(),
+        preflights: Preflights::default(),
     };
     let new = NewSession {
         protocol_version: Revision::V2025_06_18,

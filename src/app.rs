@@ -20,6 +20,7 @@ use tower::ServiceExt as _;
 
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::diagnosis::cors::Preflights;
 use crate::diagnosis::findings::FindingCounts;
 use crate::dispatch::Engine;
 use crate::http::{Connection, Http, MAX_SUBSCRIPTIONS, router};
@@ -96,6 +97,7 @@ impl App {
                 tools: Registry::new(self.tools),
                 system: System::start(shutdown.clone()),
                 findings: FindingCounts::default(),
+                preflights: Preflights::default(),
             },
             shutdown: shutdown.clone(),
             calls: calls.clone(),

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use crate::clock::Clock;
 use crate::config::{Config, SessionBinding};
+use crate::diagnosis::cors::Preflights;
 use crate::diagnosis::findings::{self, Finding, FindingCounts, Severity};
 use crate::diagnosis::forwarding::client_address;
 use crate::diagnosis::identity;
@@ -45,6 +46,8 @@ pub struct Engine {
     pub system: Arc<System>,
     /// How often each finding was raised.
     pub findings: FindingCounts,
+    /// The last preflight that came.
+    pub preflights: Preflights,
 }
 
 /// A request on its way to an answer.
@@ -151,6 +154,7 @@ impl Engine {
             sessions: &self.sessions,
             system: &self.system,
             finding_counts: &self.findings,
+            preflights: &self.preflights,
             meta: job.params.get("_meta").and_then(Value::as_object),
             client: job.client.as_ref(),
             new_session: (entry.handle() == Handle::Makes && job.revision.is_stateless()).then_some(&make),

@@ -32,6 +32,7 @@ pub use registry::{Entry, HANDLE, Mirrored, Registry, TTL_MS};
 
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::diagnosis::cors::Preflights;
 use crate::diagnosis::findings::{self, Facts, Family, Finding, FindingCounts};
 use crate::protocol::{LogLevel, Meta, Revision};
 use crate::request::Request;
@@ -165,6 +166,8 @@ pub struct Context<'a> {
     pub system: &'a System,
     /// How often each finding was raised on this server.
     pub finding_counts: &'a FindingCounts,
+    /// The last preflight that came.
+    pub preflights: &'a Preflights,
     /// `_meta` of the call's parameters.
     pub meta: Option<&'a Map<String, Value>>,
     /// What `_meta` says of the client, in the stateless era.

@@ -88,6 +88,9 @@ pub async fn observe(State(http): State<Arc<Http>>, mut request: Request, next: 
     let given = request.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok());
     let id = given.and_then(RequestId::accept).unwrap_or_else(RequestId::generate);
     let quiet = request.uri().path() == HEALTH_PATH;
+    if request.method() == Method::OPTIONS {
+        http.engine.preflights.note(request.headers(), http.engine.clock.now());
+    }
     let is_options = request.method() == Method::OPTIONS && MCP_PATHS.contains(&request.uri().path());
     let head = Head { method: request.method().clone(), path: loggable_path(request.uri().path()) };
     // Nothing is written for a span that nobody will see.

@@ -10,6 +10,7 @@ use crate::diagnosis::cors::{self, Attempt, Class, NEEDS, Policy};
 use crate::diagnosis::forwarding::proxies;
 use crate::diagnosis::headers::title_case;
 use crate::diagnosis::{findings, products, redact};
+use crate::text::rfc3339;
 
 /// See the module's documentation.
 pub(crate) const TOOL: Tool = Tool {
@@ -75,6 +76,17 @@ fn output_schema() -> Value {
                 "properties": {"needed": {"type": "boolean"}, "reasons": texts},
                 "required": ["needed", "reasons"],
             },
+            "lastPreflight": {
+                "type": ["object", "null"],
+                "description": "the last preflight that reached this server; null when none did",
+                "properties": {
+                    "at": {"type": "string", "format": "date-time"},
+                    "origin": {"type": "string"},
+                    "method": {"type": "string"},
+                    "headers": {"type": "string"},
+                },
+                "required": ["at", "origin", "method", "headers"],
+            },
             "policy": {
                 "type": "object",
                 "properties": {
@@ -119,13 +131,15 @@ fn output_schema() -> Value {
                 },
             },
         },
-        "required": ["simulated", "request", "preflight", "policy", "points", "needs"],
+        "required": ["simulated", "request", "preflight", "policy", "points", "needs", "lastPreflight"],
     })
 }
 
 #[derive(Serialize)]
 struct Facts {
     simulated: bool,
+    #[serde(rename = "lastPreflight")]
+    last_preflight: Option<LastPreflight>,
     #[serde(skip)]
     behind_proxy: bool,
     request: RequestFacts,
@@ -165,6 +179,19 @@ struct PolicyFacts {
     expose_headers: &'static [&'static str],
     max_age_seconds: u32,
     credentials: bool,
+}
+
+/// The last preflight that reached this server.
+#[derive(Serialize)]
+struct LastPreflight {
+    at: String,
+    origin: String,
+    method: String,
+    headers: String,
+}
+
+fn none_if_empty(headers: &str) -> &str {
+    if headers.is_empty() { "no headers of the script's" } else { headers }
 }
 
 #[derive(Serialize)]
@@ -236,7 +263,14 @@ fn facts(context: &Context<'_>, arguments: &Arguments) -> Result<Facts, ToolErro
     let points = cors::simulate(&attempt, needs, config);
     let policy = Policy::of(config);
     let on = policy != Policy::Off;
+    let last_preflight = context.preflights.last().map(|seen| LastPreflight {
+        at: rfc3339(context.clock.wall(seen.at)),
+        origin: seen.origin,
+        method: seen.method,
+        headers: seen.headers,
+    });
     Ok(Facts {
+        last_preflight,
         behind_proxy,
         simulated: ["origin", "method"].iter().any(|name| arguments.str(name).is_some())
             || arguments.strings("headers").is_some(),
@@ -347,6 +381,13 @@ fn text(facts: &Facts) -> String {
         lines.push(format!("- Allow-Headers: {}", policy.allow_headers.join(", ")));
         lines.push(format!("- Expose-Headers: {}", policy.expose_headers.join(", ")));
     }
+    lines.push(match &facts.last_preflight {
+        None => "- Last preflight seen here: none. Where browsers do get through, something in front answers them"
+            .to_owned(),
+        Some(LastPreflight { at, origin, method, headers }) => {
+            format!("- Last preflight seen here: {at}, from {origin}, for {method} with {}", none_if_empty(headers))
+        }
+    });
     lines.push("\n🧪 Check by check:".to_owned());
     // One cause is one line; the structured form has all that follows from it.
     for Point { sign, summary, fix, .. } in facts.points.iter().filter(|point| !point.follows) {

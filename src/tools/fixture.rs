@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use super::{Arguments, Context, Outcome, Run, Tool, ToolError};
 use crate::clock::{Clock, Moment};
 use crate::config::Config;
+use crate::diagnosis::cors::Preflights;
 use crate::diagnosis::findings::FindingCounts;
 use crate::diagnosis::testing::headers;
 use crate::protocol::Revision;
@@ -76,6 +77,7 @@ pub(crate) fn call(tool: &Tool, request: &Request, config: &Config, arguments: &
         sessions: &sessions,
         system: &system,
         finding_counts: &FindingCounts::default(),
+        preflights: &Preflights::default(),
         meta: None,
         client: None,
         new_session: None,
