@@ -72,8 +72,11 @@ async fn echo(context: &Context<'_>, arguments: &Arguments) -> Result<Outcome, T
     let given = arguments.str("message").unwrap_or_default();
     let delay_ms = arguments.u64("delayMs").unwrap_or_default();
     let custom = arguments.object("customData");
-    if given.len() > MAX_MESSAGE {
-        return Err(invalid(format!("`message` is {} bytes long; at most {MAX_MESSAGE} are taken", given.len())));
+    // As it will be kept: some letters grow when they are made upper case.
+    let message = if arguments.bool("uppercase") { given.to_uppercase() } else { given.to_owned() };
+    let length = message.len().max(given.len());
+    if length > MAX_MESSAGE {
+        return Err(invalid(format!("`message` is {length} bytes long; at most {MAX_MESSAGE} are taken")));
     }
     if custom.is_some() && context.session.is_none() && context.new_session.is_none() {
         return Err(invalid("`customData` needs a session to be kept in: initialize first".to_owned()));
@@ -81,7 +84,6 @@ async fn echo(context: &Context<'_>, arguments: &Arguments) -> Result<Outcome, T
     if delay_ms > 0 {
         wait(context, delay_ms).await;
     }
-    let message = if arguments.bool("uppercase") { given.to_uppercase() } else { given.to_owned() };
     let made = match (context.session, context.new_session) {
         (None, Some(new_session)) => {
             // Checked before a session is made: a refused echo leaves nothing behind.

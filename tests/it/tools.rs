@@ -741,3 +741,15 @@ async fn the_goat_is_the_caller_and_always_the_same() {
     assert_eq!(call_with(by_token).await["structuredContent"]["goat"], "John Doe");
     assert_eq!(one.call("whoIStheGOAT", json!({})).await["structuredContent"]["goat"], "test-client");
 }
+
+#[tokio::test]
+async fn a_message_that_grows_in_upper_case_is_bounded_as_it_is_kept() {
+    let server = TestServer::start().await;
+    let session = server.session("2025-11-25").await;
+    // Two bytes each, six in upper case.
+    let message = "ΐ".repeat(500 * 1024);
+    let result = session.call("echo", json!({"message": message, "uppercase": true})).await;
+    assert_eq!(result["isError"], true);
+    assert!(result["content"][0]["text"].as_str().unwrap().contains("at most 1048576"));
+    assert!(session.text("replayLastEcho", json!({})).await.starts_with("No previous echo message found"));
+}
