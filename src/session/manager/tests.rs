@@ -1,0 +1,221 @@
+//! Promises of the manager, with a clock that stands still.
+
+use super::*;
+use crate::session::IdentitySource;
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn manager(max_sessions: usize) -> (RwLock<SessionManager>, Arc<Clock>) {
+    let clock = Arc::new(Clock::standing_still());
+    let limits = Limits { timeout: HOUR, warning: Duration::from_secs(360), max_sessions, queue_size: 5 };
+    (RwLock::new(SessionManager::new(limits, Arc::clone(&clock))), clock)
+}
+
+fn new_session(owner: Option<&str>) -> NewSession {
+    NewSession {
+        protocol_version: Revision::V2025_06_18,
+        client_info: ClientInfo::default(),
+        client_capabilities: json!({}),
+        owner: owner.map(identity),
+        address: None,
+    }
+}
+
+fn identity(id: &str) -> Identity {
+    Identity { id: id.to_owned(), source: IdentitySource::XUserId }
+}
+
+fn create(manager: &RwLock<SessionManager>) -> Uuid {
+    write(manager).create(new_session(None)).unwrap().0.session().id()
+}
+
+fn missing(manager: &RwLock<SessionManager>, id: Uuid) -> Missing {
+    read(manager).enter(id, || None).err().unwrap()
+}
+
+#[test]
+fn a_session_is_dead_at_its_moment_and_the_sweep_only_buries_it() {
+    let (manager, clock) = manager(10);
+    let id = create(&manager);
+    clock.advance(HOUR - Duration::from_secs(1));
+    drop(read(&manager).enter(id, || None).unwrap());
+    clock.advance(HOUR - Duration::from_secs(1));
+    assert!(read(&manager).enter(id, || None).is_ok(), "use keeps it alive");
+    clock.advance(HOUR);
+    let Missing::Ended { reason: EndReason::Expired, at, .. } = missing(&manager, id) else { panic!() };
+    assert_eq!(sweep(&manager), 1);
+    let Missing::Ended { reason: EndReason::Expired, at: remembered, tries: 2 } = missing(&manager, id) else {
+        panic!()
+    };
+    assert_eq!(at, remembered);
+    assert_eq!(read(&manager).stats().active, 0);
+}
+
+#[test]
+fn a_session_with_work_or_a_stream_does_not_expire() {
+    let (manager, clock) = manager(10);
+    let (visit, _) = write(&manager).create(new_session(None)).unwrap();
+    let id = visit.session().id();
+    clock.advance(3 * HOUR);
+    assert_eq!(sweep(&manager), 0);
+    let stream = visit.session().open_stream(None);
+    drop(visit);
+    clock.advance(3 * HOUR);
+    assert_eq!(sweep(&manager), 0);
+    drop(read(&manager).enter(id, || None).unwrap());
+    drop(stream);
+    clock.advance(HOUR);
+    assert_eq!(sweep(&manager), 1);
+}
+
+#[test]
+fn a_session_released_while_a_sweep_looks_at_it_is_not_forgotten() {
+    const ROUNDS: usize = 2_000;
+    let (manager, clock) = manager(ROUNDS);
+    let mut removed = 0;
+    let next = Mutex::new(None);
+    let together = std::sync::Barrier::new(2);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for _ in 0..ROUNDS {
+                together.wait();
+                drop(lock(&next).take());
+                together.wait();
+            }
+        });
+        for _ in 0..ROUNDS {
+            let id = create(&manager);
+            *lock(&next) = read(&manager).enter(id, || None).ok();
+            together.wait();
+            removed += sweep(&manager);
+            together.wait();
+            clock.advance(HOUR);
+            removed += sweep(&manager);
+        }
+    });
+    assert_eq!(removed, ROUNDS);
+}
+
+#[test]
+fn a_sweep_removes_all_that_expired_and_nothing_else() {
+    let (manager, clock) = manager(10_000);
+    for _ in 0..1000 {
+        create(&manager);
+    }
+    clock.advance(HOUR / 2);
+    let young: Vec<_> = (0..500).map(|_| create(&manager)).collect();
+    clock.advance(HOUR / 2);
+    assert_eq!(sweep(&manager), 1000);
+    assert!(young.iter().all(|id| read(&manager).enter(*id, || None).is_ok()));
+    let stats = read(&manager).stats();
+    assert_eq!((stats.active, stats.expired, stats.created), (500, 1000, 1500));
+    assert_eq!(stats.average_lifetime, Some(HOUR));
+}
+
+#[test]
+fn an_idle_session_is_told_once_before_it_expires() {
+    let (manager, clock) = manager(10);
+    let id = create(&manager);
+    clock.advance(HOUR - Duration::from_secs(300));
+    sweep(&manager);
+    sweep(&manager);
+    let visit = read(&manager).enter(id, || None).unwrap();
+    let mut stream = visit.session().open_stream(None);
+    let notice = stream.try_next().unwrap().unwrap().json;
+    assert!(notice.contains("\"notice\"") && notice.contains("expires in 5m 0s"), "{notice}");
+    assert_eq!(stream.try_next(), Ok(None));
+}
+
+#[test]
+fn at_the_bound_the_longest_idle_gives_way_and_busy_ones_never() {
+    let (manager, clock) = manager(3);
+    let (busy, _) = write(&manager).create(new_session(None)).unwrap();
+    let first = create(&manager);
+    clock.advance(Duration::from_secs(1));
+    let second = create(&manager);
+    clock.advance(Duration::from_secs(1));
+    drop(read(&manager).enter(first, || None).unwrap());
+    let (third, evicted) = write(&manager).create(new_session(None)).unwrap();
+    assert_eq!(evicted.unwrap().id(), second, "the first was used since");
+    let Missing::Ended { reason: EndReason::Evicted, .. } = missing(&manager, second) else { panic!() };
+    let (_fourth, evicted) = write(&manager).create(new_session(None)).unwrap();
+    assert_eq!(evicted.unwrap().id(), first);
+    assert_eq!(write(&manager).create(new_session(None)).err(), Some(Full { max_sessions: 3 }));
+    assert_eq!(read(&manager).stats().refused, 1);
+    drop((busy, third));
+}
+
+#[test]
+fn a_bound_session_is_unknown_to_everybody_else_and_its_owner_hears_of_them() {
+    let (manager, _) = manager(10);
+    let id = write(&manager).create(new_session(Some("alice"))).unwrap().0.session().id();
+    let enter =
+        |who: Option<&str>| read(&manager).enter(id, || who.map(identity)).map(|visit| visit.session().record());
+    assert_eq!(enter(Some("bob")).err(), Some(Missing::NotYours { anonymous: false }));
+    assert_eq!(enter(None).err(), Some(Missing::NotYours { anonymous: true }));
+    let intrusions = enter(Some("alice")).unwrap().intrusions;
+    assert_eq!((intrusions.other, intrusions.anonymous, intrusions.last.is_some()), (1, 1, true));
+    let session = Arc::clone(read(&manager).enter(id, || Some(identity("alice"))).unwrap().session());
+    write(&manager).end(&session, EndReason::Deleted);
+    let after = |who: &str| read(&manager).enter(id, || Some(identity(who))).err().unwrap();
+    assert_eq!(after("bob"), Missing::Unknown, "why it ended is the owner's business");
+    assert!(matches!(after("alice"), Missing::Ended { reason: EndReason::Deleted, .. }));
+}
+
+#[test]
+fn what_is_remembered_of_the_ended_is_bounded() {
+    let (manager, _) = manager(1);
+    let first = create(&manager);
+    for _ in 0..=REMEMBERED {
+        create(&manager);
+    }
+    assert_eq!(missing(&manager, first), Missing::Unknown);
+    assert_eq!(read(&manager).tombstones.len(), REMEMBERED);
+    assert_eq!(read(&manager).buried.len(), REMEMBERED);
+}
+
+#[test]
+fn the_sums_return_to_nothing_when_the_sessions_do() {
+    let (manager, clock) = manager(10);
+    for _ in 0..5 {
+        let (visit, _) = write(&manager).create(new_session(Some("x"))).unwrap();
+        let session = visit.session();
+        let custom = json!({"a": [1, 2, {"b": "text"}]});
+        session.echo("message", custom.as_object()).unwrap();
+        session.echo("longer message", json!({"a": null, "c": 1}).as_object()).unwrap();
+        for _ in 0..8 {
+            session.log(LogLevel::Info, || json!({"level": "info"}));
+        }
+        session.log(LogLevel::Debug, || panic!("below the level"));
+    }
+    let stats = read(&manager).stats();
+    assert_eq!((stats.pending_messages, stats.in_flight), (25, 0));
+    assert!(stats.storage_bytes > 5 * 100 && stats.queue_bytes > 25 * 50, "{stats:?}");
+    clock.advance(HOUR);
+    sweep(&manager);
+    let stats = read(&manager).stats();
+    assert_eq!((stats.pending_messages, stats.queue_bytes, stats.streams), (0, 0, 0));
+    assert_eq!(read(&manager).house.totals.storage_bytes.load(Ordering::Relaxed), 0);
+}
+
+#[test]
+fn custom_data_is_merged_and_bounded() {
+    let (manager, _) = manager(1);
+    let (visit, _) = write(&manager).create(new_session(None)).unwrap();
+    let session = visit.session();
+    session.echo("a", json!({"keep": 1, "drop": 2}).as_object()).unwrap();
+    session.echo("b", json!({"drop": null, "new": "x"}).as_object()).unwrap();
+    assert_eq!(Value::Object(session.record().state.custom_data), json!({"keep": 1, "new": "x"}));
+    let large = json!({"large": "x".repeat(crate::session::MAX_CUSTOM_DATA)});
+    assert!(session.echo("c", large.as_object()).is_err());
+    assert_eq!(session.record().state.last_echo.as_deref(), Some("b"), "nothing is changed by a refused echo");
+}
+
+#[test]
+fn a_record_survives_a_round_trip_through_json() {
+    let (manager, _) = manager(1);
+    let record = write(&manager).create(new_session(Some("x"))).unwrap().0.session().record();
+    let text = serde_json::to_string(&record).unwrap();
+    let again: Record = serde_json::from_str(&text).unwrap();
+    assert_eq!(serde_json::to_string(&again).unwrap(), text);
+}
