@@ -6,7 +6,7 @@ use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use axum::body::Body;
-use http::Request;
+use http::{HeaderValue, Request};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -88,7 +88,11 @@ impl App {
             self.config.session_cleanup_interval,
             shutdown.clone(),
         ));
+        let instance = read(&self.sessions).instance().name();
+        tracing::debug!(%instance, "this run's name, in X-Instance-Id");
         let http = Arc::new(Http {
+            // Four hex digits: always a header's value.
+            instance: HeaderValue::from_str(&instance.to_string()).unwrap_or(HeaderValue::from_static("")),
             bound_to_loopback: listener.local_addr()?.ip().is_loopback(),
             engine: Engine {
                 config: self.config,

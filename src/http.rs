@@ -45,7 +45,7 @@ use crate::dispatch::Engine;
 use crate::protocol::{FIRST_STATELESS, Revision, RpcError};
 use crate::request::RequestId;
 use crate::session::history::{Entry, Kind, token_hash};
-use crate::session::{Missing, Session, Visit, note_intrusion, prefix, read};
+use crate::session::{Missing, Session, Visit, prefix, read};
 use era::Era;
 use headers::SessionHeader;
 use refusal::Refusal;
@@ -60,6 +60,8 @@ pub const HEALTH_PATH: &str = "/healthz";
 pub struct Http {
     /// Answers messages.
     pub engine: Engine,
+    /// This run of the server, by name: a header of every response.
+    pub instance: HeaderValue,
     /// Whether the server listens on a loopback address.
     pub bound_to_loopback: bool,
     /// Cancelled when the server is to end.
@@ -297,7 +299,7 @@ fn enter_session(http: &Http, headers: &http::HeaderMap) -> Result<Option<Visit>
             match entered {
                 Ok(visit) => return Ok(Some(visit)),
                 Err(missing) => {
-                    note_intrusion(id, missing);
+                    http.engine.note_missing(id, missing);
                     missing
                 }
             }

@@ -12,7 +12,7 @@ use tracing::field::{Empty, display};
 use tracing::{Instrument as _, Span};
 use uuid::Uuid;
 
-use super::headers::{REQUEST_ID, SERVER_TIMING};
+use super::headers::{INSTANCE_ID, REQUEST_ID, SERVER_TIMING};
 use super::refusal::{ALLOWED_METHODS, Refusal, Why};
 use super::{Arrival, HEALTH_PATH, Http, MCP_PATHS};
 use crate::diagnosis::redact::{self, SESSION_SHOWN};
@@ -109,6 +109,7 @@ pub async fn observe(State(http): State<Arc<Http>>, mut request: Request, next: 
     if let Ok(id) = request_id {
         response.headers_mut().insert(REQUEST_ID, id);
     }
+    response.headers_mut().insert(INSTANCE_ID, http.instance.clone());
     let ms = at.elapsed().as_secs_f64() * 1000.0;
     if let Ok(timing) = HeaderValue::from_str(&format!("app;dur={ms:.3}")) {
         response.headers_mut().insert(SERVER_TIMING, timing);
