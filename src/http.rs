@@ -30,6 +30,7 @@ use http::header::{
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD, ALLOW, AUTHORIZATION,
 };
 use http::{HeaderName, HeaderValue, Method, StatusCode};
+use http_body_util::{BodyExt as _, Limited};
 use jiff::Timestamp;
 use serde_json::json;
 use tokio::sync::Semaphore;
@@ -113,6 +114,29 @@ pub fn router(http: Arc<Http>) -> Router {
         .layer(axum::middleware::from_fn_with_state(Arc::clone(&http), observe::observe))
         .with_state(http)
 }
+
+/// The routes of a connection that is one too many: 503, but for the probe. `max` is how many there may be.
+pub fn refusing_router(http: Arc<Http>, max: usize) -> Router {
+    let refuse = move |request: Request| async move {
+        // What is under way of the body, so that closing does not take the answer from the client.
+        let body = Limited::new(request.into_body(), REFUSED_BODY);
+        let _ = tokio::time::timeout(REFUSED_BODY_TIME, body.collect()).await;
+        let error = RpcError::new(
+            RpcError::INTERNAL_ERROR,
+            format!("Too many connections: all {max} are in use; try again later or raise MCP_MAX_CONNECTIONS"),
+        );
+        Refusal::new(StatusCode::SERVICE_UNAVAILABLE, error).retry_after(refusal::RETRY_AFTER_S).and_close()
+    };
+    Router::new()
+        .route(HEALTH_PATH, on(MethodFilter::GET, health))
+        .fallback(refuse)
+        .layer(axum::middleware::from_fn_with_state(Arc::clone(&http), observe::observe))
+        .with_state(http)
+}
+
+/// How much of a refused connection's body is read and thrown away before the answer, in bytes and time.
+const REFUSED_BODY: usize = 64 * 1024;
+const REFUSED_BODY_TIME: Duration = Duration::from_secs(1);
 
 fn mcp() -> MethodRouter<Arc<Http>> {
     on(MethodFilter::POST, post::post)
