@@ -23,7 +23,7 @@ use crate::connections::{self, Place, Places, Timeouts};
 use crate::diagnosis::cors::Preflights;
 use crate::diagnosis::findings::FindingCounts;
 use crate::dispatch::Engine;
-use crate::http::{Connection, Http, MAX_SUBSCRIPTIONS, refusing_router, router};
+use crate::http::{Budget, Connection, Http, MAX_CALLS, MAX_SUBSCRIPTIONS, refusing_router, router};
 use crate::session::{Limits, SessionManager, read, sweep_regularly};
 use crate::system::System;
 use crate::tools::{Registry, TOOLS, Tool};
@@ -92,6 +92,7 @@ impl App {
     pub async fn serve(self, listener: TcpListener, shutdown: CancellationToken) -> io::Result<()> {
         let grace = self.config.shutdown_grace;
         let calls = TaskTracker::new();
+        let budget = Budget::new(self.config.max_body_bytes);
         let mut places = Places::new(self.config.max_connections);
         let sweeping = tokio::spawn(sweep_regularly(
             Arc::clone(&self.sessions),
@@ -111,6 +112,8 @@ impl App {
             },
             shutdown: shutdown.clone(),
             calls: calls.clone(),
+            waiting: Semaphore::new(MAX_CALLS),
+            budget,
             subscriptions: Arc::new(Semaphore::new(MAX_SUBSCRIPTIONS)),
         });
         let routers = Routers { refusing: refusing_router(Arc::clone(&http), places.max()), serving: router(http) };

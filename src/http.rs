@@ -1,6 +1,7 @@
 //! HTTP: the only room that knows axum. [`router`] is the table of routes and the stack of layers.
 
 mod body;
+mod budget;
 mod delete;
 mod era;
 mod get;
@@ -47,6 +48,7 @@ use crate::protocol::{FIRST_STATELESS, Revision, RpcError};
 use crate::request::RequestId;
 use crate::session::history::{Entry, Kind, token_hash};
 use crate::session::{Missing, Session, Visit, note_intrusion, prefix, read};
+pub use budget::Budget;
 use era::Era;
 use headers::SessionHeader;
 use refusal::Refusal;
@@ -67,6 +69,10 @@ pub struct Http {
     pub shutdown: CancellationToken,
     /// Calls that outlive their request's handler: shutdown waits for them.
     pub calls: TaskTracker,
+    /// Room for calls that are not ready at once: [`MAX_CALLS`] permits.
+    pub waiting: Semaphore,
+    /// Memory for large bodies and answers.
+    pub budget: Budget,
     /// Room for `subscriptions/listen` streams: [`MAX_SUBSCRIPTIONS`] permits.
     pub subscriptions: Arc<Semaphore>,
 }
@@ -74,6 +80,10 @@ pub struct Http {
 /// The most `subscriptions/listen` streams at once, of all clients: as many as there are sessions by default, since these
 /// streams belong to none that would bound them.
 pub const MAX_SUBSCRIPTIONS: usize = 10_000;
+
+/// The most calls at work at once, of all clients: those that are not ready when they are first looked at. Each holds its
+/// arguments for up to a minute.
+pub const MAX_CALLS: usize = 10_000;
 
 /// The TCP connection of a request: an extension of it.
 #[derive(Debug, Clone, Copy)]
