@@ -43,13 +43,28 @@ const MAX_H2_STREAMS: u32 = 200;
 /// How long to wait when the system has no file descriptors left for another connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// Bounds that no variable sets: tests do, which have neither minutes nor hundreds of megabytes.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// How long connections may hold their places without use.
+    pub timeouts: Timeouts,
+    /// The most bytes that all large bodies and answers may hold together; room for eight of the largest body in any case.
+    pub large_bytes: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { timeouts: Timeouts::default(), large_bytes: 256 * 1024 * 1024 }
+    }
+}
+
 /// The server, not yet listening.
 pub struct App {
     config: Arc<Config>,
     clock: Arc<Clock>,
     sessions: Arc<RwLock<SessionManager>>,
     tools: &'static [Tool],
-    timeouts: Timeouts,
+    bounds: Bounds,
 }
 
 impl App {
@@ -68,14 +83,14 @@ impl App {
             clock,
             sessions: Arc::new(RwLock::new(sessions)),
             tools,
-            timeouts: Timeouts::default(),
+            bounds: Bounds::default(),
         }
     }
 
-    /// With other time-outs of connections: for tests, which have no minutes to wait.
+    /// With other bounds: for tests.
     #[must_use]
-    pub fn with_timeouts(self, timeouts: Timeouts) -> Self {
-        Self { timeouts, ..self }
+    pub fn with_bounds(self, bounds: Bounds) -> Self {
+        Self { bounds, ..self }
     }
 
     /// The sessions: for tests that look at them from inside.
@@ -92,7 +107,7 @@ impl App {
     pub async fn serve(self, listener: TcpListener, shutdown: CancellationToken) -> io::Result<()> {
         let grace = self.config.shutdown_grace;
         let calls = TaskTracker::new();
-        let budget = Budget::new(self.config.max_body_bytes);
+        let budget = Budget::new(self.bounds.large_bytes, self.config.max_body_bytes);
         let mut places = Places::new(self.config.max_connections);
         let sweeping = tokio::spawn(sweep_regularly(
             Arc::clone(&self.sessions),
@@ -117,7 +132,7 @@ impl App {
             subscriptions: Arc::new(Semaphore::new(MAX_SUBSCRIPTIONS)),
         });
         let routers = Routers { refusing: refusing_router(Arc::clone(&http), places.max()), serving: router(http) };
-        accept(listener, &routers, &mut places, self.timeouts, &shutdown).await;
+        accept(listener, &routers, &mut places, self.bounds.timeouts, &shutdown).await;
 
         let drained = async {
             places.shutdown().await;
@@ -219,7 +234,7 @@ fn serve_connection(
     let server = Arc::clone(server);
     let patience = if place.refused { timeouts.refusal } else { timeouts.head };
     tokio::spawn(async move {
-        let Place { watcher, crowded, refused, .. } = place;
+        let Place { watcher, crowded, refused, permit: _held } = place;
         let serving = server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
         let mut serving = pin!(watcher.watch(serving));
         // hyper's own time-out begins when it knows the HTTP version: not for a client that never says so much.

@@ -77,7 +77,8 @@ pub struct Place {
     pub crowded: CancellationToken,
     /// Whether it gets no answer but 503.
     pub refused: bool,
-    _permit: Option<OwnedSemaphorePermit>,
+    /// What is given back.
+    pub permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Places {
@@ -122,7 +123,7 @@ impl Places {
 
     fn place(&self, permit: Option<OwnedSemaphorePermit>, refused: bool) -> Place {
         let Round { connections, crowded } = &self.round;
-        Place { watcher: connections.watcher(), crowded: crowded.clone(), refused, _permit: permit }
+        Place { watcher: connections.watcher(), crowded: crowded.clone(), refused, permit }
     }
 
     /// Has idle connections close, unless that was done a moment ago. Requests at work and streams go on.

@@ -17,12 +17,10 @@ use crate::protocol::RpcError;
 /// What is larger is counted, in bytes.
 pub const LARGE: usize = 64 * 1024;
 
-/// The most that all large bodies and answers may hold together, in bytes, or [`BODIES`] of the largest body's size where
-/// that is more.
-const TOTAL: usize = 256 * 1024 * 1024;
+/// How many bodies of the largest size there is room for in any case.
 const BODIES: usize = 8;
 
-/// Bytes that a permit stands for: [`TOTAL`] stays far below what a semaphore counts.
+/// Bytes that a permit stands for: they are asked for in `u32`s.
 const UNIT: usize = 4096;
 
 /// How long an answer waits for others to be read.
@@ -39,10 +37,10 @@ pub struct Budget {
 pub type Share = OwnedSemaphorePermit;
 
 impl Budget {
-    /// A budget for bodies of at most `max_body` bytes.
+    /// A budget of `bytes`, or [`BODIES`] bodies of `max_body` bytes where that is more.
     #[must_use]
-    pub fn new(max_body: usize) -> Self {
-        let units = (TOTAL.max(max_body.saturating_mul(BODIES)) / UNIT).min(Semaphore::MAX_PERMITS);
+    pub fn new(bytes: usize, max_body: usize) -> Self {
+        let units = (bytes.max(max_body.saturating_mul(BODIES)) / UNIT).min(Semaphore::MAX_PERMITS);
         Self { free: Arc::new(Semaphore::new(units)), units }
     }
 
@@ -106,9 +104,11 @@ fn exhausted() -> Refusal {
 mod tests {
     use super::*;
 
+    const TOTAL: usize = 16 * 1024 * 1024;
+
     #[tokio::test(start_paused = true)]
     async fn what_is_large_is_counted_until_it_is_gone() {
-        let budget = Budget::new(0);
+        let budget = Budget::new(TOTAL, 0);
         let all = budget.free.available_permits();
         let mut share = None;
         budget.grow(&mut share, LARGE).unwrap();
@@ -131,7 +131,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_answer_larger_than_everything_takes_everything() {
-        let budget = Budget::new(0);
+        let budget = Budget::new(TOTAL, 0);
         let answer = budget.hold(Bytes::from(vec![0; TOTAL + UNIT])).await.unwrap();
         assert!(budget.hold(Bytes::from(vec![0; LARGE + 1])).await.is_err());
         drop(answer);

@@ -41,7 +41,7 @@ pub struct Limits {
 
 /// What sessions may hold together, in bytes: room for all of them with a full queue of usual lines (some 200 bytes) and 6
 /// KiB of their own, 256 MiB at the defaults. Few sessions still have room for what one may keep (an echo of 1 MiB).
-const MIN_BYTES: u64 = 64 * 1024 * 1024;
+const MIN_BYTES: u64 = 16 * 1024 * 1024;
 const BYTES_OF_SESSION: u64 = 6 * 1024;
 const BYTES_OF_MESSAGE: u64 = 208;
 
