@@ -1,21 +1,21 @@
 //! The server put together: state, router, and the loop that accepts connections until it is told to stop.
 
+use std::convert::Infallible;
 use std::io;
 use std::pin::pin;
 use std::sync::{Arc, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
-use http::Request;
+use http::{HeaderValue, Request};
 use hyper::body::Incoming;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tower::ServiceExt as _;
 
 use crate::clock::Clock;
 use crate::config::Config;
@@ -23,7 +23,7 @@ use crate::connections::{self, Place, Places, Timeouts};
 use crate::diagnosis::cors::Preflights;
 use crate::diagnosis::findings::FindingCounts;
 use crate::dispatch::Engine;
-use crate::http::{Budget, Connection, Http, MAX_CALLS, MAX_SUBSCRIPTIONS, refusing_router, router};
+use crate::http::{Budget, Connection, Http, Lines, MAX_CALLS, MAX_SUBSCRIPTIONS, Stack};
 use crate::session::{Limits, SessionManager, read, sweep_regularly};
 use crate::system::System;
 use crate::tools::{Registry, TOOLS, Tool};
@@ -114,7 +114,12 @@ impl App {
             self.config.session_cleanup_interval,
             shutdown.clone(),
         ));
+        let instance = read(&self.sessions).instance().name();
+        tracing::debug!(%instance, "this run's name, in X-Instance-Id");
         let http = Arc::new(Http {
+            lines: Lines::since(Instant::now()),
+            // Four hex digits: always a header's value.
+            instance: HeaderValue::from_str(&instance.to_string()).unwrap_or(HeaderValue::from_static("")),
             bound_to_loopback: listener.local_addr()?.ip().is_loopback(),
             engine: Engine {
                 config: self.config,
@@ -131,8 +136,11 @@ impl App {
             budget,
             subscriptions: Arc::new(Semaphore::new(MAX_SUBSCRIPTIONS)),
         });
-        let routers = Routers { refusing: refusing_router(Arc::clone(&http), places.max()), serving: router(http) };
-        accept(listener, &routers, &mut places, self.bounds.timeouts, &shutdown).await;
+        let stacks = Stacks {
+            refusing: Arc::new(Stack::refusing(Arc::clone(&http), places.max())),
+            serving: Arc::new(Stack::new(Arc::clone(&http))),
+        };
+        accept(listener, &stacks, &mut places, self.bounds.timeouts, &shutdown).await;
 
         let drained = async {
             places.shutdown().await;
@@ -146,20 +154,21 @@ impl App {
         } else {
             tracing::info!("all requests finished; bye");
         }
+        http.lines.tell();
         Ok(())
     }
 }
 
 /// What answers requests: those that are served, and those on a connection too many.
-struct Routers {
-    serving: axum::Router,
-    refusing: axum::Router,
+struct Stacks {
+    serving: Arc<Stack>,
+    refusing: Arc<Stack>,
 }
 
 /// Accepts connections until `shutdown`.
 async fn accept(
     listener: TcpListener,
-    routers: &Routers,
+    stacks: &Stacks,
     places: &mut Places,
     timeouts: Timeouts,
     shutdown: &CancellationToken,
@@ -198,8 +207,8 @@ async fn accept(
             () = shutdown.cancelled() => return,
             place = places.next() => place,
         };
-        let router = if place.refused { &routers.refusing } else { &routers.serving };
-        serve_connection(stream, router, &server, place, timeouts);
+        let stack = if place.refused { &stacks.refusing } else { &stacks.serving };
+        serve_connection(stream, stack, &server, place, timeouts);
     }
 }
 
@@ -211,7 +220,7 @@ fn is_the_connections_fault(error: &io::Error) -> bool {
 
 fn serve_connection(
     stream: TcpStream,
-    router: &axum::Router,
+    stack: &Arc<Stack>,
     server: &Arc<auto::Builder<TokioExecutor>>,
     place: Place,
     timeouts: Timeouts,
@@ -223,19 +232,21 @@ fn serve_connection(
     connections::bound_unread(&stream, timeouts.unread);
     let Ok(peer) = stream.peer_addr() else { return };
     let connection = Connection { peer, local: stream.local_addr().ok() };
-    let router = router.clone();
+    let stack = Arc::clone(stack);
     let first_request = CancellationToken::new();
     let spoke = first_request.clone();
-    let service = tower::service_fn(move |mut request: Request<Incoming>| {
-        spoke.cancel();
-        request.extensions_mut().insert(connection);
-        router.clone().oneshot(request.map(Body::new))
+    let service = service_fn(move |request: Request<Incoming>| {
+        if !spoke.is_cancelled() {
+            spoke.cancel();
+        }
+        let stack = Arc::clone(&stack);
+        async move { Ok::<_, Infallible>(stack.respond(connection, request.map(Body::new)).await) }
     });
     let server = Arc::clone(server);
     let patience = if place.refused { timeouts.refusal } else { timeouts.head };
     tokio::spawn(async move {
         let Place { watcher, crowded, refused, permit: _held } = place;
-        let serving = server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+        let serving = server.serve_connection(TokioIo::new(stream), service);
         let mut serving = pin!(watcher.watch(serving));
         // hyper's own time-out begins when it knows the HTTP version: not for a client that never says so much.
         let served = tokio::select! {

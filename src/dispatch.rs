@@ -18,7 +18,7 @@ use crate::protocol::{
     ClientInfo, INSTRUCTIONS, Id, LogLevel, Meta, Params, Revision, RpcError, message, server_info, server_meta,
 };
 use crate::request::Request;
-use crate::session::{self, EndReason, Full, Identity, Missing, NewSession, Session, SessionManager, Visit};
+use crate::session::{self, Full, Identity, Missing, NewSession, Session, SessionManager, Visit};
 use crate::system::System;
 use crate::text::{did_you_mean, shorten};
 use crate::tools::{Context, Entry, HANDLE, Handle, Outbox, Outcome, Registry, TTL_MS, ToolError};
@@ -171,7 +171,7 @@ impl Engine {
         let mut outcome = entry.run(&context, &arguments).await?;
         // Deleted while the call took its time: what it did there is gone.
         if let Some(reason) = visit.as_ref().and_then(|visit| visit.session().ended()) {
-            return Err(no_session(Some(reason)));
+            return Err(no_session(format!(" (it was {})", reason.name())));
         }
         if !entry.families().is_empty() && outcome.structured.is_object() {
             let found = outcome.findings.take().unwrap_or_else(|| context.findings(entry.families()));
@@ -220,16 +220,34 @@ impl Engine {
                     return Ok(visit);
                 }
                 Err(missing) => {
-                    session::note_intrusion(id, missing);
+                    self.note_missing(id, missing);
                     missing
                 }
             },
             None => Missing::Unknown,
         };
         Err(no_session(match missing {
-            Missing::Ended { reason, .. } => Some(reason),
-            Missing::Unknown | Missing::NotYours { .. } => None,
+            Missing::Ended { reason, .. } => format!(" (it was {})", reason.name()),
+            Missing::Elsewhere { maker, here, replica } => {
+                let finding = findings::session::other_replica(maker, here, replica);
+                format!(" ({}: made by instance {maker}, this is {here})", finding.summary)
+            }
+            Missing::Unknown | Missing::NotYours { .. } => String::new(),
         }))
+    }
+
+    /// Notes why there is no session `id` for a request, where an operator should know.
+    pub fn note_missing(&self, id: Uuid, missing: Missing) {
+        match missing {
+            Missing::Elsewhere { maker, here, replica } => {
+                self.note(&[findings::session::other_replica(maker, here, replica)], None);
+            }
+            Missing::NotYours { anonymous } => {
+                let who = if anonymous { "a request without identity" } else { "another identity" };
+                tracing::warn!(session = session::prefix(id), "{who} tried a session that is bound to someone else");
+            }
+            Missing::Unknown | Missing::Ended { .. } => {}
+        }
     }
 
     /// Makes a session for a call of the stateless era.
@@ -364,8 +382,8 @@ fn tell_finished(entry: &Entry, job: &Job, started: Instant, is_error: bool) {
 }
 
 /// There is no session behind a handle: why, where the caller may know, and what to do.
-fn no_session(ended: Option<EndReason>) -> ToolError {
-    let why = ended.map_or_else(String::new, |reason| format!(" (it was {})", reason.name()));
+#[expect(clippy::needless_pass_by_value, reason = "made for this call")]
+fn no_session(why: String) -> ToolError {
     ToolError::InvalidArguments(vec![format!(
         "`{HANDLE}`: session not found or expired{why}; call echo without `{HANDLE}` to make a new one"
     )])

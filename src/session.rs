@@ -7,6 +7,7 @@
 
 pub mod history;
 mod idle;
+mod instance;
 mod mailbox;
 mod manager;
 mod queue;
@@ -31,6 +32,7 @@ use mailbox::Mailbox;
 use suspended::SuspendedStreams;
 
 pub use crate::protocol::{ClientInfo, LogLevel};
+pub use instance::{Instance, Maker, Name as InstanceName};
 pub use mailbox::MAX_STREAMS;
 pub use manager::{
     EndReason, Full, Limits, Missing, NewSession, REMEMBERED, SessionManager, Stats, read, sweep, sweep_regularly,
@@ -58,14 +60,6 @@ pub fn prefix(id: Uuid) -> String {
     let mut id = id.to_string();
     id.truncate(8);
     id
-}
-
-/// Logs that somebody tried a session that is not theirs.
-pub fn note_intrusion(id: Uuid, missing: Missing) {
-    if let Missing::NotYours { anonymous } = missing {
-        let who = if anonymous { "a request without identity" } else { "another identity" };
-        tracing::warn!(session = prefix(id), "{who} tried a session that is bound to someone else");
-    }
 }
 
 /// A lock whose holder panicked holds plain data that is still good: one bad request must not take sessions down.

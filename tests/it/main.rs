@@ -18,6 +18,7 @@ mod modern;
 mod polling;
 mod program;
 mod raw;
+mod replicas;
 mod revisions;
 mod rmcp_client;
 mod server;
