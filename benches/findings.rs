@@ -63,6 +63,7 @@ fn main() {
         received: Instant::now(),
         received_at: clock.wall_now(),
         body_bytes: ECHO.len(),
+        share: None,
     });
     let mut history = History::default();
     let mut rounds: [Vec<u128>; 2] = Default::default();
