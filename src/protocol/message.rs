@@ -193,7 +193,7 @@ struct Usual<'a> {
 impl Usual<'_> {
     /// `None` where anything is out of the ordinary: that takes a closer look.
     fn read(text: &str) -> Option<Message> {
-        let usual: Self = serde_json::from_str(text).ok()?;
+        let usual: Usual<'_> = serde_json::from_str(text).ok()?;
         if usual.jsonrpc != "2.0" {
             return None;
         }
