@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
 
 use super::flags::{Flags, NoFlags, Subcommands};
 use super::reader::Reader;
@@ -187,7 +187,7 @@ fn log_filter(reader: &mut Reader, debug: bool) -> LogLines {
         level = DEBUG;
         level_source = reader.source("MCP_ECHO_DEBUG");
     }
-    let rust_log = reader.parsed("RUST_LOG", |text| match EnvFilter::builder().parse(text) {
+    let rust_log = reader.parsed("RUST_LOG", |text| match text.parse::<Targets>() {
         Ok(_) => Ok(text.to_owned()),
         Err(error) => {
             Err(format!("is not a log filter ({error}): write one such as info or warn,mcp_echo_stateful=debug"))
@@ -399,7 +399,7 @@ mod tests {
             panic!("LOG_LEVEL is one of some words");
         };
         assert!(LEVELS.iter().map(|(name, _)| name).eq(words.iter()));
-        assert!(LEVELS.iter().all(|(_, filter)| EnvFilter::builder().parse(filter).is_ok()));
+        assert!(LEVELS.iter().all(|(_, filter)| filter.parse::<Targets>().is_ok()));
     }
 
     #[test]

@@ -45,13 +45,11 @@ pub async fn read(
             },
         )
     };
-    match read? {
-        Some(bytes) => Ok((bytes, share)),
-        None => {
-            tokio::spawn(tokio::time::timeout(DRAIN_TIME, drain(body)));
-            Err(too_large(limit))
-        }
-    }
+    let Some(bytes) = read? else {
+        tokio::spawn(tokio::time::timeout(DRAIN_TIME, drain(body)));
+        return Err(too_large(limit));
+    };
+    Ok((bytes, share))
 }
 
 /// The body; `None` when it is larger than `limit`.
