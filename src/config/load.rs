@@ -366,6 +366,13 @@ mod tests {
     }
 
     #[test]
+    fn none_turns_cors_off_where_unset_would_not() {
+        let config = config(&[], &[("MCP_CORS_ORIGINS", "none")]);
+        assert_eq!(config.cors_origins, Some(Origins::Only(vec![])));
+        assert_eq!(setting(&config, "MCP_CORS_ORIGINS").0, "none");
+    }
+
+    #[test]
     fn the_preferred_version_must_be_served() {
         let served = [("MCP_PROTOCOL_VERSIONS_SUPPORTED", "2025-06-18,2024-11-05")];
         let config = config(&[], &[served[0], ("MCP_PROTOCOL_VERSION", "2024-11-05")]);
