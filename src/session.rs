@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::clock::{Clock, Moment};
-use crate::protocol::Id;
+use crate::protocol::{Id, Notice};
 use history::Entry;
 use idle::{IdleOrder, List, Place};
 use mailbox::Mailbox;
@@ -390,13 +390,13 @@ impl Session {
         self.with_mailbox(|mailbox| mailbox.queue.forget_below(level));
     }
 
-    /// Queues a `notifications/message`, if its level is wanted. `params` makes the notification's parameters as JSON.
-    pub fn log(&self, level: LogLevel, params: impl FnOnce() -> Value) {
+    /// Queues a `notifications/message`, if its level is wanted. `notice` makes it.
+    pub fn log(&self, level: LogLevel, notice: impl FnOnce() -> Notice) {
         if level < self.log_level() {
             return;
         }
-        let json = crate::protocol::message::notification("notifications/message", &params());
-        self.with_mailbox(|mailbox| mailbox.queue.push(level, json.into()));
+        let notice = notice();
+        self.with_mailbox(|mailbox| mailbox.queue.push(level, notice));
         self.wake.notify_waiters();
     }
 

@@ -1,5 +1,6 @@
 //! POST: messages come in and go to the era that they belong to.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use axum::Extension;
@@ -146,7 +147,8 @@ fn refuse_stateless(http: &Http, request: &request::Request, call: &Call) -> Ref
     if call.method == "server/discover" {
         return Refusal::new(StatusCode::NOT_FOUND, unknown_method(&call.method, false)).to(Some(&call.id));
     }
-    let asked = named_version(&call.params).or_else(|| headers::protocol_version_text(&request.headers));
+    let asked = named_version(&call.params).map(Cow::Owned);
+    let asked = asked.or_else(|| headers::protocol_version_text(&request.headers));
     let error = RpcError::unsupported_version(&asked.unwrap_or_default(), &http.engine.config.protocol);
     Refusal::new(StatusCode::BAD_REQUEST, error).to(Some(&call.id))
 }

@@ -17,7 +17,7 @@ use super::instance::{Instance, Maker, Name};
 use super::{ClientInfo, House, Identity, Intrusions, LogLevel, Record, Session, State, Totals, Visit, lock};
 use crate::clock::{Clock, Moment};
 use crate::config::Config;
-use crate::protocol::Revision;
+use crate::protocol::{Notice, Revision};
 
 /// How many ended ids are remembered with their reason: enough for the sessions of an hour of a busy server, 0.5 MB.
 pub const REMEMBERED: usize = 10_000;
@@ -502,7 +502,7 @@ impl SessionManager {
             } else if session.last_activity().plus(limits.timeout.saturating_sub(limits.warning)) <= now {
                 lock(&self.house.idle).put_last(session.place, List::Warned);
                 let left = session.last_activity().plus(limits.timeout).since(now);
-                session.log(LogLevel::Notice, || expiry_notice(left));
+                session.log(LogLevel::Notice, || Notice::log(&expiry_notice(left)));
             } else {
                 break;
             }

@@ -6,6 +6,7 @@ use futures_util::future::{join_all, select_all};
 use mcp_echo_stateful::app::Bounds;
 use mcp_echo_stateful::connections::Timeouts;
 use mcp_echo_stateful::http::MAX_CALLS;
+use mcp_echo_stateful::protocol::Notice;
 use mcp_echo_stateful::session::{MAX_RUNNING, read};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -443,7 +444,7 @@ async fn where_every_connection_is_at_work_a_newcomer_is_told_so_and_the_probe_s
 
     let sessions = server.sessions.clone();
     let visit = read(&sessions).enter(session.id.parse().unwrap(), || None).unwrap_or_else(|why| panic!("{why:?}"));
-    visit.session().log(mcp_echo_stateful::session::LogLevel::Error, || json!({"data": "streams go on"}));
+    visit.session().log(mcp_echo_stateful::session::LogLevel::Error, || Notice::log(&json!({"data": "streams go on"})));
     assert_eq!(second.message().await.unwrap().json()["params"]["data"], "streams go on");
     drop(first);
     loop {
