@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
+use mcp_echo_stateful::protocol::Notice;
 use mcp_echo_stateful::session::{LogLevel, read};
 use mcp_echo_stateful::tools::{Annotations, Handle, Run, Tool};
 use reqwest::{Method, StatusCode};
@@ -265,7 +266,7 @@ async fn locks_that_a_panic_left_behind_are_used_on() {
     }
     let visit =
         read(&server.sessions).enter(session.id.parse().unwrap(), || None).unwrap_or_else(|why| panic!("{why:?}"));
-    visit.session().log(LogLevel::Error, || json!({"logger": "test"}));
+    visit.session().log(LogLevel::Error, || Notice::log(&json!({"logger": "test"})));
     drop(visit);
     assert_eq!(stream.not_a_finding().await.unwrap().json()["params"]["logger"], "test");
     assert_eq!(Answer::to(server.request(Method::GET, "/healthz")).await.status, 200);
