@@ -45,13 +45,11 @@ pub async fn read(
             },
         )
     };
-    match read? {
-        Some(bytes) => Ok((bytes, share)),
-        None => {
-            tokio::spawn(tokio::time::timeout(DRAIN_TIME, drain(body)));
-            Err(too_large(limit))
-        }
+    if let Some(bytes) = read? {
+        return Ok((bytes, share));
     }
+    tokio::spawn(tokio::time::timeout(DRAIN_TIME, drain(body)));
+    Err(too_large(limit))
 }
 
 /// The body; `None` when it is larger than `limit`.
