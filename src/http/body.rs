@@ -1,5 +1,7 @@
 //! Reading a body: at most so many bytes, in at most so much time, as long as there is memory.
 
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody as _};
@@ -39,15 +41,15 @@ pub async fn read(
     let read = if declared.is_some_and(|length| length > limit as u64) {
         Ok(None)
     } else {
-        tokio::time::timeout(READ_TIMEOUT, read_up_to(&mut body, limit, budget, &mut share)).await.unwrap_or_else(
-            |_| {
-                let error = RpcError::invalid_request(format!(
-                    "Request Timeout: the body did not arrive within {} s",
-                    READ_TIMEOUT.as_secs()
-                ));
-                Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, error).and_close())
-            },
-        )
+        let mut reading = pin!(read_up_to(&mut body, limit, budget, &mut share));
+        // Nearly every body is there already, and needs no timer.
+        match futures_util::poll!(&mut reading) {
+            Poll::Ready(read) => read,
+            Poll::Pending => {
+                let read = tokio::time::timeout(READ_TIMEOUT, reading).await;
+                read.unwrap_or_else(|_| Err(timed_out()))
+            }
+        }
     };
     let Some(bytes) = read? else {
         tokio::spawn(async move { tokio::time::timeout(DRAIN_TIME, drain(&mut body)).await });
@@ -124,6 +126,14 @@ pub async fn discard(headers: &HeaderMap, mut body: Body) -> bool {
 /// [`discard`], and what the refusal says of the connection.
 pub async fn refuse(headers: &HeaderMap, body: Body, refusal: Refusal) -> Refusal {
     if discard(headers, body).await { refusal } else { refusal.and_close() }
+}
+
+fn timed_out() -> Refusal {
+    let error = RpcError::invalid_request(format!(
+        "Request Timeout: the body did not arrive within {} s",
+        READ_TIMEOUT.as_secs()
+    ));
+    Refusal::new(StatusCode::REQUEST_TIMEOUT, error).and_close()
 }
 
 fn too_large(limit: usize) -> Refusal {

@@ -400,7 +400,9 @@ pub fn dead_id(reason: EndReason, at: &str, tries: u32) -> Finding {
     let why = match reason {
         EndReason::Expired => "it was idle for longer than MCP_SESSION_TIMEOUT",
         EndReason::Deleted => "its client sent DELETE",
-        EndReason::Evicted => "it was the longest idle when there were more than MCP_MAX_SESSIONS",
+        EndReason::Evicted => {
+            "it was the longest idle when there were more than MCP_MAX_SESSIONS, or they held too much memory"
+        }
     };
     let summary = format!("this session has ended: {why}");
     let finding = Finding::new(&DEAD_ID_REUSED, summary, "ended", at)
