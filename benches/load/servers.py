@@ -10,7 +10,7 @@ from pathlib import Path
 
 import cases
 
-STARTING_S = 10
+STARTING_S = 30
 
 
 def cpus():
@@ -37,6 +37,9 @@ def free_port():
 class Server:
     """A process that listens. Use as a context: it is stopped at the end."""
 
+    # What is read and written beside HTTP.
+    pipes = {"stdin": subprocess.DEVNULL}
+
     def __init__(self, command, path, environment=(), probe=None):
         self.command, self.path, self.environment = command, path, dict(environment)
         self.probe = probe or cases.post(path, cases.body("ping"), [("Accept", cases.JSON_FIRST)])
@@ -48,8 +51,7 @@ class Server:
         command = [argument.format(port=self.port) for argument in self.command]
         began = time.perf_counter()
         self.process = subprocess.Popen(
-            command, env=environment, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL,
-            preexec_fn=pinned(SERVER_CPU),
+            command, env=environment, stdout=subprocess.DEVNULL, preexec_fn=pinned(SERVER_CPU), **self.pipes
         )
         self._await_answer()
         self.start_ms = (time.perf_counter() - began) * 1000

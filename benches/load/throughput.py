@@ -4,7 +4,7 @@ import json
 import statistics
 import subprocess
 import tempfile
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 import cases
@@ -47,22 +47,28 @@ class Requests:
         return Load(done / saw["us"] * 1e6, cpu_ns / done / 1000, saw["p50"], saw["p99"])
 
 
-def check(case, answer):
-    """The server does what is measured."""
+def sessions_of(case, server, count):
+    """The ids of sessions to send a case's requests to, as it wants them."""
+    make = {"handshake": server.session, "handle": server.handle, None: lambda: None}[case.session]
+    return [make() for _ in range(count)]
+
+
+def result_file(case, server, session, folder):
+    """The server's result, for the floor to answer as much; and so it is known that the server does what is measured."""
+    answer = server.ask(*case.at(0, session))[1]
     result = answer.get("result")
     if result is None or result.get("isError"):
         raise SystemExit(f"{case.name}: the server answers {json.dumps(answer)}")
-    return result
+    file = Path(folder) / "result.json"
+    file.write_text(json.dumps(result, ensure_ascii=False, separators=(",", ":")))
+    return file
 
 
 def measure(binaries, case, connections, seconds, folder):
     """One round of a case: loads by number of connections, of the floor and of the server."""
     with Server([binaries.server], "/mcp", case.environment) as server:
-        make = {"handshake": server.session, "handle": server.handle, None: lambda: None}[case.session]
-        sessions = [make() for _ in range(cases.SESSIONS if case.session else 1)]
-        result = check(case, server.ask(*case.at(0, sessions[0]))[1])
-        file = Path(folder) / "result.json"
-        file.write_text(json.dumps(result, ensure_ascii=False, separators=(",", ":")))
+        sessions = sessions_of(case, server, cases.SESSIONS)
+        file = result_file(case, server, sessions[0], folder)
         path = "/sse" if case.sse else "/json"
         with Server([binaries.floor, "{port}", str(file)], path) as floor:
             to_floor = Requests(folder, case.requests(path, sessions))
@@ -75,21 +81,24 @@ def measure(binaries, case, connections, seconds, folder):
 
 @dataclass
 class Row:
-    """Medians of a case at a number of connections."""
+    """Medians of a case at a number of connections. `ratio` is the median of the rounds' ratios: the two runs of a round
+    lie side by side, so that what slows the machine down for longer slows both."""
 
     case: cases.Case
     connections: int
     floor: Load
     server: Load
+    ratio: Load
 
-    @property
-    def ratios(self):
-        """Server over floor: medians of the ratios of each round would be noisier where a round was disturbed."""
-        return Load(*(getattr(self.server, name) / getattr(self.floor, name) for name in Load.__annotations__))
+
+def row(case, connections, pairs):
+    ratios = [Load(*(ours / theirs for ours, theirs in zip(astuple(server), astuple(floor)))) for floor, server in pairs]
+    floors, servers = zip(*pairs)
+    return Row(case, connections, median(floors), median(servers), median(ratios))
 
 
 def median(loads):
-    return Load(*(statistics.median(getattr(load, name) for load in loads) for name in Load.__annotations__))
+    return Load(*map(statistics.median, zip(*map(astuple, loads))))
 
 
 def run(binaries, chosen, connections, rounds, seconds, say):
@@ -99,26 +108,23 @@ def run(binaries, chosen, connections, rounds, seconds, say):
         for number in range(rounds):
             for case in chosen:
                 say(f"round {number + 1} of {rounds}: {case.title}")
-                for at, (floor, server) in measure(binaries, case, connections, seconds, folder).items():
-                    of_floor, of_server = seen.setdefault((case, at), ([], []))
-                    of_floor.append(floor)
-                    of_server.append(server)
-    return [Row(case, at, median(floor), median(server)) for (case, at), (floor, server) in seen.items()]
+                for at, pair in measure(binaries, case, connections, seconds, folder).items():
+                    seen.setdefault((case, at), []).append(pair)
+    return [row(case, at, pairs) for (case, at), pairs in seen.items()]
 
 
 def table(rows):
-    """The rows as Markdown."""
+    """The rows as Markdown: floor / server."""
     lines = [
-        "| request | connections | floor, requests/s | server, requests/s | ratio | floor, CPU µs | server, CPU µs | ratio "
-        "| floor p50 / p99, µs | server p50 / p99, µs | p99 ratio |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
+        "| request | connections | requests/s | ratio | CPU µs a request | ratio | p50, µs | p99, µs | ratio |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
-        floor, server, ratio = row.floor, row.server, row.ratios
+        floor, server, ratio = row.floor, row.server, row.ratio
         lines.append(
-            f"| {row.case.title} | {row.connections} | {floor.per_second:,.0f} | {server.per_second:,.0f} "
-            f"| {ratio.per_second:.2f} | {floor.cpu_us:.1f} | {server.cpu_us:.1f} | {ratio.cpu_us:.2f} "
-            f"| {floor.p50_us:,.0f} / {floor.p99_us:,.0f} | {server.p50_us:,.0f} / {server.p99_us:,.0f} "
+            f"| {row.case.title} | {row.connections} | {floor.per_second:,.0f} / {server.per_second:,.0f} "
+            f"| {ratio.per_second:.2f} | {floor.cpu_us:.1f} / {server.cpu_us:.1f} | {ratio.cpu_us:.2f} "
+            f"| {floor.p50_us:,.0f} / {server.p50_us:,.0f} | {floor.p99_us:,.0f} / {server.p99_us:,.0f} "
             f"| {ratio.p99_us:.2f} |"
         )
     return "\n".join(lines)
