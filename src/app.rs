@@ -1,29 +1,29 @@
 //! The server put together: state, router, and the loop that accepts connections until it is told to stop.
 
+use std::convert::Infallible;
 use std::io;
 use std::pin::pin;
 use std::sync::{Arc, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
-use http::Request;
+use http::{HeaderValue, Request};
 use hyper::body::Incoming;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tower::ServiceExt as _;
 
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::diagnosis::cors::Preflights;
 use crate::diagnosis::findings::FindingCounts;
 use crate::dispatch::Engine;
-use crate::http::{Connection, Http, MAX_SUBSCRIPTIONS, router};
+use crate::http::{Connection, Http, Lines, MAX_SUBSCRIPTIONS, Stack};
 use crate::session::{Limits, SessionManager, read, sweep_regularly};
 use crate::system::System;
 use crate::tools::{Registry, TOOLS, Tool};
@@ -88,7 +88,12 @@ impl App {
             self.config.session_cleanup_interval,
             shutdown.clone(),
         ));
+        let instance = read(&self.sessions).instance().name();
+        tracing::debug!(%instance, "this run's name, in X-Instance-Id");
         let http = Arc::new(Http {
+            lines: Lines::since(Instant::now()),
+            // Four hex digits: always a header's value.
+            instance: HeaderValue::from_str(&instance.to_string()).unwrap_or(HeaderValue::from_static("")),
             bound_to_loopback: listener.local_addr()?.ip().is_loopback(),
             engine: Engine {
                 config: self.config,
@@ -104,7 +109,7 @@ impl App {
             subscriptions: Arc::new(Semaphore::new(MAX_SUBSCRIPTIONS)),
         });
         let connections = GracefulShutdown::new();
-        accept(listener, router(http), &connections, &shutdown).await;
+        accept(listener, Arc::new(Stack::new(Arc::clone(&http))), &connections, &shutdown).await;
 
         let drained = async {
             connections.shutdown().await;
@@ -118,6 +123,7 @@ impl App {
         } else {
             tracing::info!("all requests finished; bye");
         }
+        http.lines.tell();
         Ok(())
     }
 }
@@ -125,7 +131,7 @@ impl App {
 /// Accepts connections until `shutdown`.
 async fn accept(
     listener: TcpListener,
-    router: axum::Router,
+    stack: Arc<Stack>,
     connections: &GracefulShutdown,
     shutdown: &CancellationToken,
 ) {
@@ -156,7 +162,7 @@ async fn accept(
                 }
             },
         };
-        serve_connection(stream, &router, &server, connections);
+        serve_connection(stream, &stack, &server, connections);
     }
 }
 
@@ -168,7 +174,7 @@ fn is_the_connections_fault(error: &io::Error) -> bool {
 
 fn serve_connection(
     stream: TcpStream,
-    router: &axum::Router,
+    stack: &Arc<Stack>,
     server: &Arc<auto::Builder<TokioExecutor>>,
     connections: &GracefulShutdown,
 ) {
@@ -178,18 +184,20 @@ fn serve_connection(
     }
     let Ok(peer) = stream.peer_addr() else { return };
     let connection = Connection { peer, local: stream.local_addr().ok() };
-    let router = router.clone();
+    let stack = Arc::clone(stack);
     let first_request = CancellationToken::new();
     let spoke = first_request.clone();
-    let service = tower::service_fn(move |mut request: Request<Incoming>| {
-        spoke.cancel();
-        request.extensions_mut().insert(connection);
-        router.clone().oneshot(request.map(Body::new))
+    let service = service_fn(move |request: Request<Incoming>| {
+        if !spoke.is_cancelled() {
+            spoke.cancel();
+        }
+        let stack = Arc::clone(&stack);
+        async move { Ok::<_, Infallible>(stack.respond(connection, request.map(Body::new)).await) }
     });
     let server = Arc::clone(server);
     let watcher = connections.watcher();
     tokio::spawn(async move {
-        let serving = server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+        let serving = server.serve_connection(TokioIo::new(stream), service);
         let mut serving = pin!(watcher.watch(serving));
         // hyper's own time-out begins when it knows the HTTP version: not for a client that never says so much.
         let served = tokio::select! {

@@ -1,9 +1,11 @@
 //! From a method to what it does. Knows no HTTP and no lock.
 
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, LazyLock, RwLock};
 use std::time::Instant;
 
 use bytes::Bytes;
+use serde::ser::SerializeSeq as _;
+use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
@@ -15,10 +17,10 @@ use crate::diagnosis::forwarding::client_address;
 use crate::diagnosis::identity;
 use crate::protocol::meta::kept_capabilities;
 use crate::protocol::{
-    ClientInfo, INSTRUCTIONS, Id, LogLevel, Meta, Params, Revision, RpcError, message, server_info, server_meta,
+    ClientInfo, INSTRUCTIONS, Id, LogLevel, Meta, Notice, Params, Revision, RpcError, server_info, server_meta,
 };
 use crate::request::Request;
-use crate::session::{self, EndReason, Full, Identity, Missing, NewSession, Session, SessionManager, Visit};
+use crate::session::{self, Full, Identity, Missing, NewSession, Session, SessionManager, Visit};
 use crate::system::System;
 use crate::text::{did_you_mean, shorten};
 use crate::tools::{Context, Entry, HANDLE, Handle, Outbox, Outcome, Registry, TTL_MS, ToolError};
@@ -164,7 +166,7 @@ impl Engine {
         let mut outcome = entry.run(&context, &arguments).await?;
         // Deleted while the call took its time: what it did there is gone.
         if let Some(reason) = visit.as_ref().and_then(|visit| visit.session().ended()) {
-            return Err(no_session(Some(reason)));
+            return Err(no_session(format!(" (it was {})", reason.name())));
         }
         if !entry.families().is_empty() && outcome.structured.is_object() {
             let found = outcome.findings.take().unwrap_or_else(|| context.findings(entry.families()));
@@ -191,10 +193,8 @@ impl Engine {
             }
             tracing::warn!(finding = id, "{}: {}; to do: {}", id, finding.summary, finding.fix);
             if let Some(session) = session {
-                session.log(
-                    LogLevel::Warning,
-                    || json!({ "level": LogLevel::Warning, "logger": "findings", "data": finding.to_json() }),
-                );
+                let params = || json!({ "level": LogLevel::Warning, "logger": "findings", "data": finding.to_json() });
+                session.log(LogLevel::Warning, || Notice::log(&params()));
             }
         }
     }
@@ -213,16 +213,34 @@ impl Engine {
                     return Ok(visit);
                 }
                 Err(missing) => {
-                    session::note_intrusion(id, missing);
+                    self.note_missing(id, missing);
                     missing
                 }
             },
             None => Missing::Unknown,
         };
         Err(no_session(match missing {
-            Missing::Ended { reason, .. } => Some(reason),
-            Missing::Unknown | Missing::NotYours { .. } => None,
+            Missing::Ended { reason, .. } => format!(" (it was {})", reason.name()),
+            Missing::Elsewhere { maker, here, replica } => {
+                let finding = findings::session::other_replica(maker, here, replica);
+                format!(" ({}: made by instance {maker}, this is {here})", finding.summary)
+            }
+            Missing::Unknown | Missing::NotYours { .. } => String::new(),
         }))
+    }
+
+    /// Notes why there is no session `id` for a request, where an operator should know.
+    pub fn note_missing(&self, id: Uuid, missing: Missing) {
+        match missing {
+            Missing::Elsewhere { maker, here, replica } => {
+                self.note(&[findings::session::other_replica(maker, here, replica)], None);
+            }
+            Missing::NotYours { anonymous } => {
+                let who = if anonymous { "a request without identity" } else { "another identity" };
+                tracing::warn!(session = session::prefix(id), "{who} tried a session that is bound to someone else");
+            }
+            Missing::Unknown | Missing::Ended { .. } => {}
+        }
     }
 
     /// Makes a session for a call of the stateless era.
@@ -324,31 +342,19 @@ impl Engine {
 /// One `info` line for each finished call: queued in the session, or in the stateless era on the call's own stream
 /// where `_meta` asks for it.
 fn tell_finished(entry: &Entry, job: &Job, started: Instant, is_error: bool) {
-    let params = || {
-        let duration_ms = (started.elapsed().as_secs_f64() * 1e5).round() / 1e2;
-        json!({
-            "level": LogLevel::Info,
-            "logger": entry.logger(),
-            "data": {
-                "tool": entry.name(),
-                "durationMs": duration_ms,
-                "isError": is_error,
-                "requestId": loggable(&job.id),
-            },
-        })
-    };
+    let notice = || Notice::call_finished(entry.name(), &job.id, started.elapsed(), is_error);
     match (&job.session, &job.client, &job.outbox) {
-        (Some(session), ..) => session.log(LogLevel::Info, params),
-        (None, Some(client), Some(outbox)) if client.log_level.is_some_and(|least| least <= LogLevel::Info) => {
-            outbox.send(message::notification("notifications/message", &params()));
+        (Some(session), ..) => session.log(Notice::FINISHED, notice),
+        (None, Some(client), Some(outbox)) if client.log_level.is_some_and(|least| least <= Notice::FINISHED) => {
+            outbox.send(notice().to_json().into());
         }
         _ => {}
     }
 }
 
 /// There is no session behind a handle: why, where the caller may know, and what to do.
-fn no_session(ended: Option<EndReason>) -> ToolError {
-    let why = ended.map_or_else(String::new, |reason| format!(" (it was {})", reason.name()));
+#[expect(clippy::needless_pass_by_value, reason = "made for this call")]
+fn no_session(why: String) -> ToolError {
     ToolError::InvalidArguments(vec![format!(
         "`{HANDLE}`: session not found or expired{why}; call echo without `{HANDLE}` to make a new one"
     )])
@@ -360,27 +366,78 @@ pub fn unknown_method(method: &str, stateless: bool) -> RpcError {
     RpcError::method_not_found(method, if stateless { STATELESS_METHODS } else { METHODS })
 }
 
-/// A result as the revision has it.
-fn result(outcome: &Outcome, revision: Revision) -> Bytes {
-    let mut content = Vec::with_capacity(1 + outcome.content.len());
-    if !outcome.text.is_empty() || outcome.content.is_empty() {
-        content.push(json!({ "type": "text", "text": outcome.text }));
-    }
-    content.extend(outcome.content.iter().cloned());
-    let mut result = json!({ "content": content, "isError": outcome.is_error });
-    if revision.has_structured_content() && !outcome.structured.is_null() {
-        result["structuredContent"] = outcome.structured.clone();
-    }
-    complete(result, revision)
+/// A tool's result as the revision has it (schema `CallToolResult`).
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct CallToolResult<'a> {
+    content: Content<'a>,
+    is_error: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    structured_content: Option<&'a Value>,
+    /// Of the stateless era.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    result_type: Option<&'static str>,
+    /// Of the stateless era.
+    #[serde(rename = "_meta", skip_serializing_if = "Option::is_none")]
+    meta: Option<&'static Value>,
 }
 
-/// What every result of the stateless era has besides.
-fn complete(mut result: Value, revision: Revision) -> Bytes {
-    if revision.is_stateless() {
-        result["resultType"] = "complete".into();
-        result["_meta"] = server_meta();
+impl<'a> CallToolResult<'a> {
+    fn new(content: Content<'a>, revision: Revision) -> Self {
+        static META: LazyLock<Value> = LazyLock::new(server_meta);
+        let is_stateless = revision.is_stateless();
+        Self {
+            content,
+            is_error: false,
+            structured_content: None,
+            result_type: is_stateless.then_some("complete"),
+            meta: is_stateless.then(|| &*META),
+        }
     }
-    Bytes::from(result.to_string())
+
+    fn to_json(&self) -> Bytes {
+        // Room for most results, so that few grow while they are written.
+        let mut json = Vec::with_capacity(256 + 2 * self.content.text.len());
+        // Texts, numbers and maps of texts: all of it can be written.
+        let _ = serde_json::to_writer(&mut json, self);
+        Bytes::from(json)
+    }
+}
+
+/// Content blocks (schema `ContentBlock`): the text, unless there is none and something else instead, and what else there is.
+struct Content<'a> {
+    text: &'a str,
+    more: &'a [Value],
+}
+
+impl Serialize for Content<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Text<'a> {
+            r#type: &'static str,
+            text: &'a str,
+        }
+        let text = (!self.text.is_empty() || self.more.is_empty()).then_some(Text { r#type: "text", text: self.text });
+        let mut blocks = serializer.serialize_seq(None)?;
+        if let Some(text) = text {
+            blocks.serialize_element(&text)?;
+        }
+        for block in self.more {
+            blocks.serialize_element(block)?;
+        }
+        blocks.end()
+    }
+}
+
+/// A result as the revision has it.
+fn result(outcome: &Outcome, revision: Revision) -> Bytes {
+    let has_structured = revision.has_structured_content() && !outcome.structured.is_null();
+    CallToolResult {
+        is_error: outcome.is_error,
+        structured_content: has_structured.then_some(&outcome.structured),
+        ..CallToolResult::new(Content { text: &outcome.text, more: &outcome.content }, revision)
+    }
+    .to_json()
 }
 
 /// A tool's refusal as the revision has it.
@@ -389,8 +446,8 @@ fn refuse(tool: &str, error: &ToolError, revision: Revision) -> Result<Bytes, Rp
         ToolError::InvalidArguments(problems) => {
             let message = format!("Invalid arguments for {tool}: {error}");
             if revision.answers_invalid_arguments_with_a_result() {
-                let content = json!([{ "type": "text", "text": message }]);
-                return Ok(complete(json!({ "content": content, "isError": true }), revision));
+                let content = Content { text: &message, more: &[] };
+                return Ok(CallToolResult { is_error: true, ..CallToolResult::new(content, revision) }.to_json());
             }
             Err(RpcError::invalid_params(message).with_data(json!({ "problems": problems })))
         }
@@ -423,14 +480,4 @@ fn set_log_level(job: &Job) -> Result<Bytes, RpcError> {
     };
     session.set_log_level(level);
     Ok(Bytes::from_static(b"{}"))
-}
-
-/// A JSON-RPC id for a log line: a long one is cut, since lines are kept.
-fn loggable(id: &Id) -> Value {
-    const MAX: usize = 64;
-    if id.as_json().len() <= MAX {
-        serde_json::from_str(id.as_json()).unwrap_or_default()
-    } else {
-        Value::String(shorten(id.as_json().trim_matches('"'), MAX))
-    }
 }

@@ -1,4 +1,4 @@
-//! HTTP: the only room that knows axum. [`router`] is the table of routes and the stack of layers.
+//! HTTP: the only room that knows axum. [`Stack`] is what every request passes, [`routes`] the table of routes.
 
 mod body;
 mod delete;
@@ -7,6 +7,7 @@ mod get;
 mod guard;
 mod handshake;
 pub mod headers;
+mod lines;
 mod listen;
 mod observe;
 mod post;
@@ -17,17 +18,18 @@ mod stateless;
 mod strict;
 
 use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, on};
+use futures_util::FutureExt as _;
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD, ALLOW, AUTHORIZATION,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD, ALLOW, AUTHORIZATION, ORIGIN,
 };
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use jiff::Timestamp;
@@ -35,7 +37,7 @@ use serde_json::json;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tower_http::catch_panic::CatchPanicLayer;
+use tower::ServiceExt as _;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use crate::config::Origins;
@@ -45,9 +47,10 @@ use crate::dispatch::Engine;
 use crate::protocol::{FIRST_STATELESS, Revision, RpcError};
 use crate::request::RequestId;
 use crate::session::history::{Entry, Kind, token_hash};
-use crate::session::{Missing, Session, Visit, note_intrusion, prefix, read};
+use crate::session::{Missing, Session, Visit, prefix, read};
 use era::Era;
 use headers::SessionHeader;
+pub use lines::Lines;
 use refusal::Refusal;
 
 /// The MCP endpoint. With and without the slash, never redirected: a redirect loses Authorization.
@@ -58,8 +61,12 @@ pub const HEALTH_PATH: &str = "/healthz";
 
 /// What every handler shares.
 pub struct Http {
+    /// Which requests get a line in the log.
+    pub lines: Lines,
     /// Answers messages.
     pub engine: Engine,
+    /// This run of the server, by name: a header of every response.
+    pub instance: HeaderValue,
     /// Whether the server listens on a loopback address.
     pub bound_to_loopback: bool,
     /// Cancelled when the server is to end.
@@ -74,7 +81,7 @@ pub struct Http {
 /// streams belong to none that would bound them.
 pub const MAX_SUBSCRIPTIONS: usize = 10_000;
 
-/// The TCP connection of a request: an extension of it.
+/// The TCP connection of a request.
 #[derive(Debug, Clone, Copy)]
 pub struct Connection {
     /// The other end.
@@ -83,35 +90,80 @@ pub struct Connection {
     pub local: Option<SocketAddr>,
 }
 
-/// When and under which id a request came in: an extension of it.
+/// How a request came in: an extension of it.
 #[derive(Debug, Clone)]
 struct Arrival {
     id: RequestId,
     at: Instant,
     wall: Timestamp,
+    connection: Connection,
+    /// Whether it gets a line in the log whatever becomes of it.
+    is_logged: bool,
 }
 
-/// The routes, and around them the layers: a request passes them from the last to the first.
-pub fn router(http: Arc<Http>) -> Router {
+/// Everything that a request passes, from the outermost to the routes. One function instead of a tower of layers: each
+/// layer around a router costs every request allocations and a walk through it.
+#[derive(Clone)]
+pub struct Stack {
+    http: Arc<Http>,
+    /// The routes.
+    plain: Router,
+    /// The routes with the server's own CORS around them, where it is on: for requests of browsers.
+    cors: Option<Router>,
+}
+
+impl Stack {
+    /// The stack of a server.
+    #[must_use]
+    pub fn new(http: Arc<Http>) -> Self {
+        let plain = routes(&http);
+        let cors = cors_layer(&http)
+            .map(|cors| routes(&http).layer(cors).layer(axum::middleware::map_response(without_idle_cors)));
+        Self { http, plain, cors }
+    }
+
+    /// Answers a request that came in on `connection`.
+    pub async fn respond(&self, connection: Connection, request: Request) -> Response {
+        // Request id, span, log line, Server-Timing: outermost, so that nothing escapes it.
+        observe::observe(&self.http, connection, request, async |request| {
+            // A handler that panics is answered for, and the server lives on.
+            AssertUnwindSafe(self.admit(request)).catch_unwind().await.unwrap_or_else(panicked)
+        })
+        .await
+    }
+
+    async fn admit(&self, request: Request) -> Response {
+        // Origin and Host.
+        if let Err(refusal) = guard::admit(&self.http.engine.config, self.http.bound_to_loopback, &request) {
+            return refusal.into_response();
+        }
+        // CORS headers mean nothing to requests without an Origin.
+        let routes = match &self.cors {
+            Some(cors) if request.headers().contains_key(ORIGIN) && !is_lost_options(&request) => cors,
+            _ => &self.plain,
+        };
+        routes.clone().oneshot(request).await.into_response()
+    }
+}
+
+/// The CORS layer takes every OPTIONS for a preflight, at any path. One that asks for no method is none (Fetch, CORS-preflight
+/// fetch): where there is nothing, it is to find nothing.
+fn is_lost_options(request: &Request) -> bool {
+    let is_bare = request.method() == Method::OPTIONS && !request.headers().contains_key(ACCESS_CONTROL_REQUEST_METHOD);
+    let path = request.uri().path();
+    is_bare && path != HEALTH_PATH && !MCP_PATHS.contains(&path)
+}
+
+/// The routes.
+fn routes(http: &Arc<Http>) -> Router {
     let mut router = Router::new();
     for path in MCP_PATHS {
         router = router.route(path, mcp());
     }
-    router = router.route(HEALTH_PATH, on(MethodFilter::GET, health).fallback(method_not_allowed_on_health));
-    let cors = cors_layer(&http);
     router
+        .route(HEALTH_PATH, on(MethodFilter::GET, health).fallback(method_not_allowed_on_health))
         .fallback(not_found)
-        // CORS headers, where the server's own CORS is on.
-        .layer(tower::util::option_layer(cors))
-        .layer(axum::middleware::map_response(without_idle_cors))
-        .layer(axum::middleware::from_fn(only_preflights_anywhere))
-        // Origin and Host.
-        .layer(axum::middleware::from_fn_with_state(Arc::clone(&http), guard::check))
-        // A handler that panics is answered for, and the server lives on.
-        .layer(CatchPanicLayer::custom(panicked))
-        // Request id, span, log line, Server-Timing: outermost, so that nothing escapes it.
-        .layer(axum::middleware::from_fn_with_state(Arc::clone(&http), observe::observe))
-        .with_state(http)
+        .with_state(Arc::clone(http))
 }
 
 fn mcp() -> MethodRouter<Arc<Http>> {
@@ -163,17 +215,6 @@ async fn without_idle_cors(mut response: Response) -> Response {
         }
     }
     response
-}
-
-/// The CORS layer takes every OPTIONS for a preflight, at any path. One that asks for no method is none (Fetch, CORS-preflight
-/// fetch): where there is nothing, it finds nothing.
-async fn only_preflights_anywhere(request: Request, next: Next) -> Response {
-    let is_bare = request.method() == Method::OPTIONS && !request.headers().contains_key(ACCESS_CONTROL_REQUEST_METHOD);
-    let path = request.uri().path();
-    if is_bare && path != HEALTH_PATH && !MCP_PATHS.contains(&path) {
-        return not_found(request).await;
-    }
-    next.run(request).await
 }
 
 async fn options() -> Response {
@@ -234,7 +275,7 @@ async fn not_found(request: Request) -> Response {
     refusal::json(StatusCode::NOT_FOUND, body.to_string())
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "the layer's signature")]
+#[expect(clippy::needless_pass_by_value, reason = "what catch_unwind returns")]
 fn panicked(panic: Box<dyn std::any::Any + Send + 'static>) -> Response {
     note_panic(&*panic);
     Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, internal_error()).into_response()
@@ -297,7 +338,7 @@ fn enter_session(http: &Http, headers: &http::HeaderMap) -> Result<Option<Visit>
             match entered {
                 Ok(visit) => return Ok(Some(visit)),
                 Err(missing) => {
-                    note_intrusion(id, missing);
+                    http.engine.note_missing(id, missing);
                     missing
                 }
             }

@@ -4,6 +4,7 @@ mod error;
 mod level;
 pub mod message;
 pub mod meta;
+mod notice;
 mod revision;
 mod server;
 
@@ -11,5 +12,6 @@ pub use error::RpcError;
 pub use level::LogLevel;
 pub use message::{Call, Id, Message, Notification, Params};
 pub use meta::{ClientInfo, Meta};
+pub use notice::Notice;
 pub use revision::{FIRST_STATELESS, Revision, Served, is_stateless};
 pub use server::{INSTRUCTIONS, SERVER_NAME, SERVER_TITLE, SERVER_VERSION, server_info, server_meta};

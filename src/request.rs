@@ -1,9 +1,11 @@
 //! The facts of one HTTP request that tools and diagnosis look at: as received, not interpreted.
 
 use std::net::SocketAddr;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use http::{HeaderMap, Method, Uri, Version};
+use http::{HeaderMap, HeaderValue, Method, Uri, Version};
 use jiff::Timestamp;
 
 /// One HTTP request as it arrived. Knows nothing of JSON-RPC.
@@ -44,26 +46,45 @@ pub const MAX_REQUEST_ID: usize = 128;
 
 /// The value of `X-Request-Id`: 1 to [`MAX_REQUEST_ID`] characters of `[A-Za-z0-9._:=+/@-]`, safe in any log or header.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RequestId(String);
+pub struct RequestId(HeaderValue);
 
 impl RequestId {
     /// The caller's id, if it is sane.
     #[must_use]
     pub fn accept(theirs: &str) -> Option<Self> {
         let sane = |b: u8| b.is_ascii_alphanumeric() || b"._:=+/@-".contains(&b);
-        ((1..=MAX_REQUEST_ID).contains(&theirs.len()) && theirs.bytes().all(sane)).then(|| Self(theirs.to_owned()))
+        let is_sane = (1..=MAX_REQUEST_ID).contains(&theirs.len()) && theirs.bytes().all(sane);
+        Some(Self(HeaderValue::from_str(theirs).ok().filter(|_| is_sane)?))
     }
 
-    /// A new id: `req_` and 12 hex digits.
+    /// A new id: `req_` and 12 hex digits. They begin anywhere and go on by leaps, so that no two requests of a run share
+    /// them and those of two runs hardly ever do.
     #[must_use]
     pub fn generate() -> Self {
-        let random = uuid::Uuid::new_v4().as_u128() & 0xffff_ffff_ffff;
-        Self(format!("req_{random:012x}"))
+        /// 2^48 divided by the golden ratio, made odd: leaps of it come to every number before they come to one again.
+        const LEAP: u64 = 0x9e37_79b9_7f4b;
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        static NEXT: LazyLock<AtomicU64> = LazyLock::new(|| AtomicU64::new(uuid::Uuid::new_v4().as_u64_pair().1));
+        let mut number = NEXT.fetch_add(LEAP, Ordering::Relaxed);
+        let mut id = *b"req_000000000000";
+        for digit in id[4..].iter_mut().rev() {
+            *digit = DIGITS[usize::try_from(number & 0xf).unwrap_or_default()];
+            number >>= 4;
+        }
+        // Letters and digits: always a header's value.
+        Self(HeaderValue::from_bytes(&id).unwrap_or(HeaderValue::from_static("req_0")))
     }
 
     /// The id as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
+        // Made of nothing else than ASCII.
+        self.0.to_str().unwrap_or_default()
+    }
+
+    /// The id as a header's value.
+    #[must_use]
+    pub fn as_header(&self) -> &HeaderValue {
         &self.0
     }
 }

@@ -7,6 +7,7 @@
 
 pub mod history;
 mod idle;
+mod instance;
 mod mailbox;
 mod manager;
 mod queue;
@@ -24,13 +25,14 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::clock::{Clock, Moment};
-use crate::protocol::Id;
+use crate::protocol::{Id, Notice};
 use history::Entry;
 use idle::{IdleOrder, List, Place};
 use mailbox::Mailbox;
 use suspended::SuspendedStreams;
 
 pub use crate::protocol::{ClientInfo, LogLevel};
+pub use instance::{Instance, Maker, Name as InstanceName};
 pub use mailbox::MAX_STREAMS;
 pub use manager::{
     EndReason, Full, Limits, Missing, NewSession, REMEMBERED, SessionManager, Stats, read, sweep, sweep_regularly,
@@ -49,14 +51,6 @@ pub fn prefix(id: Uuid) -> String {
     let mut id = id.to_string();
     id.truncate(8);
     id
-}
-
-/// Logs that somebody tried a session that is not theirs.
-pub fn note_intrusion(id: Uuid, missing: Missing) {
-    if let Missing::NotYours { anonymous } = missing {
-        let who = if anonymous { "a request without identity" } else { "another identity" };
-        tracing::warn!(session = prefix(id), "{who} tried a session that is bound to someone else");
-    }
 }
 
 /// A lock whose holder panicked holds plain data that is still good: one bad request must not take sessions down.
@@ -368,13 +362,13 @@ impl Session {
         self.with_mailbox(|mailbox| mailbox.queue.forget_below(level));
     }
 
-    /// Queues a `notifications/message`, if its level is wanted. `params` makes the notification's parameters as JSON.
-    pub fn log(&self, level: LogLevel, params: impl FnOnce() -> Value) {
+    /// Queues a `notifications/message`, if its level is wanted. `notice` makes it.
+    pub fn log(&self, level: LogLevel, notice: impl FnOnce() -> Notice) {
         if level < self.log_level() {
             return;
         }
-        let json = crate::protocol::message::notification("notifications/message", &params());
-        self.with_mailbox(|mailbox| mailbox.queue.push(level, json.into()));
+        let notice = notice();
+        self.with_mailbox(|mailbox| mailbox.queue.push(level, notice));
         self.wake.notify_waiters();
     }
 

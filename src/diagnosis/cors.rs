@@ -41,8 +41,8 @@ pub const ALLOW_HEADERS: [&str; 14] = [
 ];
 
 /// What `Access-Control-Expose-Headers` lists: without it a script can read none of these.
-pub const EXPOSE_HEADERS: [&str; 5] =
-    ["Mcp-Session-Id", "WWW-Authenticate", "MCP-Protocol-Version", "Retry-After", "X-Request-Id"];
+pub const EXPOSE_HEADERS: [&str; 6] =
+    ["Mcp-Session-Id", "WWW-Authenticate", "MCP-Protocol-Version", "Retry-After", "X-Request-Id", "X-Instance-Id"];
 
 /// `Access-Control-Max-Age` in seconds: the longest that Chromium keeps a preflight.
 pub const MAX_AGE: u32 = 7200;

@@ -8,7 +8,7 @@ use http::StatusCode;
 
 use super::refusal::Refusal;
 use super::strict::{self, Asked};
-use super::{Connection, Http, enter_session, headers, note, prefix, refusal, refuse_stateless, revision};
+use super::{Arrival, Http, enter_session, headers, note, prefix, refusal, refuse_stateless, revision};
 use crate::session::history::Kind;
 use crate::session::{EndReason, write};
 
@@ -21,7 +21,7 @@ pub async fn delete(State(http): State<Arc<Http>>, request: Request) -> Result<R
         Refusal::bad_request("Bad Request: DELETE ends a session and needs its Mcp-Session-Id header")
     })?;
     let session = visit.session();
-    let peer = request.extensions().get::<Connection>().map(|connection| connection.peer);
+    let peer = request.extensions().get::<Arrival>().map(|arrival| arrival.connection.peer);
     note(session, Kind::Delete, request.headers(), peer, named);
     let revision = revision(&http, Some(session), named);
     let (kind, headers) = (Kind::Delete, request.headers());

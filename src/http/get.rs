@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::refusal::Refusal;
 use super::strict::{self, Asked};
-use super::{Connection, Http, enter_session, headers, note, refusal, refuse_stateless, revision, sse};
+use super::{Arrival, Http, enter_session, headers, note, refusal, refuse_stateless, revision, sse};
 use crate::config::KeepAliveStyle;
 use crate::diagnosis::findings::session::accept;
 use crate::protocol::{Revision, RpcError};
@@ -40,7 +40,7 @@ pub async fn get(State(http): State<Arc<Http>>, request: Request) -> Result<Resp
         )
     })?;
     let session = Arc::clone(visit.session());
-    let peer = request.extensions().get::<Connection>().map(|connection| connection.peer);
+    let peer = request.extensions().get::<Arrival>().map(|arrival| arrival.connection.peer);
     note(&session, Kind::Get, headers, peer, named);
     let revision = revision(&http, Some(&session), named);
     let asked = Asked { kind: Kind::Get, headers, session: Some(&session), revision, named, calls: &[] };

@@ -1,30 +1,19 @@
 //! The door: Origin and Host, before anything else looks at a request (MCP basic/transports, Security Warning: DNS
 //! rebinding).
 
-use std::sync::Arc;
-
-use axum::extract::{Request, State};
-use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
+use axum::extract::Request;
 use http::header::{HOST, ORIGIN};
 use http::{StatusCode, Version};
 
+use super::HEALTH_PATH;
 use super::refusal::Refusal;
-use super::{HEALTH_PATH, Http};
 use crate::config::Config;
 use crate::diagnosis::origin;
 use crate::protocol::RpcError;
 use crate::text::shorten;
 
 /// Lets a request in, or refuses it with 403 (400 for a request whose Host cannot be told).
-pub async fn check(State(http): State<Arc<Http>>, request: Request, next: Next) -> Response {
-    match admit(&http.engine.config, http.bound_to_loopback, &request) {
-        Ok(()) => next.run(request).await,
-        Err(refusal) => refusal.into_response(),
-    }
-}
-
-fn admit(config: &Config, bound_to_loopback: bool, request: &Request) -> Result<(), Refusal> {
+pub fn admit(config: &Config, bound_to_loopback: bool, request: &Request) -> Result<(), Refusal> {
     // A load balancer probes by address: /healthz says nothing that would need a door.
     if request.uri().path() != HEALTH_PATH {
         check_host(config, bound_to_loopback, request)?;

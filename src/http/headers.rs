@@ -12,6 +12,8 @@ pub const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 pub const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 /// `Last-Event-ID` (HTML Standard, Server-sent events).
 pub const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+/// `X-Instance-Id`: which run of the server answered, to tell replicas apart.
+pub const INSTANCE_ID: HeaderName = HeaderName::from_static("x-instance-id");
 /// `X-Request-Id`.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// `Server-Timing` (W3C Server Timing).

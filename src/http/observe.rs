@@ -1,20 +1,19 @@
 //! What is seen of every request: its id, one span, one log line, `Server-Timing`.
 
 use std::borrow::Cow;
-use std::sync::Arc;
-use std::time::Instant;
+use std::io::Write as _;
+use std::time::{Duration, Instant};
 
-use axum::extract::{Request, State};
-use axum::middleware::Next;
+use axum::extract::Request;
 use axum::response::{IntoResponse as _, Response};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use tracing::field::{Empty, display};
 use tracing::{Instrument as _, Span};
 use uuid::Uuid;
 
-use super::headers::{REQUEST_ID, SERVER_TIMING};
+use super::headers::{INSTANCE_ID, REQUEST_ID, SERVER_TIMING};
 use super::refusal::{ALLOWED_METHODS, Refusal, Why};
-use super::{Arrival, HEALTH_PATH, Http, MCP_PATHS};
+use super::{Arrival, Connection, HEALTH_PATH, Http, MCP_PATHS};
 use crate::diagnosis::redact::{self, SESSION_SHOWN};
 use crate::protocol::Message;
 use crate::protocol::message::Body;
@@ -83,38 +82,58 @@ impl Subject {
 }
 
 /// Wraps every request.
-pub async fn observe(State(http): State<Arc<Http>>, mut request: Request, next: Next) -> Response {
+pub async fn observe(
+    http: &Http,
+    connection: Connection,
+    mut request: Request,
+    answer: impl AsyncFnOnce(Request) -> Response,
+) -> Response {
     let at = Instant::now();
     let given = request.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok());
     let id = given.and_then(RequestId::accept).unwrap_or_else(RequestId::generate);
-    let quiet = request.uri().path() == HEALTH_PATH;
-    if request.method() == Method::OPTIONS {
+    let path = request.uri().path();
+    let (is_probe, is_options) = (path == HEALTH_PATH, request.method() == Method::OPTIONS);
+    let is_options_of_mcp = is_options && MCP_PATHS.contains(&path);
+    if is_options {
         http.engine.preflights.note(request.headers(), http.engine.clock.now());
     }
-    let is_options = request.method() == Method::OPTIONS && MCP_PATHS.contains(&request.uri().path());
-    let head = Head { method: request.method().clone(), path: loggable_path(request.uri().path()) };
+    let head = Head { method: request.method().clone(), path: loggable_path(path) };
     // Nothing is written for a span that nobody will see.
-    let span = if tracing::enabled!(tracing::Level::INFO) { span(&request, &id, &head) } else { Span::none() };
-    if tracing::enabled!(tracing::Level::DEBUG) {
+    let is_debug = tracing::enabled!(tracing::Level::DEBUG);
+    let is_logged = is_debug || (tracing::enabled!(tracing::Level::INFO) && http.lines.take(at));
+    let span = if is_logged { span(&request, &id, &head) } else { Span::none() };
+    if is_debug {
         span.in_scope(|| log_headers(&request));
     }
-    let request_id = HeaderValue::from_str(id.as_str());
-    request.extensions_mut().insert(Arrival { id, at, wall: http.engine.clock.wall_now() });
-    let mut response = next.run(request).instrument(span.clone()).await;
-    if is_options && response.status() == StatusCode::OK {
+    let request_id = id.as_header().clone();
+    let wall = http.engine.clock.wall_now();
+    request.extensions_mut().insert(Arrival { id, at, wall, connection, is_logged });
+    let mut response = answer(request).instrument(span.clone()).await;
+    if is_options_of_mcp && response.status() == StatusCode::OK {
         // The CORS layer answers preflights with 200 and without Allow.
         *response.status_mut() = StatusCode::NO_CONTENT;
         response.headers_mut().insert(http::header::ALLOW, ALLOWED_METHODS);
     }
-    if let Ok(id) = request_id {
-        response.headers_mut().insert(REQUEST_ID, id);
+    let took = at.elapsed();
+    let headers = response.headers_mut();
+    headers.insert(INSTANCE_ID, http.instance.clone());
+    headers.insert(SERVER_TIMING, server_timing(took));
+    headers.insert(REQUEST_ID, request_id);
+    // With LOG_LEVEL=WARNING, or among many, the server's own mistakes still get their lines.
+    if is_logged || (response.status().is_server_error() && http.lines.take(at)) {
+        log(&span, &head, &response, took, is_probe);
     }
-    let ms = at.elapsed().as_secs_f64() * 1000.0;
-    if let Ok(timing) = HeaderValue::from_str(&format!("app;dur={ms:.3}")) {
-        response.headers_mut().insert(SERVER_TIMING, timing);
-    }
-    log(&span, &head, &response, ms, quiet);
     response
+}
+
+/// `app;dur=MS`, to the microsecond.
+fn server_timing(took: Duration) -> HeaderValue {
+    let mut text = [0; 40];
+    let mut rest = &mut text[..];
+    let us = took.as_micros();
+    let written = write!(rest, "app;dur={}.{:03}", us / 1000, us % 1000).map(|()| 40 - rest.len());
+    // Digits and a point: always a header's value.
+    written.ok().and_then(|end| HeaderValue::from_bytes(&text[..end]).ok()).unwrap_or(HeaderValue::from_static("app"))
 }
 
 /// What a request's line begins with.
@@ -181,8 +200,9 @@ fn header_line(headers: &HeaderMap) -> String {
 
 /// One line a request. Its message reads alone, and what is in it are fields too: of the event what is known at the end,
 /// of the span the rest.
-fn log(span: &Span, head: &Head, response: &Response, ms: f64, quiet: bool) {
+fn log(span: &Span, head: &Head, response: &Response, took: Duration, quiet: bool) {
     let code = response.status();
+    let ms = took.as_secs_f64() * 1000.0;
     let (status, duration_ms) = (code.as_u16(), (ms * 1000.0).round() / 1000.0);
     span.record("status", status);
     span.record("duration_ms", duration_ms);

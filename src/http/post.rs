@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::{Request, State};
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use http::StatusCode;
 
 use super::era::Era;
 use super::headers::Accepts;
 use super::observe::Subject;
 use super::refusal::Refusal;
-use super::{Arrival, Connection, Http, body, handshake, headers, stateless};
+use super::{Arrival, Http, body, handshake, headers, stateless};
 use crate::diagnosis::findings::session::{accept, content_type};
 use crate::dispatch::unknown_method;
 use crate::protocol::message::{self, Malformed};
@@ -19,7 +20,11 @@ use crate::protocol::{Call, Message, Params, RpcError};
 use crate::request;
 
 /// Handles POST on the MCP endpoint.
-pub async fn post(State(http): State<Arc<Http>>, request: Request) -> Result<Response, Refusal> {
+pub async fn post(
+    State(http): State<Arc<Http>>,
+    Extension(arrival): Extension<Arrival>,
+    request: Request,
+) -> Result<Response, Refusal> {
     let (parts, body) = request.into_parts();
     if !headers::is_json(&parts.headers) {
         let error = RpcError::invalid_request("Unsupported Media Type: send Content-Type: application/json");
@@ -35,33 +40,29 @@ pub async fn post(State(http): State<Arc<Http>>, request: Request) -> Result<Res
         return Err(refusal.explained_by(&accept(&parts.headers, "application/json or text/event-stream")));
     }
     let body = body::read(&parts.headers, body, http.engine.config.max_body_bytes).await?;
-    let connection = parts.extensions.get::<Connection>().copied();
-    let arrival = parts.extensions.get::<Arrival>().cloned();
-    let arrival = arrival.unwrap_or_else(|| Arrival {
-        id: request::RequestId::generate(),
-        at: std::time::Instant::now(),
-        wall: http.engine.clock.wall_now(),
-    });
     let request = Arc::new(request::Request {
         id: arrival.id,
         method: parts.method,
         uri: parts.uri,
         version: parts.version,
         headers: parts.headers,
-        peer: connection.map(|connection| connection.peer),
-        local: connection.and_then(|connection| connection.local),
+        peer: Some(arrival.connection.peer),
+        local: arrival.connection.local,
         received: arrival.at,
         received_at: arrival.wall,
         body_bytes: body.len(),
     });
     let messages = message::read(&body).map_err(malformed)?;
     drop(body);
-    let subject = Subject::of(&messages);
+    let subject = arrival.is_logged.then(|| Subject::of(&messages));
     let answered = match messages {
         message::Body::Single(message) => single(&http, &request, accepts, message).await,
         message::Body::Batch(messages) => batch(&http, &request, accepts, messages).await,
     };
-    Ok(subject.noted_on(answered))
+    Ok(match subject {
+        Some(subject) => subject.noted_on(answered),
+        None => answered.into_response(),
+    })
 }
 
 fn malformed(malformed: Malformed) -> Refusal {

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::headers::SESSION_ID;
 use crate::clock::Clock;
 use crate::diagnosis::findings::Finding;
-use crate::diagnosis::findings::session::dead_id;
+use crate::diagnosis::findings::session::{dead_id, other_replica};
 use crate::protocol::{Id, RpcError, message};
 use crate::session::Missing;
 use crate::text::rfc3339;
@@ -133,6 +133,15 @@ impl Refusal {
                     data["findings"] = json!([dead_id(reason, &at, tries).to_json()]);
                 }
                 data
+            }
+            Missing::Elsewhere { maker, here, replica } => {
+                let finding = other_replica(maker, here, replica);
+                json!({
+                    "hint": format!("{}; or {HINT}", finding.summary),
+                    "instance": here.to_string(),
+                    "madeByInstance": maker.to_string(),
+                    "findings": [finding.to_json()],
+                })
             }
             // Someone else's session must look like none at all.
             Missing::Unknown | Missing::NotYours { .. } => json!({ "hint": UNKNOWN }),

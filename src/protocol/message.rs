@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
@@ -295,7 +295,8 @@ pub fn error_without_id(error: &RpcError) -> Vec<u8> {
 
 /// A notification of the server's.
 #[must_use]
-pub fn notification(method: &str, params: &Value) -> String {
+pub fn notification(method: &str, params: &impl Serialize) -> String {
+    let params = serde_json::to_string(params).unwrap_or_default();
     format!("{{\"jsonrpc\":\"2.0\",\"method\":\"{method}\",\"params\":{params}}}")
 }
 

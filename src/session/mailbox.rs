@@ -97,11 +97,12 @@ fn parse_event_id(id: &str) -> Option<(u32, u64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::Notice;
 
     fn mailbox() -> Mailbox {
         let mut mailbox = Mailbox::new(10);
         for n in 1..=3 {
-            mailbox.queue.push(LogLevel::Info, n.to_string().into());
+            mailbox.queue.push(LogLevel::Info, Notice::Json(n.to_string().into()));
         }
         mailbox
     }

@@ -13,10 +13,11 @@ use uuid::Uuid;
 
 use super::history::{Before, History};
 use super::idle::{IdleOrder, List};
+use super::instance::{Instance, Maker, Name};
 use super::{ClientInfo, House, Identity, Intrusions, LogLevel, Record, Session, State, Totals, Visit, lock};
 use crate::clock::{Clock, Moment};
 use crate::config::Config;
-use crate::protocol::Revision;
+use crate::protocol::{Notice, Revision};
 
 /// How many ended ids are remembered with their reason: enough for the sessions of an hour of a busy server, 0.5 MB.
 pub const REMEMBERED: usize = 10_000;
@@ -84,6 +85,15 @@ impl EndReason {
 pub enum Missing {
     /// Never heard of, or forgotten.
     Unknown,
+    /// Another instance of this server made it.
+    Elsewhere {
+        /// Which.
+        maker: Name,
+        /// Which one this is.
+        here: Name,
+        /// Whether it is another replica for certain, and not this server before a restart.
+        replica: bool,
+    },
     /// It ended.
     Ended {
         /// Why.
@@ -136,6 +146,8 @@ impl NewSession {
 /// Figures over all sessions, for healthProbe.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Stats {
+    /// Which run of the server this is.
+    pub instance: Name,
     /// Sessions that live.
     pub active: usize,
     /// The bound.
@@ -205,6 +217,7 @@ pub struct SessionManager {
     clients: HashMap<u64, Uuid>,
     dead_ids_used: AtomicU64,
     counters: Counters,
+    instance: Instance,
     house: Arc<House>,
 }
 
@@ -212,6 +225,7 @@ impl SessionManager {
     /// No sessions yet.
     #[must_use]
     pub fn new(limits: Limits, clock: Arc<Clock>) -> Self {
+        let instance = Instance::new(clock.now());
         let house = House { clock, limits, idle: Mutex::new(IdleOrder::default()), totals: Totals::default() };
         Self {
             sessions: HashMap::new(),
@@ -220,6 +234,7 @@ impl SessionManager {
             clients: HashMap::new(),
             dead_ids_used: AtomicU64::new(0),
             counters: Counters::default(),
+            instance,
             house: Arc::new(house),
         }
     }
@@ -238,7 +253,7 @@ impl SessionManager {
                 return Err(full);
             }
         };
-        let id = Uuid::new_v4();
+        let id = self.instance.new_id(now);
         let client = new.client();
         // Of the stateless era there is nothing to tell: its sessions have no requests of their own.
         let handshake = !new.protocol_version.is_stateless();
@@ -358,8 +373,26 @@ impl SessionManager {
                 let tries = stone.tries.fetch_add(1, Ordering::Relaxed).saturating_add(1);
                 Missing::Ended { reason: stone.reason, at: stone.at, tries }
             }
-            _ => Missing::Unknown,
+            Some(_) => Missing::Unknown,
+            None => self.unknown(id),
         }
+    }
+
+    /// What can be told of an id that nobody here remembers.
+    fn unknown(&self, id: Uuid) -> Missing {
+        match self.instance.maker_of(id, self.house.clock.now()) {
+            Maker::Another { instance, side_by_side } => {
+                Missing::Elsewhere { maker: instance, here: self.instance.name(), replica: side_by_side }
+            }
+            // Of an id made here no more is told than of any other: it may be someone else's.
+            Maker::This | Maker::Stranger => Missing::Unknown,
+        }
+    }
+
+    /// This run of the server.
+    #[must_use]
+    pub fn instance(&self) -> Instance {
+        self.instance
     }
 
     /// Ends a session: its streams end, its id is dead from now on.
@@ -430,7 +463,7 @@ impl SessionManager {
             } else if session.last_activity().plus(limits.timeout.saturating_sub(limits.warning)) <= now {
                 lock(&self.house.idle).put_last(session.place, List::Warned);
                 let left = session.last_activity().plus(limits.timeout).since(now);
-                session.log(LogLevel::Notice, || expiry_notice(left));
+                session.log(LogLevel::Notice, || Notice::log(&expiry_notice(left)));
             } else {
                 break;
             }
@@ -453,6 +486,7 @@ impl SessionManager {
         let map_bytes = self.sessions.capacity() * (size_of::<(Uuid, Arc<Session>)>() + 1);
         let total = |sum: &std::sync::atomic::AtomicI64| u64::try_from(sum.load(Ordering::Relaxed)).unwrap_or(0);
         Stats {
+            instance: self.instance.name(),
             active: self.sessions.len(),
             max_sessions: self.house.limits.max_sessions,
             created: counters.created,

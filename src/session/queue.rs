@@ -10,6 +10,7 @@ use std::collections::VecDeque;
 use serde_json::json;
 
 use super::LogLevel;
+use crate::protocol::Notice;
 
 /// What a held message costs beyond its text, in bytes: its slot in the queue.
 const SLOT_BYTES: usize = size_of::<Held>();
@@ -21,7 +22,7 @@ struct Held {
     level: LogLevel,
     /// The stream it was delivered on; 0 while it is pending.
     stream: u32,
-    json: Box<str>,
+    notice: Notice,
 }
 
 /// A message on its way to a client.
@@ -65,11 +66,11 @@ impl Queue {
     }
 
     /// Appends a notification; the oldest message gives way when the queue is full.
-    pub fn push(&mut self, level: LogLevel, json: Box<str>) {
+    pub fn push(&mut self, level: LogLevel, notice: Notice) {
         if self.held.len() >= self.capacity
             && let Some(oldest) = self.held.pop_front()
         {
-            self.text_bytes -= oldest.json.len();
+            self.text_bytes -= oldest.notice.weight();
             if oldest.stream == 0 {
                 self.untold += 1;
                 self.dropped += 1;
@@ -77,8 +78,8 @@ impl Queue {
             }
         }
         self.last += 1;
-        self.text_bytes += json.len();
-        self.held.push_back(Held { seq: self.last, level, stream: 0, json });
+        self.text_bytes += notice.weight();
+        self.held.push_back(Held { seq: self.last, level, stream: 0, notice });
     }
 
     /// The next message for a connection of stream number `stream` (from 1) whose last message was `position`: first what
@@ -89,7 +90,7 @@ impl Queue {
         if let Some(again) =
             self.held.range(after..).take_while(|held| held.seq <= self.delivered).find(|held| held.stream == stream)
         {
-            return Some(Delivery { seq: again.seq, json: again.json.clone() });
+            return Some(Delivery { seq: again.seq, json: again.notice.to_json() });
         }
         if !takes_pending {
             return None;
@@ -104,7 +105,7 @@ impl Queue {
         let next = self.held.get_mut(pending)?;
         next.stream = stream;
         self.delivered = next.seq;
-        Some(Delivery { seq: next.seq, json: next.json.clone() })
+        Some(Delivery { seq: next.seq, json: next.notice.to_json() })
     }
 
     fn loss_warning(&self, lost: u64) -> Box<str> {
@@ -130,7 +131,7 @@ impl Queue {
         let (delivered, mut freed) = (self.delivered, 0);
         self.held.retain(|held| {
             let keep = held.seq <= delivered || held.level >= least;
-            freed += if keep { 0 } else { held.json.len() };
+            freed += if keep { 0 } else { held.notice.weight() };
             keep
         });
         self.text_bytes -= freed;
@@ -180,10 +181,14 @@ mod tests {
 
     use super::*;
 
+    fn notice(json: impl Into<Box<str>>) -> Notice {
+        Notice::Json(json.into())
+    }
+
     fn filled(capacity: usize, messages: u64) -> Queue {
         let mut queue = Queue::new(capacity);
         for n in 1..=messages {
-            queue.push(LogLevel::Info, n.to_string().into());
+            queue.push(LogLevel::Info, notice(n.to_string()));
         }
         queue
     }
@@ -211,9 +216,9 @@ mod tests {
     fn a_stream_that_resumes_gets_what_it_had_and_only_that() {
         let mut queue = filled(10, 2);
         assert_eq!(drain(&mut queue, 1, 0), ["1", "2"]);
-        queue.push(LogLevel::Info, "3".into());
+        queue.push(LogLevel::Info, notice("3"));
         assert_eq!(drain(&mut queue, 2, 2), ["3"]);
-        queue.push(LogLevel::Info, "4".into());
+        queue.push(LogLevel::Info, notice("4"));
         assert_eq!(drain(&mut queue, 1, 1), ["2", "4"], "3 went to the other stream");
     }
 
@@ -224,7 +229,7 @@ mod tests {
         let got = drain(&mut queue, 1, 0);
         assert!(got[0].contains("\"dropped\":2") && got[0].contains("2 messages were lost"), "{}", got[0]);
         assert_eq!(got[1..], ["3", "4", "5"]);
-        queue.push(LogLevel::Info, "6".into());
+        queue.push(LogLevel::Info, notice("6"));
         assert_eq!(drain(&mut queue, 1, 5), ["6"], "it is said once, and a delivered message is no loss");
         assert_eq!(queue.dropped(), 2);
     }
@@ -232,7 +237,7 @@ mod tests {
     #[test]
     fn what_is_pending_below_a_raised_level_is_forgotten() {
         let mut queue = filled(10, 2);
-        queue.push(LogLevel::Error, "bad".into());
+        queue.push(LogLevel::Error, notice("bad"));
         queue.forget_below(LogLevel::Error);
         assert_eq!(queue.pending(), 1);
         assert_eq!(drain(&mut queue, 1, 0), ["bad"]);
@@ -271,7 +276,7 @@ mod tests {
                 match op {
                     Op::Push => {
                         next += 1;
-                        queue.push(LogLevel::Info, next.to_string().into());
+                        queue.push(LogLevel::Info, notice(next.to_string()));
                         model.messages.push((next, 0));
                         if model.messages.len() > capacity {
                             let (_, stream) = model.messages.remove(0);

@@ -50,6 +50,7 @@ fn output_schema() -> Value {
             })),
             "process": object(integers(&["uptimeSeconds", "threads", "openFiles", "openFilesLimit"])),
             "version": { "type": "string" },
+            "instance": { "type": "string", "description": "This run of the server, as in X-Instance-Id: replicas differ" },
             "findingsRaised": {
                 "type": "array",
                 "description": "How often each finding was raised since the server started",
@@ -60,7 +61,7 @@ fn output_schema() -> Value {
                 },
             },
         },
-        "required": ["status", "reasons", "sessions", "memory", "performance", "process", "version"],
+        "required": ["status", "reasons", "sessions", "memory", "performance", "process", "version", "instance"],
         "additionalProperties": false,
     })
 }
@@ -183,6 +184,7 @@ fn run(context: &Context<'_>, _: &Arguments) -> Result<Outcome, ToolError> {
                 "openFilesLimit": sample.open_files_limit,
             },
             "version": env!("CARGO_PKG_VERSION"),
+            "instance": stats.instance.to_string(),
             "findingsRaised": context
                 .finding_counts
                 .by_id()
@@ -252,6 +254,7 @@ fn text(
          - File Descriptors: {files}\n\
          - Uptime: {uptime}\n\
          - Version: {version}\n\
+         - Instance: {instance}\n\
          - Findings Raised: {findings}",
         mark = status.mark(),
         name = status.name(),
@@ -269,6 +272,7 @@ fn text(
         streams = stats.streams,
         limit = sample.memory_limit_bytes.map_or_else(|| "none".to_owned(), bytes),
         uptime = duration(context.clock.uptime()),
+        instance = stats.instance,
         version = env!("CARGO_PKG_VERSION"),
         findings = findings_line(&context.finding_counts.by_id()),
     )

@@ -14,6 +14,7 @@ mod listen;
 mod modern;
 mod polling;
 mod program;
+mod replicas;
 mod revisions;
 mod rmcp_client;
 mod server;

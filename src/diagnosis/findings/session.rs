@@ -10,7 +10,7 @@ use super::{Facts, Finding, Rule, Severity};
 use crate::clock::Moment;
 use crate::diagnosis::{claims, redact};
 use crate::session::history::{Addresses, token_hash};
-use crate::session::{EndReason, Record, Session};
+use crate::session::{EndReason, InstanceName, Record, Session};
 use crate::text::duration;
 
 /// A session's id was used after the session had ended.
@@ -20,6 +20,15 @@ pub static DEAD_ID_REUSED: Rule = Rule {
     meaning: "a request names a session that has ended",
     fix: "on 404, POST initialize without an Mcp-Session-Id header, and use the new session from then on",
     reference: "MCP 2025-03-26 and later, basic/transports, Session Management",
+};
+/// Another instance made the session.
+pub static OTHER_REPLICA: Rule = Rule {
+    id: "ses.other_replica",
+    severity: Severity::Error,
+    meaning: "a request names a session that another instance of this server made",
+    fix: "run one replica, or have the load balancer send all requests of a session to the same one (sticky sessions need a \
+          client that keeps cookies; hashing the Mcp-Session-Id header needs none)",
+    reference: "MCP 2025-03-26 and later, basic/transports, Session Management: the session is state of the server that assigned it",
 };
 /// The client makes a session for every call.
 pub static PER_CALL: Rule = Rule {
@@ -161,6 +170,7 @@ pub static SESSION_HEADER_MISSING: Rule = Rule {
 /// The families `ses` and `http`.
 pub const RULES: &[&Rule] = &[
     &DEAD_ID_REUSED,
+    &OTHER_REPLICA,
     &PER_CALL,
     &NO_DELETE,
     &GET_MISSING,
@@ -400,6 +410,27 @@ pub fn dead_id(reason: EndReason, at: &str, tries: u32) -> Finding {
         finding.with_fix("the client ignores the 404: have it POST initialize without Mcp-Session-Id")
     } else {
         finding
+    }
+}
+
+/// A request that names a session of the instance `maker`, at the instance `here`. `replica`: `maker` made it while this
+/// instance ran.
+#[must_use]
+pub fn other_replica(maker: InstanceName, here: InstanceName, replica: bool) -> Finding {
+    let summary = if replica {
+        "another replica of this server made the session, and sessions are not shared"
+    } else {
+        "another instance made the session: another replica, or this server before it was restarted"
+    };
+    let finding = Finding::new(&OTHER_REPLICA, summary, "made by instance", &maker.to_string())
+        .and_evidence("answered by instance", &here.to_string());
+    if replica {
+        finding
+    } else {
+        finding.with_fix(
+            "after a restart: POST initialize without an Mcp-Session-Id header; with several replicas: have the load balancer \
+             send all requests of a session to the same one",
+        )
     }
 }
 

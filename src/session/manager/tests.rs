@@ -1,6 +1,7 @@
 //! Promises of the manager, with a clock that stands still.
 
 use super::*;
+use crate::protocol::Notice;
 use crate::session::IdentitySource;
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -184,7 +185,7 @@ fn the_sums_return_to_nothing_when_the_sessions_do() {
         session.echo("message", custom.as_object()).unwrap();
         session.echo("longer message", json!({"a": null, "c": 1}).as_object()).unwrap();
         for _ in 0..8 {
-            session.log(LogLevel::Info, || json!({"level": "info"}));
+            session.log(LogLevel::Info, || Notice::log(&json!({"level": "info"})));
         }
         session.log(LogLevel::Debug, || panic!("below the level"));
     }
