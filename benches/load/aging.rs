@@ -1,4 +1,4 @@
-//! The product with a clock that can be told to jump, so that the load bench need not wait an hour for sessions to expire.
+//! The product with a clock that stands still until it is told to jump: nobody waits an hour for sessions to expire.
 //!
 //! Configured like the product. Each line of its input is a number of seconds to jump. To stderr (stdout has the
 //! log) it prints `expiring` when sessions expire after that, and when no more do, how many did and in how many µs.
@@ -26,7 +26,7 @@ async fn main() {
     let _log = logging::init(&config).unwrap();
     let shutdown = listen::until_signalled().unwrap();
     let listener = listen::bind(&config.host, config.port).await.unwrap();
-    let clock = Arc::new(Clock::new());
+    let clock = Arc::new(Clock::standing_still());
     let app = App::with(*config, Arc::clone(&clock), TOOLS);
     let sessions = app.sessions();
     thread::spawn(move || {

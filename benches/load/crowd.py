@@ -17,9 +17,8 @@ class Crowd:
         return [self.binary, what, self.address, *map(str, arguments)]
 
     def _run(self, what, *arguments):
-        run = subprocess.run(
-            self._command(what, *arguments), stdout=subprocess.PIPE, text=True, check=True, preexec_fn=pinned(CLIENT_CPU)
-        )
+        command = self._command(what, *arguments)
+        run = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, preexec_fn=pinned(CLIENT_CPU))
         return [tuple(map(int, line.split())) for line in run.stdout.splitlines()]
 
     def fill(self, count):

@@ -1,13 +1,15 @@
-//! Many clients: what the load bench needs beside wrk. Blocking sockets and threads, so that a million sessions are opened
-//! in seconds and nothing of the client's own shows in what is measured.
+//! Many clients: what the load bench needs beside wrk. Blocking sockets and threads, so that a million sessions are
+//! opened in seconds and nothing of the client's own shows in what is measured.
 //!
 //! - `crowd fill ADDRESS COUNT FILE`: opens sessions, handshake and all, and writes their ids to FILE, one a line.
 //! - `crowd call ADDRESS FILE TIMES`: echoes in each of these sessions, so many times.
-//! - `crowd streams ADDRESS PATH FILE`: opens a GET stream for each of them, prints `open`, holds them until its input ends.
-//! - `crowd pace ADDRESS FILE RATE SECONDS`: echoes in these sessions at a fixed rate, whatever the answers take; prints
-//!   `began`, and at the end when each was due and how long after that it was answered, in µs. A stall so shows in all that were due meanwhile.
-//! - `crowd delivery ADDRESS FILE COUNT`: how long a notification takes to a stream, from sending the call that queues it;
-//!   prints that and the call's own round trip, in µs.
+//! - `crowd streams ADDRESS PATH FILE`: opens a GET stream for each of them, prints `open`, and holds them until its
+//!   input ends.
+//! - `crowd pace ADDRESS FILE RATE SECONDS`: echoes in these sessions at a fixed rate, whatever the answers take;
+//!   prints `began`, and at the end when each was due and how long after that it was answered, in µs. A stall so shows
+//!   in all that were due meanwhile.
+//! - `crowd delivery ADDRESS FILE COUNT`: how long a notification takes to a stream, from sending the call that queues
+//!   it; prints that and the call's own round trip, in µs.
 #![expect(clippy::print_stdout, clippy::unwrap_used, reason = "a measurement prints, and may break off")]
 
 use std::fmt::Write as _;

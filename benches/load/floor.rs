@@ -1,6 +1,6 @@
 //! The floor: the smallest axum server that does what no MCP server can leave out, so that the load bench can say what
-//! sessions, tools and findings add to it. It parses the POST and answers a fixed result with the request's id: as JSON at
-//! `/json`, as one server-sent event at `/sse`. GET is a stream that only keeps alive.
+//! sessions, tools and findings add to it. It parses the POST and answers a fixed result with the request's id: as JSON
+//! at `/json`, as one server-sent event at `/sse`. GET is a stream that only keeps alive.
 //!
 //! `floor PORT [RESULT]`: RESULT is a file with the JSON of the result, so that both servers answer as many bytes.
 #![expect(clippy::unwrap_used, reason = "a measurement may break off")]

@@ -55,12 +55,14 @@ def idle(_, built, budgets, say):
     budgets.at_most(f"an idle session, of {most.sessions:,}", most.each, 1000, " bytes")
     budgets.at_most(f"{most.sessions:,} idle sessions, the whole process", most.whole / 1e9, 1.2, " GB")
     grown = costs["many"] / costs["few"]
-    budgets.at_most(f"CPU of an echo among {most.sessions:,} sessions, to that among {memory.IN_USE:,}", grown, 1.15, "×")
+    what = f"CPU of an echo among {most.sessions:,} sessions, to that among {memory.IN_USE:,}"
+    budgets.at_most(what, grown, 1.15, "×")
     lines = ["| idle sessions | bytes each | the process, MB | opened a second |", "|---|---|---|---|"]
-    lines += [f"| {row.sessions:,} | {row.each:,.0f} | {row.whole / 1e6:,.0f} | {row.per_second:,.0f} |" for row in rows]
+    for row in rows:
+        lines.append(f"| {row.sessions:,} | {row.each:,.0f} | {row.whole / 1e6:,.0f} | {row.per_second:,.0f} |")
     text = (
-        f"CPU of an echo at {CPU_AT} connections, in {memory.IN_USE:,} sessions: {costs['few']:.1f} µs where there are no "
-        f"others, {costs['many']:.1f} µs among {most.sessions:,}; in {memory.SPREAD:,} of those at random: "
+        f"CPU of an echo at {CPU_AT} connections, in {memory.IN_USE:,} sessions: {costs['few']:.1f} µs where there are "
+        f"no others, {costs['many']:.1f} µs among {most.sessions:,}; in {memory.SPREAD:,} of those at random: "
         f"{costs['anywhere']:.1f} µs."
     )
     return "\n".join(lines) + "\n\n" + text
@@ -83,10 +85,11 @@ def streams(_, built, budgets, say):
 
 def expiry(_, built, budgets, say):
     seen = moments.expiry(built, say)
-    budgets.at_most(f"p99.9 of other requests while {moments.EXPIRING:,} sessions expire", seen.expiring.p999 / 1000, 5, " ms")
+    what = f"p99.9 of other requests while {moments.EXPIRING:,} sessions expire"
+    budgets.at_most(what, seen.expiring.p999 / 1000, 5, " ms")
     lines = [
-        f"{seen.count:,} of {moments.SESSIONS:,} sessions expire in {seen.took_ms:.0f} ms. Meanwhile {moments.RATE:,} echoes a "
-        "second in other sessions, each counted from when it was due:",
+        f"{seen.count:,} of {moments.SESSIONS:,} sessions expire in {seen.took_ms:.0f} ms. Meanwhile {moments.RATE:,} "
+        "echoes a second in other sessions, each counted from when it was due:",
         "",
         "| | p50, ms | p99, ms | p99.9, ms | longest, ms |",
         "|---|---|---|---|---|",
@@ -147,15 +150,20 @@ def machine():
     model = re.search(r"model name\s*: (.*)", info)
     kib = int(re.search(r"MemTotal:\s*(\d+)", Path("/proc/meminfo").read_text())[1])
     return (
-        f"{datetime.date.today()}, {model[1] if model else platform.machine()}, {os.cpu_count()} CPUs, {kib / 2**20:.0f} GiB, "
-        f"Linux {platform.release().split('-')[0]}, load average {os.getloadavg()[0]:.1f} before the run"
+        f"{datetime.date.today()}, {model[1] if model else platform.machine()}, {os.cpu_count()} CPUs, "
+        f"{kib / 2**20:.0f} GiB, Linux {platform.release().split('-')[0]}, load average {os.getloadavg()[0]:.1f} "
+        "before the run"
     )
 
 
 def make(given, built, say):
     """Runs the parts; their Markdown."""
     budgets, where = Budgets(), machine()
-    texts = [PARTS[part](given, built, budgets, say) for part in given.parts]
+    texts = []
+    for part in given.parts:
+        texts.append(PARTS[part](given, built, budgets, say))
+        # The whole takes minutes, and a later part may fail.
+        say(f"\n{texts[-1]}\n")
     if budgets.rows:
         table = ["| budget | measured | at most | |", "|---|---|---|---|", *budgets.rows]
         texts.insert(0, "\n".join(table))

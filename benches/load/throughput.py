@@ -54,7 +54,7 @@ def sessions_of(case, server, count):
 
 
 def result_file(case, server, session, folder):
-    """The server's result, for the floor to answer as much; and so it is known that the server does what is measured."""
+    """The server's result, for the floor to answer as much; it shows as well that the server does what is measured."""
     answer = server.ask(*case.at(0, session))[1]
     result = answer.get("result")
     if result is None or result.get("isError"):
@@ -81,8 +81,8 @@ def measure(binaries, case, connections, seconds, folder):
 
 @dataclass
 class Row:
-    """Medians of a case at a number of connections. `ratio` is the median of the rounds' ratios: the two runs of a round
-    lie side by side, so that what slows the machine down for longer slows both."""
+    """Medians of a case at a number of connections. `ratio` is the median of the rounds' ratios: the two runs of a
+    round lie side by side, so that what slows the machine down for longer slows both."""
 
     case: cases.Case
     connections: int
@@ -92,9 +92,13 @@ class Row:
 
 
 def row(case, connections, pairs):
-    ratios = [Load(*(ours / theirs for ours, theirs in zip(astuple(server), astuple(floor)))) for floor, server in pairs]
+    ratios = [over(server, floor) for floor, server in pairs]
     floors, servers = zip(*pairs)
     return Row(case, connections, median(floors), median(servers), median(ratios))
+
+
+def over(server, floor):
+    return Load(*(ours / theirs for ours, theirs in zip(astuple(server), astuple(floor))))
 
 
 def median(loads):
