@@ -156,17 +156,16 @@ def machine():
     )
 
 
-def make(given, built, say):
-    """Runs the parts; their Markdown."""
-    budgets, where = Budgets(), machine()
-    texts = []
+def make(given, built, say, show):
+    """Runs the parts and shows each when it is done: the whole takes minutes. Returns it all as Markdown."""
+    budgets, where, texts = Budgets(), machine(), []
+    show(where + ".\n")
     for part in given.parts:
         texts.append(PARTS[part](given, built, budgets, say))
-        # The whole takes minutes, and a later part may fail.
-        say(f"\n{texts[-1]}\n")
+        show(texts[-1] + "\n")
     if budgets.rows:
-        table = ["| budget | measured | at most | |", "|---|---|---|---|", *budgets.rows]
-        texts.insert(0, "\n".join(table))
+        texts.insert(0, "\n".join(["| budget | measured | at most | |", "|---|---|---|---|", *budgets.rows]))
+        show(texts[0])
     return "\n\n".join([where + ".", *texts])
 
 
