@@ -90,6 +90,7 @@ fn request(engine: &Engine, bearer: &str) -> Arc<Request> {
         received: Instant::now(),
         received_at: engine.clock.wall_now(),
         body_bytes: 0,
+        share: None,
     })
 }
 

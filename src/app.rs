@@ -12,7 +12,6 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -20,17 +19,14 @@ use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::connections::{self, Place, Places, Timeouts};
 use crate::diagnosis::cors::Preflights;
 use crate::diagnosis::findings::FindingCounts;
 use crate::dispatch::Engine;
-use crate::http::{Connection, Http, Lines, MAX_SUBSCRIPTIONS, Stack};
+use crate::http::{Budget, Connection, Http, Lines, MAX_CALLS, MAX_SUBSCRIPTIONS, Stack};
 use crate::session::{Limits, SessionManager, read, sweep_regularly};
 use crate::system::System;
 use crate::tools::{Registry, TOOLS, Tool};
-
-/// The longest that a connection may take to send a request's head, or wait between two requests. Longer than the idle
-/// pools of proxies keep their connections (Traefik 90 s, nginx and AWS ALB 60 s): they, not we, should close first.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// The most bytes of a request's head: room for a token of 32 KiB next to large cookies. More is answered 431, as are more
 /// than 100 headers (hyper's own bound, which it keeps without allocating).
@@ -47,12 +43,28 @@ const MAX_H2_STREAMS: u32 = 200;
 /// How long to wait when the system has no file descriptors left for another connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// Bounds that no variable sets: tests do, which have neither minutes nor hundreds of megabytes.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// How long connections may hold their places without use.
+    pub timeouts: Timeouts,
+    /// The most bytes that all large bodies and answers may hold together; room for eight of the largest body in any case.
+    pub large_bytes: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { timeouts: Timeouts::default(), large_bytes: 256 * 1024 * 1024 }
+    }
+}
+
 /// The server, not yet listening.
 pub struct App {
     config: Arc<Config>,
     clock: Arc<Clock>,
     sessions: Arc<RwLock<SessionManager>>,
     tools: &'static [Tool],
+    bounds: Bounds,
 }
 
 impl App {
@@ -66,7 +78,19 @@ impl App {
     #[must_use]
     pub fn with(config: Config, clock: Arc<Clock>, tools: &'static [Tool]) -> Self {
         let sessions = SessionManager::new(Limits::from(&config), Arc::clone(&clock));
-        Self { config: Arc::new(config), clock, sessions: Arc::new(RwLock::new(sessions)), tools }
+        Self {
+            config: Arc::new(config),
+            clock,
+            sessions: Arc::new(RwLock::new(sessions)),
+            tools,
+            bounds: Bounds::default(),
+        }
+    }
+
+    /// With other bounds: for tests.
+    #[must_use]
+    pub fn with_bounds(self, bounds: Bounds) -> Self {
+        Self { bounds, ..self }
     }
 
     /// The sessions: for tests that look at them from inside.
@@ -83,6 +107,8 @@ impl App {
     pub async fn serve(self, listener: TcpListener, shutdown: CancellationToken) -> io::Result<()> {
         let grace = self.config.shutdown_grace;
         let calls = TaskTracker::new();
+        let budget = Budget::new(self.bounds.large_bytes, self.config.max_body_bytes);
+        let mut places = Places::new(self.config.max_connections);
         let sweeping = tokio::spawn(sweep_regularly(
             Arc::clone(&self.sessions),
             self.config.session_cleanup_interval,
@@ -106,13 +132,18 @@ impl App {
             },
             shutdown: shutdown.clone(),
             calls: calls.clone(),
+            waiting: Semaphore::new(MAX_CALLS),
+            budget,
             subscriptions: Arc::new(Semaphore::new(MAX_SUBSCRIPTIONS)),
         });
-        let connections = GracefulShutdown::new();
-        accept(listener, Arc::new(Stack::new(Arc::clone(&http))), &connections, &shutdown).await;
+        let stacks = Stacks {
+            refusing: Arc::new(Stack::refusing(Arc::clone(&http), places.max())),
+            serving: Arc::new(Stack::new(Arc::clone(&http))),
+        };
+        accept(listener, &stacks, &mut places, self.bounds.timeouts, &shutdown).await;
 
         let drained = async {
-            connections.shutdown().await;
+            places.shutdown().await;
             calls.close();
             calls.wait().await;
             let _ = sweeping.await;
@@ -128,18 +159,25 @@ impl App {
     }
 }
 
+/// What answers requests: those that are served, and those on a connection too many.
+struct Stacks {
+    serving: Arc<Stack>,
+    refusing: Arc<Stack>,
+}
+
 /// Accepts connections until `shutdown`.
 async fn accept(
     listener: TcpListener,
-    stack: Arc<Stack>,
-    connections: &GracefulShutdown,
+    stacks: &Stacks,
+    places: &mut Places,
+    timeouts: Timeouts,
     shutdown: &CancellationToken,
 ) {
     let mut server = auto::Builder::new(TokioExecutor::new());
     server
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
+        .header_read_timeout(timeouts.head)
         .max_buf_size(MAX_HEAD)
         .http2()
         .timer(TokioTimer::new())
@@ -157,12 +195,20 @@ async fn accept(
                 Err(error) if is_the_connections_fault(&error) => continue,
                 Err(error) => {
                     tracing::error!("cannot accept connections: {error}; trying again");
+                    // Likely there are no file descriptors left.
+                    places.make_room();
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                     continue;
                 }
             },
         };
-        serve_connection(stream, &stack, &server, connections);
+        let place = tokio::select! {
+            biased;
+            () = shutdown.cancelled() => return,
+            place = places.next() => place,
+        };
+        let stack = if place.refused { &stacks.refusing } else { &stacks.serving };
+        serve_connection(stream, stack, &server, place, timeouts);
     }
 }
 
@@ -176,12 +222,14 @@ fn serve_connection(
     stream: TcpStream,
     stack: &Arc<Stack>,
     server: &Arc<auto::Builder<TokioExecutor>>,
-    connections: &GracefulShutdown,
+    place: Place,
+    timeouts: Timeouts,
 ) {
     // Without it a streamed answer waits some 40 ms for the client's delayed ACK.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!("cannot set TCP_NODELAY: {error}");
     }
+    connections::bound_unread(&stream, timeouts.unread);
     let Ok(peer) = stream.peer_addr() else { return };
     let connection = Connection { peer, local: stream.local_addr().ok() };
     let stack = Arc::clone(stack);
@@ -195,21 +243,28 @@ fn serve_connection(
         async move { Ok::<_, Infallible>(stack.respond(connection, request.map(Body::new)).await) }
     });
     let server = Arc::clone(server);
-    let watcher = connections.watcher();
+    let patience = if place.refused { timeouts.refusal } else { timeouts.head };
     tokio::spawn(async move {
+        let Place { watcher, crowded, refused, permit: _held } = place;
         let serving = server.serve_connection(TokioIo::new(stream), service);
         let mut serving = pin!(watcher.watch(serving));
         // hyper's own time-out begins when it knows the HTTP version: not for a client that never says so much.
         let served = tokio::select! {
             biased;
             served = &mut serving => served,
-            () = first_request.cancelled() => serving.await,
-            () = tokio::time::sleep(HEAD_TIMEOUT) => {
-                tracing::debug!(%peer, "connection closed: no request within {} s", HEAD_TIMEOUT.as_secs());
+            () = first_request.cancelled(), if !refused => serving.await,
+            () = crowded.cancelled() => return,
+            () = tokio::time::sleep(patience) => {
+                tracing::debug!(%peer, "connection closed: no request within {} s", patience.as_secs());
                 return;
             }
         };
         if let Err(error) = served {
+            if error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse_too_large) {
+                // Nothing but status and `Connection: close` went out: hyper answers before there is a request.
+                tracing::info!(%peer, "a request was refused with 431: its head has more than {MAX_HEAD} bytes or 100 headers");
+                return;
+            }
             // A client that goes away in the middle is no news.
             tracing::debug!(%peer, "connection ended: {error}");
         }

@@ -58,6 +58,8 @@ pub struct Config {
     pub cors_origins: Option<Origins>,
     /// `MCP_MAX_BODY_BYTES`.
     pub max_body_bytes: usize,
+    /// `MCP_MAX_CONNECTIONS`.
+    pub max_connections: usize,
     /// `MCP_SHUTDOWN_GRACE`: how long requests in flight may take to finish at shutdown.
     pub shutdown_grace: Duration,
     /// `LOG_FILE`.
@@ -249,6 +251,7 @@ impl Default for Config {
             allowed_hosts: Vec::new(),
             cors_origins: None,
             max_body_bytes: 4_194_304,
+            max_connections: 16_384,
             shutdown_grace: Duration::from_secs(10),
             log_file: None,
             log_filter: "info".to_owned(),
@@ -301,6 +304,7 @@ impl Config {
             "MCP_ALLOWED_HOSTS" => list(&self.allowed_hosts),
             "MCP_CORS_ORIGINS" => self.cors_origins.as_ref().map(ToString::to_string).unwrap_or_default(),
             "MCP_MAX_BODY_BYTES" => self.max_body_bytes.to_string(),
+            "MCP_MAX_CONNECTIONS" => self.max_connections.to_string(),
             "MCP_SHUTDOWN_GRACE" => self.shutdown_grace.as_secs().to_string(),
             "LOG_FILE" => self.log_file.as_ref().map(|path| path.display().to_string()).unwrap_or_default(),
             "LOG_FORMAT" => self.log_format.name().to_owned(),

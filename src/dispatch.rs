@@ -132,6 +132,13 @@ impl Engine {
         let started = Instant::now();
         let outcome = self.run_tool(entry, arguments, &job).await;
         tell_finished(entry, &job, started, outcome.is_err() || outcome.as_ref().is_ok_and(|o| o.is_error));
+        let crowded = match &job.session {
+            Some(session) => session.is_crowded(),
+            None => job.revision.is_stateless() && session::read(&self.sessions).is_crowded(),
+        };
+        if crowded {
+            self.shed_sessions();
+        }
         match outcome {
             Ok(outcome) => Ok(result(&outcome, job.revision)),
             Err(error) => refuse(entry.name(), &error, job.revision),
@@ -266,6 +273,16 @@ impl Engine {
         }
         tracing::info!(session = id, revision = %job.revision, bound, "session created");
         Ok(visit)
+    }
+
+    /// Has the longest-idle sessions give way while all together hold more memory than they may.
+    pub fn shed_sessions(&self) {
+        // Bound to a name: they are dropped without the lock.
+        let ended = session::write(&self.sessions).shed();
+        for session in &ended {
+            let id = session::prefix(session.id());
+            tracing::warn!(session = id, "the longest-idle session gave way: sessions held too much memory");
+        }
     }
 
     /// Whose a new session is, where sessions are bound.

@@ -1,6 +1,7 @@
 //! HTTP: the only room that knows axum. [`Stack`] is what every request passes, [`routes`] the table of routes.
 
 mod body;
+mod budget;
 mod delete;
 mod era;
 mod get;
@@ -32,6 +33,7 @@ use http::header::{
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD, ALLOW, AUTHORIZATION, ORIGIN,
 };
 use http::{HeaderName, HeaderValue, Method, StatusCode};
+use http_body_util::{BodyExt as _, Limited};
 use jiff::Timestamp;
 use serde_json::json;
 use tokio::sync::Semaphore;
@@ -48,6 +50,7 @@ use crate::protocol::{FIRST_STATELESS, Revision, RpcError};
 use crate::request::RequestId;
 use crate::session::history::{Entry, Kind, token_hash};
 use crate::session::{Missing, Session, Visit, prefix, read};
+pub use budget::Budget;
 use era::Era;
 use headers::SessionHeader;
 pub use lines::Lines;
@@ -73,6 +76,10 @@ pub struct Http {
     pub shutdown: CancellationToken,
     /// Calls that outlive their request's handler: shutdown waits for them.
     pub calls: TaskTracker,
+    /// Room for calls that are not ready at once: [`MAX_CALLS`] permits.
+    pub waiting: Semaphore,
+    /// Memory for large bodies and answers.
+    pub budget: Budget,
     /// Room for `subscriptions/listen` streams: [`MAX_SUBSCRIPTIONS`] permits.
     pub subscriptions: Arc<Semaphore>,
 }
@@ -80,6 +87,10 @@ pub struct Http {
 /// The most `subscriptions/listen` streams at once, of all clients: as many as there are sessions by default, since these
 /// streams belong to none that would bound them.
 pub const MAX_SUBSCRIPTIONS: usize = 10_000;
+
+/// The most calls at work at once, of all clients: those that are not ready when they are first looked at. Each holds its
+/// arguments for up to a minute.
+pub const MAX_CALLS: usize = 10_000;
 
 /// The TCP connection of a request.
 #[derive(Debug, Clone, Copy)]
@@ -120,6 +131,13 @@ impl Stack {
         let cors = cors_layer(&http)
             .map(|cors| routes(&http).layer(cors).layer(axum::middleware::map_response(without_idle_cors)));
         Self { http, plain, cors }
+    }
+
+    /// The stack of a connection that is one too many.
+    #[must_use]
+    pub fn refusing(http: Arc<Http>, max: usize) -> Self {
+        let plain = refusing_routes(&http, max);
+        Self { http, plain, cors: None }
     }
 
     /// Answers a request that came in on `connection`.
@@ -165,6 +183,26 @@ fn routes(http: &Arc<Http>) -> Router {
         .fallback(not_found)
         .with_state(Arc::clone(http))
 }
+
+/// The routes of a connection that is one too many: 503, but for the probe. `max` is how many there may be.
+fn refusing_routes(http: &Arc<Http>, max: usize) -> Router {
+    let refuse = move |request: Request| async move {
+        // What is under way of the body, so that closing does not take the answer from the client.
+        let body = Limited::new(request.into_body(), REFUSED_BODY);
+        let _ = tokio::time::timeout(REFUSED_BODY_TIME, body.collect()).await;
+        let error = RpcError::new(
+            RpcError::INTERNAL_ERROR,
+            format!("Too many connections: all {max} are in use; try again later or raise MCP_MAX_CONNECTIONS"),
+        );
+        Refusal::new(StatusCode::SERVICE_UNAVAILABLE, error).retry_after(refusal::RETRY_AFTER_S).and_close()
+    };
+    let router = Router::new().route(HEALTH_PATH, on(MethodFilter::GET, health));
+    router.fallback(refuse).with_state(Arc::clone(http))
+}
+
+/// How much of a refused connection's body is read and thrown away before the answer, in bytes and time.
+const REFUSED_BODY: usize = 64 * 1024;
+const REFUSED_BODY_TIME: Duration = Duration::from_secs(1);
 
 fn mcp() -> MethodRouter<Arc<Http>> {
     on(MethodFilter::POST, post::post)

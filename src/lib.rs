@@ -3,6 +3,7 @@
 //! # Layout
 //!
 //! - [`config`]: one struct of settings, read once; the table of variables.
+//! - [`connections`]: how many connections there may be, and for how long they may do nothing.
 //! - [`logging`]: log lines, text or JSON, to stdout and a file.
 //! - [`listen`]: the listening socket, and the signals that end the server.
 //! - [`healthcheck`]: the subcommand that probes a running server.
@@ -19,6 +20,7 @@
 pub mod app;
 pub mod clock;
 pub mod config;
+pub mod connections;
 pub mod diagnosis;
 pub mod dispatch;
 pub mod healthcheck;

@@ -1,12 +1,13 @@
 //! The facts of one HTTP request that tools and diagnosis look at: as received, not interpreted.
 
 use std::net::SocketAddr;
-use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::Instant;
 
 use http::{HeaderMap, HeaderValue, Method, Uri, Version};
 use jiff::Timestamp;
+use tokio::sync::OwnedSemaphorePermit;
 
 /// One HTTP request as it arrived. Knows nothing of JSON-RPC.
 #[derive(Debug, Clone)]
@@ -31,6 +32,8 @@ pub struct Request {
     pub received_at: Timestamp,
     /// Bytes of the body.
     pub body_bytes: usize,
+    /// Its share of the memory for large bodies, where it has one: given back when nothing works on the request any more.
+    pub share: Option<Arc<OwnedSemaphorePermit>>,
 }
 
 impl Request {

@@ -45,6 +45,15 @@ pub use suspended::{EventStream, MAX_SUSPENDED};
 /// The most that a session's `custom_data` may hold, as JSON text, in bytes.
 pub const MAX_CUSTOM_DATA: usize = 16 * 1024;
 
+/// The most calls of a session at work at once: ten full batches. More than a client keeps track of, and few enough to look
+/// for an id among them.
+pub const MAX_RUNNING: usize = 1000;
+
+/// A session has [`MAX_RUNNING`] calls at work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the session has {MAX_RUNNING} at work, as many as it may")]
+pub struct Busy;
+
 /// The first 8 characters of a session's id: enough to find it in a log, too little to use it.
 #[must_use]
 pub fn prefix(id: Uuid) -> String {
@@ -65,6 +74,14 @@ struct House {
     limits: Limits,
     idle: Mutex<IdleOrder>,
     totals: Totals,
+}
+
+impl House {
+    /// By how many bytes sessions and their queues hold more than they may together.
+    fn excess_bytes(&self) -> u64 {
+        let held = self.totals.storage_bytes.load(Ordering::Relaxed) + self.totals.queue_bytes.load(Ordering::Relaxed);
+        u64::try_from(held).unwrap_or(0).saturating_sub(self.limits.max_bytes)
+    }
 }
 
 /// Sums over all sessions, kept as they change so that nobody has to walk a million sessions to know them.
@@ -265,6 +282,17 @@ impl Session {
         lock(&self.kept).record.last_activity
     }
 
+    /// Whether all sessions together hold more memory than they may.
+    #[must_use]
+    pub fn is_crowded(&self) -> bool {
+        self.house.excess_bytes() > 0
+    }
+
+    /// What it holds, in bytes.
+    fn bytes(&self) -> usize {
+        lock(&self.kept).bytes() + lock(&self.mailbox).queue.bytes()
+    }
+
     fn is_held(&self) -> bool {
         self.holds.load(Ordering::Acquire) > 0
     }
@@ -397,15 +425,23 @@ impl Session {
     }
 
     /// Registers a call that runs, so that the client can cancel it. Dropping the guard takes it out again.
-    #[must_use]
-    pub fn running(self: &Arc<Self>, id: &Id) -> RunningCall {
+    ///
+    /// # Errors
+    /// When there are [`MAX_RUNNING`] already.
+    pub fn running(self: &Arc<Self>, id: &Id) -> Result<RunningCall, Busy> {
         let id = id.canonical();
         let cancelled = CancellationToken::new();
-        lock(&self.calls).push((id.clone(), cancelled.clone()));
+        {
+            let mut calls = lock(&self.calls);
+            if calls.len() >= MAX_RUNNING {
+                return Err(Busy);
+            }
+            calls.push((id.clone(), cancelled.clone()));
+        }
         if self.ended().is_some() {
             cancelled.cancel();
         }
-        RunningCall { session: Arc::clone(self), id, cancelled }
+        Ok(RunningCall { session: Arc::clone(self), id, cancelled })
     }
 
     /// Cancels the calls with this id that run. Returns whether there were any.

@@ -124,6 +124,18 @@ impl System {
     }
 }
 
+/// How many files (sockets among them) this process may have open: the soft limit. `None` where the platform does not
+/// tell, or sets none.
+#[must_use]
+pub fn open_files_limit() -> Option<usize> {
+    open_files(&fs::read_to_string("/proc/self/limits").ok()?)
+}
+
+/// The soft limit in `/proc/self/limits`.
+fn open_files(limits: &str) -> Option<usize> {
+    limits.lines().find_map(|line| line.strip_prefix("Max open files")?.split_whitespace().next()?.parse().ok())
+}
+
 impl Machine {
     fn read() -> Self {
         Self {
@@ -298,6 +310,15 @@ mod tests {
         assert_eq!(cpu_percent((start, 100), (later, 1350)), Some(25.0));
         assert_eq!(cpu_percent((start, 0), (later, 10_000)), Some(200.0));
         assert_eq!(cpu_percent((start, 0), (start, 10)), None);
+    }
+
+    #[test]
+    fn the_soft_limit_on_open_files_counts() {
+        let limits = "Max processes             93951                93951                processes \n\
+                      Max open files            1024                 524288               files     \n";
+        assert_eq!(open_files(limits), Some(1024));
+        assert_eq!(open_files("Max open files            unlimited            unlimited            files\n"), None);
+        assert_eq!(open_files(""), None);
     }
 
     #[test]

@@ -117,6 +117,7 @@ impl Config {
         config.allowed_hosts = reader.list("MCP_ALLOWED_HOSTS", network::allowed_host).unwrap_or_default();
         config.cors_origins = reader.origins("MCP_CORS_ORIGINS");
         reader.number(&mut config.max_body_bytes, "MCP_MAX_BODY_BYTES");
+        reader.number(&mut config.max_connections, "MCP_MAX_CONNECTIONS");
         reader.seconds(&mut config.shutdown_grace, "MCP_SHUTDOWN_GRACE");
 
         config.log_file = reader.parsed("LOG_FILE", |path| Ok(PathBuf::from(path)));

@@ -186,6 +186,13 @@ pub const VARIABLES: &[Variable] = &[
         Accepts::Number { what: "a number of bytes", min: 1024, max: 1_073_741_824 },
         "largest request body in bytes",
     ),
+    // A million need some 20 GB of buffers: more is a slip.
+    variable(
+        "MCP_MAX_CONNECTIONS",
+        "16384",
+        count(1, 1_000_000),
+        "connections at a time, fewer where the system allows fewer open files; beyond, idle ones are closed, then 503",
+    ),
     variable("MCP_SHUTDOWN_GRACE", "10", seconds(0, 3600), "seconds that requests in flight get to finish at shutdown"),
     variable("LOG_FILE", "", PATH, "file that gets the log lines too; its folder is made"),
     variable("LOG_LEVEL", "INFO", LEVEL, "least level logged"),

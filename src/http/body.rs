@@ -1,4 +1,4 @@
-//! Reading a body: at most so many bytes, in at most so much time.
+//! Reading a body: at most so many bytes, in at most so much time, as long as there is memory.
 
 use std::time::Duration;
 
@@ -7,6 +7,7 @@ use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, StatusCode};
 use http_body_util::BodyExt as _;
 
+use super::budget::{Budget, Share};
 use super::refusal::Refusal;
 use crate::protocol::RpcError;
 
@@ -18,31 +19,48 @@ const READ_TIMEOUT: Duration = Duration::from_secs(60);
 const DRAIN_BYTES: usize = 16 * 1024 * 1024;
 const DRAIN_TIME: Duration = Duration::from_secs(5);
 
-/// Reads a body of at most `limit` bytes.
+/// Reads a body of at most `limit` bytes; a large one comes with its share of the budget.
 ///
 /// # Errors
-/// 413 as soon as it is known to be larger, 408 when it takes too long, 400 when the client breaks off.
-pub async fn read(headers: &HeaderMap, mut body: Body, limit: usize) -> Result<Bytes, Refusal> {
+/// 413 as soon as it is known to be larger, 408 when it takes too long, 400 when the client breaks off, 503 when too many
+/// large ones are under way.
+pub async fn read(
+    headers: &HeaderMap,
+    mut body: Body,
+    limit: usize,
+    budget: &Budget,
+) -> Result<(Bytes, Option<Share>), Refusal> {
+    let mut share = None;
     let declared = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     let read = if declared.is_some_and(|length| length > limit as u64) {
         Ok(None)
     } else {
-        tokio::time::timeout(READ_TIMEOUT, read_up_to(&mut body, limit)).await.unwrap_or_else(|_| {
-            let error = RpcError::invalid_request(format!(
-                "Request Timeout: the body did not arrive within {} s",
-                READ_TIMEOUT.as_secs()
-            ));
-            Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, error).and_close())
-        })
+        tokio::time::timeout(READ_TIMEOUT, read_up_to(&mut body, limit, budget, &mut share)).await.unwrap_or_else(
+            |_| {
+                let error = RpcError::invalid_request(format!(
+                    "Request Timeout: the body did not arrive within {} s",
+                    READ_TIMEOUT.as_secs()
+                ));
+                Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, error).and_close())
+            },
+        )
     };
-    read?.ok_or_else(|| {
-        tokio::spawn(tokio::time::timeout(DRAIN_TIME, drain(body)));
-        too_large(limit)
-    })
+    match read? {
+        Some(bytes) => Ok((bytes, share)),
+        None => {
+            tokio::spawn(tokio::time::timeout(DRAIN_TIME, drain(body)));
+            Err(too_large(limit))
+        }
+    }
 }
 
 /// The body; `None` when it is larger than `limit`.
-async fn read_up_to(body: &mut Body, limit: usize) -> Result<Option<Bytes>, Refusal> {
+async fn read_up_to(
+    body: &mut Body,
+    limit: usize,
+    budget: &Budget,
+    share: &mut Option<Share>,
+) -> Result<Option<Bytes>, Refusal> {
     let mut first = Bytes::new();
     let mut rest = Vec::new();
     while let Some(frame) = body.frame().await {
@@ -52,6 +70,8 @@ async fn read_up_to(body: &mut Body, limit: usize) -> Result<Option<Bytes>, Refu
         if first.len() + rest.len() + data.len() > limit {
             return Ok(None);
         }
+        // By what has come, not by what is announced: announcing costs nothing.
+        budget.grow(share, first.len() + rest.len() + data.len())?;
         // Nearly every body comes in one piece: that one is not copied.
         if first.is_empty() && rest.is_empty() {
             first = data;

@@ -1,13 +1,15 @@
 //! The door: Origin and Host, before anything else looks at a request (MCP basic/transports, Security Warning: DNS
 //! rebinding).
 
+use std::borrow::Cow;
+
 use axum::extract::Request;
 use http::header::{HOST, ORIGIN};
 use http::{StatusCode, Version};
 
 use super::HEALTH_PATH;
 use super::refusal::Refusal;
-use crate::config::Config;
+use crate::config::{Config, is_loopback_host};
 use crate::diagnosis::origin;
 use crate::protocol::RpcError;
 use crate::text::shorten;
@@ -56,7 +58,7 @@ fn check_host(config: &Config, bound_to_loopback: bool, request: &Request) -> Re
         let message = format!("Bad Request: the Host {host:?} is not a name or an address with an optional port");
         return Err(Refusal::bad_request(message).addressed_to_nobody());
     };
-    let allowed = origin::is_loopback_host(&name)
+    let allowed = is_loopback_host(&name)
         || config
             .allowed_hosts
             .iter()
@@ -74,7 +76,7 @@ fn check_host(config: &Config, bound_to_loopback: bool, request: &Request) -> Re
 
 /// Name (lower case, without the root's dot) and port of a Host value; `None` for what is none. User information is
 /// none: RFC 9110 section 4.2.4.
-fn split_host(host: &str) -> Option<(String, Option<u16>)> {
+fn split_host(host: &str) -> Option<(Cow<'_, str>, Option<u16>)> {
     let end = if host.starts_with('[') { host.find(']')? + 1 } else { host.find(':').unwrap_or(host.len()) };
     let (name, port) = host.split_at(end);
     let port = match port {
@@ -85,7 +87,10 @@ fn split_host(host: &str) -> Option<(String, Option<u16>)> {
     let is_name =
         |name: &str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~%".contains(&b));
     let fits = name.starts_with('[') || is_name(name);
-    fits.then(|| (name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase(), port))
+    let name = name.strip_suffix('.').unwrap_or(name);
+    let is_lower = !name.bytes().any(|byte| byte.is_ascii_uppercase());
+    let lower = || if is_lower { Cow::Borrowed(name) } else { Cow::Owned(name.to_ascii_lowercase()) };
+    fits.then(|| (lower(), port))
 }
 
 fn check_origin(config: &Config, request: &Request) -> Result<(), Refusal> {
@@ -109,12 +114,12 @@ mod tests {
 
     #[test]
     fn hosts_are_split_into_name_and_port() {
-        let of = |host: &str| split_host(host).unwrap();
-        assert_eq!(of("Localhost:3000"), ("localhost".to_owned(), Some(3000)));
-        assert_eq!(of("[::1]:3000"), ("[::1]".to_owned(), Some(3000)));
-        assert_eq!(of("[::1]"), ("[::1]".to_owned(), None));
-        assert_eq!(of("mcp.example.com."), ("mcp.example.com".to_owned(), None));
-        assert_eq!(of("localhost:"), ("localhost".to_owned(), None));
+        let of = |host: &'static str| split_host(host).unwrap();
+        assert_eq!(of("Localhost:3000"), ("localhost".into(), Some(3000)));
+        assert_eq!(of("[::1]:3000"), ("[::1]".into(), Some(3000)));
+        assert_eq!(of("[::1]"), ("[::1]".into(), None));
+        assert_eq!(of("mcp.example.com."), ("mcp.example.com".into(), None));
+        assert_eq!(of("localhost:"), ("localhost".into(), None));
         for bad in [
             "",
             ":80",

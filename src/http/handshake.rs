@@ -132,6 +132,9 @@ fn initialize(
     }
     visit.count_requests(1);
     let session = Arc::clone(visit.session());
+    if session.is_crowded() {
+        http.engine.shed_sessions();
+    }
     note(&session, kind, headers, request.peer, named);
     Span::current().record("session", display(prefix(session.id())));
     tracing::info!(%revision, client = loggable(&client), bound = owner, "session created");

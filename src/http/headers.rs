@@ -1,7 +1,9 @@
 //! The request headers that decide how a request is served: parsed, not searched for substrings.
 
-use http::HeaderMap;
+use std::borrow::Cow;
+
 use http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE, HeaderName};
+use http::{HeaderMap, HeaderValue};
 use uuid::Uuid;
 
 use crate::protocol::{Revision, RpcError, Served};
@@ -34,6 +36,9 @@ pub struct Accepts {
 /// Accept, or an empty one, accepts everything.
 #[must_use]
 pub fn accepts(headers: &HeaderMap) -> Accepts {
+    if says_both(headers) {
+        return Accepts { json: true, sse: true };
+    }
     // How specific the best match so far is, and what it says: */* is 1, type/* is 2, type/subtype is 3.
     let (mut json, mut sse) = ((0, false), (0, false));
     let mut any = false;
@@ -61,6 +66,9 @@ pub fn accepts(headers: &HeaderMap) -> Accepts {
 /// Which of the two forms `Accept` lists by name, not by a wildcard: what the specification asks of clients.
 #[must_use]
 pub fn lists(headers: &HeaderMap) -> Accepts {
+    if says_both(headers) {
+        return Accepts { json: true, sse: true };
+    }
     let accept = |values: &str| {
         let (mut json, mut sse) = (false, false);
         for range in values.split(',') {
@@ -79,6 +87,12 @@ pub fn lists(headers: &HeaderMap) -> Accepts {
     let values = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).map(accept);
     let (json, sse) = values.fold((false, false), |all, one| (all.0 | one.0, all.1 | one.1));
     Accepts { json, sse }
+}
+
+/// Whether `Accept` is what nearly every client sends, to the letter: that needs no parsing.
+fn says_both(headers: &HeaderMap) -> bool {
+    let mut values = headers.get_all(ACCEPT).iter();
+    values.next().is_some_and(|value| value == "application/json, text/event-stream") && values.next().is_none()
 }
 
 fn specificity(range: &str, kind: &str, subtype: &str) -> u8 {
@@ -120,16 +134,27 @@ pub fn protocol_version(headers: &HeaderMap, served: &Served) -> Result<Option<R
 
 /// What `MCP-Protocol-Version` says, whether it is served or not; `None` when absent or empty.
 #[must_use]
-pub fn protocol_version_text(headers: &HeaderMap) -> Option<String> {
+pub fn protocol_version_text(headers: &HeaderMap) -> Option<Cow<'_, str>> {
     single(headers, &PROTOCOL_VERSION)
 }
 
 /// The value of a header that must not have several: repeats of the same value count once, different ones are joined.
-pub fn single(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
-    let mut values: Vec<String> =
-        headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes()).trim().to_owned()).collect();
-    values.dedup();
-    Some(values.join(", ")).filter(|joined| !joined.is_empty())
+pub fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<Cow<'a, str>> {
+    let mut values = headers.get_all(name).iter().map(text);
+    let first = values.next()?;
+    let joined = values.next().map(|second| {
+        let mut values: Vec<_> = [first.clone(), second].into_iter().chain(values).collect();
+        values.dedup();
+        values.join(", ")
+    });
+    Some(joined.map_or(first, Cow::Owned)).filter(|joined| !joined.is_empty())
+}
+
+fn text(value: &HeaderValue) -> Cow<'_, str> {
+    match String::from_utf8_lossy(value.as_bytes()) {
+        Cow::Borrowed(text) => Cow::Borrowed(text.trim()),
+        Cow::Owned(text) => Cow::Owned(text.trim().to_owned()),
+    }
 }
 
 /// What `Mcp-Session-Id` says.
@@ -148,7 +173,7 @@ pub enum SessionHeader {
 pub fn session_id(headers: &HeaderMap) -> SessionHeader {
     let Some(text) = single(headers, &SESSION_ID) else { return SessionHeader::Absent };
     match Uuid::try_parse(&text) {
-        Ok(id) if id.hyphenated().encode_lower(&mut Uuid::encode_buffer()) == text.as_str() => SessionHeader::Id(id),
+        Ok(id) if *id.hyphenated().encode_lower(&mut Uuid::encode_buffer()) == *text => SessionHeader::Id(id),
         _ => SessionHeader::Foreign,
     }
 }

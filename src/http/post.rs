@@ -1,12 +1,16 @@
 //! POST: messages come in and go to the era that they belong to.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use axum::Extension;
+use axum::body::{Body, HttpBody as _};
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
 use http::StatusCode;
+use http_body_util::{BodyExt as _, Collected};
 
+use super::budget::LARGE;
 use super::era::Era;
 use super::headers::Accepts;
 use super::observe::Subject;
@@ -39,7 +43,7 @@ pub async fn post(
         let refusal = Refusal::not_acceptable("the Accept header must allow application/json or text/event-stream");
         return Err(refusal.explained_by(&accept(&parts.headers, "application/json or text/event-stream")));
     }
-    let body = body::read(&parts.headers, body, http.engine.config.max_body_bytes).await?;
+    let (body, share) = body::read(&parts.headers, body, http.engine.config.max_body_bytes, &http.budget).await?;
     let request = Arc::new(request::Request {
         id: arrival.id,
         method: parts.method,
@@ -51,6 +55,7 @@ pub async fn post(
         received: arrival.at,
         received_at: arrival.wall,
         body_bytes: body.len(),
+        share: share.map(Arc::new),
     });
     let messages = message::read(&body).map_err(malformed)?;
     drop(body);
@@ -59,10 +64,22 @@ pub async fn post(
         message::Body::Single(message) => single(&http, &request, accepts, message).await,
         message::Body::Batch(messages) => batch(&http, &request, accepts, messages).await,
     };
+    let answered = match answered {
+        Ok(response) if response.body().size_hint().lower() > LARGE as u64 => held(&http, response).await,
+        answered => answered,
+    };
     Ok(match subject {
         Some(subject) => subject.noted_on(answered),
         None => answered.into_response(),
     })
+}
+
+/// A large answer, counted until it is sent.
+async fn held(http: &Http, response: Response) -> Result<Response, Refusal> {
+    let (parts, body) = response.into_parts();
+    // All of it is there: what is still to be made has no known size.
+    let body = body.collect().await.map(Collected::to_bytes).unwrap_or_default();
+    Ok(Response::from_parts(parts, Body::from(http.budget.hold(body).await?)))
 }
 
 fn malformed(malformed: Malformed) -> Refusal {
@@ -130,7 +147,8 @@ fn refuse_stateless(http: &Http, request: &request::Request, call: &Call) -> Ref
     if call.method == "server/discover" {
         return Refusal::new(StatusCode::NOT_FOUND, unknown_method(&call.method, false)).to(Some(&call.id));
     }
-    let asked = named_version(&call.params).or_else(|| headers::protocol_version_text(&request.headers));
+    let asked = named_version(&call.params).map(Cow::Owned);
+    let asked = asked.or_else(|| headers::protocol_version_text(&request.headers));
     let error = RpcError::unsupported_version(&asked.unwrap_or_default(), &http.engine.config.protocol);
     Refusal::new(StatusCode::BAD_REQUEST, error).to(Some(&call.id))
 }

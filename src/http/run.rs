@@ -23,10 +23,10 @@ use tracing::Instrument as _;
 
 use super::headers::Accepts;
 use super::refusal::{self, Refusal};
-use super::{Http, internal_error, note_panic, sse};
+use super::{Budget, Http, MAX_CALLS, internal_error, note_panic, sse};
 use crate::config::ResponseMode;
 use crate::dispatch::Job;
-use crate::protocol::{Revision, RpcError, message};
+use crate::protocol::{Id, Revision, RpcError, message};
 use crate::session::{EventStream, Missing, Session, Visit};
 use crate::tools::{Outbox, Outgoing};
 
@@ -195,15 +195,21 @@ async fn run_one(http: &Http, job: Job) -> Option<Answer> {
     let mut answering = Box::pin(AssertUnwindSafe(http.engine.answer(job)).catch_unwind());
     let answer = match futures_util::poll!(&mut answering) {
         Poll::Ready(answer) => answer,
-        Poll::Pending => match session.map(|session| session.running(&id)) {
-            None => answering.await,
-            // From here on the client can cancel it.
-            Some(running) => tokio::select! {
-                biased;
-                () = running.cancelled() => return None,
-                answer = answering => answer,
-            },
-        },
+        Poll::Pending => {
+            let Ok(_room) = http.waiting.try_acquire() else {
+                return Some(overload(&id, format_args!("all {MAX_CALLS} that may be at work at a time are")));
+            };
+            match session.map(|session| session.running(&id)) {
+                None => answering.await,
+                // From here on the client can cancel it.
+                Some(Ok(running)) => tokio::select! {
+                    biased;
+                    () = running.cancelled() => return None,
+                    answer = answering => answer,
+                },
+                Some(Err(busy)) => return Some(overload(&id, format_args!("{busy}"))),
+            }
+        }
     };
     Some(match answer {
         Ok(Ok(result)) => message::result(&id, &result).into(),
@@ -214,6 +220,12 @@ async fn run_one(http: &Http, job: Job) -> Option<Answer> {
             Answer { json, status: StatusCode::INTERNAL_SERVER_ERROR }
         }
     })
+}
+
+/// The answer to a call that is one too many. It has not begun: what is not ready at once waits before it does anything.
+fn overload(id: &Id, why: std::fmt::Arguments<'_>) -> Answer {
+    let error = RpcError::new(RpcError::INTERNAL_ERROR, format!("Too many calls: {why}; try again later"));
+    Answer { json: message::error(Some(id), &error), status: StatusCode::SERVICE_UNAVAILABLE }
 }
 
 /// What a call has sent by now.
@@ -295,7 +307,8 @@ async fn later(http: &Http, form: Form, mut calls: Ongoing, batch: bool) -> Opti
     }
     // The first byte leaves at once.
     let opening = if first.is_none() { Some(sse::comment("working")) } else { None };
-    Some(sse::response(stream(opening, first, calls, http.engine.config.sse_keepalive_interval)))
+    let keep_alive = http.engine.config.sse_keepalive_interval;
+    Some(sse::response(stream(opening, first, calls, keep_alive, http.budget.clone())))
 }
 
 fn settle(form: Form, answers: Result<Answers, JoinError>, batch: bool) -> Option<Response> {
@@ -306,7 +319,13 @@ fn settle(form: Form, answers: Result<Answers, JoinError>, batch: bool) -> Optio
 }
 
 /// What calls send, and their answers, as events; `first` is what was taken out of their outbox already.
-fn stream(opening: Option<Bytes>, first: Option<Outgoing>, calls: Ongoing, keep_alive: Duration) -> EventStream {
+fn stream(
+    opening: Option<Bytes>,
+    first: Option<Outgoing>,
+    calls: Ongoing,
+    keep_alive: Duration,
+    budget: Budget,
+) -> EventStream {
     let Ongoing { mut task, outgoing, session } = calls;
     // Without an outbox: a channel that is closed from the start.
     let mut outgoing = outgoing.unwrap_or_else(|| mpsc::channel(1).1);
@@ -322,7 +341,7 @@ fn stream(opening: Option<Bytes>, first: Option<Outgoing>, calls: Ongoing, keep_
                     // The id first, so that a client that is cut off here knows what to ask for.
                     let id = session.suspension_id();
                     let calls = Ongoing { task, outgoing: Some(outgoing), session: Some(Arc::clone(session)) };
-                    session.suspend(&id, stream(Some(sse::comment("resumed")), None, calls, keep_alive));
+                    session.suspend(&id, stream(Some(sse::comment("resumed")), None, calls, keep_alive, budget));
                     yield sse::priming(&id);
                     return;
                 }
@@ -347,7 +366,13 @@ fn stream(opening: Option<Bytes>, first: Option<Outgoing>, calls: Ongoing, keep_
             yield sse::message(None, note.as_bytes());
         }
         for answer in answers {
-            yield sse::message(None, &answer.json);
+            match budget.hold(sse::message(None, &answer.json)).await {
+                Ok(event) => yield event,
+                Err(refusal) => {
+                    tracing::warn!("a stream ends without its answer: {refusal}");
+                    return;
+                }
+            }
         }
     };
     Box::pin(events)

@@ -1,5 +1,6 @@
 //! POST in the stateless era (MCP 2026-07-28): every request says in `_meta` what it is, and its headers repeat it.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use axum::response::{IntoResponse, Response};
@@ -68,7 +69,8 @@ pub async fn answer(
 /// request's stream is what cancels it. One in a version that is not served cannot be accepted all the same.
 pub fn notify(http: &Http, request: &Request, notification: &Notification) -> Result<Response, Refusal> {
     let served = &http.engine.config.protocol;
-    let named = headers::protocol_version_text(&request.headers).or_else(|| named_version(&notification.params));
+    let named = headers::protocol_version_text(&request.headers)
+        .or_else(|| named_version(&notification.params).map(Cow::Owned));
     match named.filter(|version| served.get(version).is_none()) {
         Some(version) => Err(Refusal::new(StatusCode::BAD_REQUEST, RpcError::unsupported_version(&version, served))),
         None => Ok(StatusCode::ACCEPTED.into_response()),
@@ -179,7 +181,7 @@ fn agrees(argument: &Value, header: &str) -> bool {
 }
 
 /// A header's value as it stands.
-fn plain_value(headers: &HeaderMap, name: &HeaderName, shown: &str) -> Result<Option<String>, RpcError> {
+fn plain_value<'a>(headers: &'a HeaderMap, name: &HeaderName, shown: &str) -> Result<Option<Cow<'a, str>>, RpcError> {
     // RFC 9110 section 5.5: visible ASCII, space and tab; anything else is for the Base64 form.
     if headers.get_all(name).iter().any(|value| value.to_str().is_err()) {
         return Err(mismatch(format!("the {shown} header has characters that are not ASCII")));
@@ -188,13 +190,15 @@ fn plain_value(headers: &HeaderMap, name: &HeaderName, shown: &str) -> Result<Op
 }
 
 /// A header's value, decoded where it is written in the Base64 form (Value Encoding).
-fn value(headers: &HeaderMap, name: &HeaderName, shown: &str) -> Result<Option<String>, RpcError> {
+fn value<'a>(headers: &'a HeaderMap, name: &HeaderName, shown: &str) -> Result<Option<Cow<'a, str>>, RpcError> {
     let Some(text) = plain_value(headers, name, shown)? else { return Ok(None) };
     let Some(encoded) = text.strip_prefix("=?base64?").and_then(|rest| rest.strip_suffix("?=")) else {
         return Ok(Some(text));
     };
     let decoded = STANDARD.decode(encoded).ok().and_then(|bytes| String::from_utf8(bytes).ok());
-    decoded.map(Some).ok_or_else(|| mismatch(format!("the {shown} header is not valid Base64 of UTF-8 text")))
+    decoded
+        .map(|text| Some(Cow::Owned(text)))
+        .ok_or_else(|| mismatch(format!("the {shown} header is not valid Base64 of UTF-8 text")))
 }
 
 fn mismatch(what: impl std::fmt::Display) -> RpcError {
@@ -217,7 +221,7 @@ mod tests {
     }
 
     fn read(value_text: &str) -> Result<Option<String>, RpcError> {
-        value(&headers("mcp-name", value_text), &NAME, "Mcp-Name")
+        Ok(value(&headers("mcp-name", value_text), &NAME, "Mcp-Name")?.map(Cow::into_owned))
     }
 
     #[test]

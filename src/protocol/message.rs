@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
@@ -173,8 +174,43 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de Raw
     <&RawValue>::deserialize(deserializer).map(Some)
 }
 
+/// A request or notification as nearly all of them are, read in one pass.
+#[derive(Deserialize)]
+struct Usual<'a> {
+    jsonrpc: &'a str,
+    #[serde(borrow, default, deserialize_with = "present")]
+    id: Option<&'a RawValue>,
+    method: String,
+    #[serde(default)]
+    params: Option<Params>,
+    // Read only so that a second one is noticed.
+    #[serde(default, rename = "result")]
+    _result: IgnoredAny,
+    #[serde(default, rename = "error")]
+    _error: IgnoredAny,
+}
+
+impl Usual<'_> {
+    /// `None` where anything is out of the ordinary: that takes a closer look.
+    fn read(text: &str) -> Option<Message> {
+        let usual: Usual<'_> = serde_json::from_str(text).ok()?;
+        if usual.jsonrpc != "2.0" {
+            return None;
+        }
+        let (method, params) = (usual.method, usual.params.unwrap_or_default());
+        let Some(id) = usual.id else { return Some(Message::Notification(Notification { method, params })) };
+        let id = Id::read(id).filter(|id| id.0.len() <= MAX_ID)?;
+        Some(Message::Request(Call { id, method, params }))
+    }
+}
+
 /// Classifies `text`, which lies inside `whole`.
 fn message(text: &str, whole: &str) -> Result<Message, Malformed> {
+    Usual::read(text).map_or_else(|| closer_look(text, whole), Ok)
+}
+
+/// The same for a message that is not what nearly all are: what is wrong with it, if anything.
+fn closer_look(text: &str, whole: &str) -> Result<Message, Malformed> {
     let envelope: Envelope<'_> = match serde_json::from_str(text) {
         Ok(envelope) => envelope,
         Err(error) if error.is_data() => {

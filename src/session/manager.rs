@@ -36,7 +36,15 @@ pub struct Limits {
     pub max_sessions: usize,
     /// Messages held per session.
     pub queue_size: usize,
+    /// The most bytes that all sessions and their queues may hold together.
+    pub max_bytes: u64,
 }
+
+/// What sessions may hold together, in bytes: room for all of them with a full queue of usual lines (some 200 bytes) and 6
+/// KiB of their own, 256 MiB at the defaults. Few sessions still have room for what one may keep (an echo of 1 MiB).
+const MIN_BYTES: u64 = 16 * 1024 * 1024;
+const BYTES_OF_SESSION: u64 = 6 * 1024;
+const BYTES_OF_MESSAGE: u64 = 208;
 
 impl From<&Config> for Limits {
     fn from(config: &Config) -> Self {
@@ -48,6 +56,11 @@ impl From<&Config> for Limits {
             warning,
             max_sessions: config.max_sessions,
             queue_size: config.message_queue_size,
+            max_bytes: (config.message_queue_size as u64)
+                .saturating_mul(BYTES_OF_MESSAGE)
+                .saturating_add(BYTES_OF_SESSION)
+                .saturating_mul(config.max_sessions as u64)
+                .max(MIN_BYTES),
         }
     }
 }
@@ -301,15 +314,41 @@ impl SessionManager {
         if self.sessions.len() < max_sessions {
             return Ok(None);
         }
-        while let Some(session) = self.longest_idle(List::Warned).or_else(|| self.longest_idle(List::Fresh)) {
-            if self.set_aside(&session) {
-                continue;
+        self.evict(now).map(Some).ok_or(Full { max_sessions })
+    }
+
+    /// Ends the session that has been idle for longest.
+    fn evict(&mut self, now: Moment) -> Option<Arc<Session>> {
+        loop {
+            let session = self.longest_idle(List::Warned).or_else(|| self.longest_idle(List::Fresh))?;
+            if !self.set_aside(&session) {
+                let reason = if session.is_expired(now) { EndReason::Expired } else { EndReason::Evicted };
+                self.end(&session, reason);
+                return Some(session);
             }
-            let reason = if session.is_expired(now) { EndReason::Expired } else { EndReason::Evicted };
-            self.end(&session, reason);
-            return Ok(Some(session));
         }
-        Err(Full { max_sessions })
+    }
+
+    /// Whether sessions hold more memory than they may together.
+    #[must_use]
+    pub fn is_crowded(&self) -> bool {
+        self.house.excess_bytes() > 0
+    }
+
+    /// Ends the longest-idle sessions until the others hold no more memory than they may together, or none is idle. Returns
+    /// those that ended, to be dropped without the lock.
+    pub fn shed(&mut self) -> Vec<Arc<Session>> {
+        let now = self.house.clock.now();
+        let mut excess = self.house.excess_bytes();
+        let mut ended = Vec::new();
+        // Bounded like a sweep: who calls next does the rest.
+        while excess > 0 && ended.len() < SWEEP_CHUNK {
+            let Some(session) = self.evict(now) else { break };
+            // It is counted until it is dropped.
+            excess = excess.saturating_sub(session.bytes() as u64);
+            ended.push(session);
+        }
+        ended
     }
 
     /// The first session of a list that still lives.

@@ -19,36 +19,30 @@ impl Arguments {
     ///
     /// # Errors
     /// [`ToolError::InvalidArguments`] with one sentence for each problem.
-    pub fn check(given: Map<String, Value>, schema: &Value) -> Result<Self, ToolError> {
+    pub fn check(mut given: Map<String, Value>, schema: &Value) -> Result<Self, ToolError> {
         let none = Map::new();
         let properties = schema.get("properties").and_then(Value::as_object).unwrap_or(&none);
-        let required: Vec<&str> = schema
-            .get("required")
-            .and_then(Value::as_array)
-            .map(|names| names.iter().filter_map(Value::as_str).collect())
-            .unwrap_or_default();
+        let required = schema.get("required").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
         let mut problems = Vec::new();
-        for name in &required {
-            if !given.contains_key(*name) {
-                let kind = properties.get(*name).map_or("value", kind_of);
+        for name in required.iter().filter_map(Value::as_str) {
+            if !given.contains_key(name) {
+                let kind = properties.get(name).map_or("value", kind_of);
                 problems.push(format!("`{name}` is required: {} {kind}", article(kind)));
             }
         }
-        let mut kept = Map::new();
-        for (name, value) in given {
-            match properties.get(&name) {
-                None => problems.push(unknown(&name, properties)),
-                Some(_) if value.is_null() && !required.contains(&name.as_str()) => {}
-                Some(rule) => match problem(&name, &value, rule) {
-                    Some(sentence) => problems.push(sentence),
-                    None => {
-                        kept.insert(name, value);
-                    }
-                },
+        let mut has_null = false;
+        for (name, value) in &given {
+            match properties.get(name) {
+                None => problems.push(unknown(name, properties)),
+                Some(_) if value.is_null() && !required.contains(&Value::String(name.clone())) => has_null = true,
+                Some(rule) => problems.extend(problem(name, value, rule)),
             }
         }
         if problems.is_empty() {
-            return Ok(Self(kept));
+            if has_null {
+                given.retain(|_, value| !value.is_null());
+            }
+            return Ok(Self(given));
         }
         if problems.len() > MAX_PROBLEMS {
             let more = problems.len() - MAX_PROBLEMS;

@@ -44,6 +44,16 @@ impl Answer {
         }
     }
 
+    /// The first whole answer in `received`, and its length in bytes.
+    pub fn first_of(received: &[u8]) -> Option<(Self, usize)> {
+        let head = received.windows(4).position(|bytes| bytes == b"\r\n\r\n")?;
+        let mut answer = Self::parse(std::str::from_utf8(&received[..head]).unwrap(), "");
+        let length = answer.header("content-length").map_or(0, |length| length.parse().unwrap());
+        let body = received.get(head + 4..head + 4 + length)?;
+        std::str::from_utf8(body).unwrap().clone_into(&mut answer.text);
+        Some((answer, head + 4 + length))
+    }
+
     fn parse(head: &str, body: &str) -> Self {
         let (status, fields) = head.split_once("\r\n").unwrap();
         let fields = fields.split("\r\n").filter_map(|line| line.split_once(": "));

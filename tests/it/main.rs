@@ -1,6 +1,7 @@
 //! What the server promises its users, over real sockets. One binary, one file a promise.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
+mod advisories;
 mod answers;
 mod documents;
 mod eras;
@@ -10,10 +11,13 @@ mod findings_secrets;
 mod findings_session;
 mod findings_token;
 mod handles;
+mod hostile;
+mod http2;
 mod listen;
 mod modern;
 mod polling;
 mod program;
+mod raw;
 mod replicas;
 mod revisions;
 mod rmcp_client;

@@ -9,7 +9,7 @@ use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
-use mcp_echo_stateful::app::App;
+use mcp_echo_stateful::app::{App, Bounds};
 use mcp_echo_stateful::clock::Clock;
 use mcp_echo_stateful::config::Config;
 use mcp_echo_stateful::protocol::{Revision, Served};
@@ -53,20 +53,31 @@ impl TestServer {
 
     /// Bound to `host`.
     pub async fn bound(host: &str, change: impl FnOnce(&mut Config)) -> Self {
-        Self::launch(host, Clock::new(), TOOLS, change).await
+        Self::launch(host, Clock::new(), TOOLS, Bounds::default(), change).await
+    }
+
+    /// With other bounds.
+    pub async fn with_bounds(bounds: Bounds, change: impl FnOnce(&mut Config)) -> Self {
+        Self::launch("127.0.0.1", Clock::new(), TOOLS, bounds, change).await
     }
 
     /// With a session clock that stands still and moves only by `clock.advance`: to count to the millisecond.
     pub async fn frozen(change: impl FnOnce(&mut Config)) -> Self {
-        Self::launch("127.0.0.1", Clock::standing_still(), TOOLS, change).await
+        Self::launch("127.0.0.1", Clock::standing_still(), TOOLS, Bounds::default(), change).await
     }
 
     /// With other tools.
     pub async fn with_tools(tools: &'static [Tool], change: impl FnOnce(&mut Config)) -> Self {
-        Self::launch("127.0.0.1", Clock::new(), tools, change).await
+        Self::launch("127.0.0.1", Clock::new(), tools, Bounds::default(), change).await
     }
 
-    async fn launch(host: &str, clock: Clock, tools: &'static [Tool], change: impl FnOnce(&mut Config)) -> Self {
+    async fn launch(
+        host: &str,
+        clock: Clock,
+        tools: &'static [Tool],
+        bounds: Bounds,
+        change: impl FnOnce(&mut Config),
+    ) -> Self {
         let mut config = Config { host: host.to_owned(), port: 0, ..Config::default() };
         change(&mut config);
         let listener = TcpListener::bind((host, 0)).await.unwrap();
@@ -75,7 +86,7 @@ impl TestServer {
             address.set_ip([127, 0, 0, 1].into());
         }
         let clock = Arc::new(clock);
-        let app = App::with(config, Arc::clone(&clock), tools);
+        let app = App::with(config, Arc::clone(&clock), tools).with_bounds(bounds);
         let sessions = app.sessions();
         let shutdown = CancellationToken::new();
         let running = tokio::spawn(app.serve(listener, shutdown.clone()));

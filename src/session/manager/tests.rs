@@ -8,7 +8,8 @@ const HOUR: Duration = Duration::from_secs(3600);
 
 fn manager(max_sessions: usize) -> (RwLock<SessionManager>, Arc<Clock>) {
     let clock = Arc::new(Clock::standing_still());
-    let limits = Limits { timeout: HOUR, warning: Duration::from_secs(360), max_sessions, queue_size: 5 };
+    let limits =
+        Limits { timeout: HOUR, warning: Duration::from_secs(360), max_sessions, queue_size: 5, max_bytes: 100_000 };
     (RwLock::new(SessionManager::new(limits, Arc::clone(&clock))), clock)
 }
 
@@ -219,4 +220,38 @@ fn a_record_survives_a_round_trip_through_json() {
     let text = serde_json::to_string(&record).unwrap();
     let again: Record = serde_json::from_str(&text).unwrap();
     assert_eq!(serde_json::to_string(&again).unwrap(), text);
+}
+
+#[test]
+fn the_longest_idle_give_way_while_all_together_hold_too_much() {
+    let (manager, _) = manager(100);
+    let keep = |bytes: usize| {
+        let (visit, _) = write(&manager).create(new_session(None)).unwrap();
+        visit.session().echo(&"x".repeat(bytes), None).unwrap();
+        visit.session().id()
+    };
+    let (first, second) = (keep(40_000), keep(20_000));
+    assert!(!read(&manager).is_crowded() && write(&manager).shed().is_empty());
+    let (busy, _) = write(&manager).create(new_session(None)).unwrap();
+    busy.session().echo(&"x".repeat(50_000), None).unwrap();
+    assert!(busy.session().is_crowded());
+    let ended: Vec<_> = write(&manager).shed().iter().map(|session| session.id()).collect();
+    assert_eq!(ended, [first], "and no more than it takes");
+    assert!(matches!(missing(&manager, first), Missing::Ended { reason: EndReason::Evicted, .. }));
+    assert!(!read(&manager).is_crowded() && read(&manager).enter(second, || None).is_ok());
+
+    busy.session().echo(&"x".repeat(200_000), None).unwrap();
+    assert_eq!(write(&manager).shed().len(), 1);
+    assert!(read(&manager).is_crowded() && write(&manager).shed().is_empty(), "who is at work never gives way");
+}
+
+#[test]
+fn a_session_has_no_more_calls_at_work_than_it_may() {
+    let (manager, _) = manager(1);
+    let (visit, _) = write(&manager).create(new_session(None)).unwrap();
+    let id = crate::protocol::Id::from_value(&json!(1)).unwrap();
+    let mut running: Vec<_> = (0..crate::session::MAX_RUNNING).map(|_| visit.session().running(&id).unwrap()).collect();
+    assert!(visit.session().running(&id).is_err());
+    running.pop();
+    assert!(visit.session().running(&id).is_ok());
 }

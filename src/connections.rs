@@ -1,0 +1,207 @@
+//! How many connections there may be, and how long one may hold on to its place without use.
+//!
+//! A newcomer that finds all places taken is made room for: idle connections are told to close (what a proxy keeps for
+//! later it opens again), as are those that have not said what they want. Where that frees nothing, it is still answered,
+//! with 503, from one of a few places kept for refusals; and where these are taken too, it waits to be accepted. So nobody
+//! is locked out by connections that do nothing, and who is turned away hears why.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::system;
+
+/// The most connections that are being refused at a time.
+const REFUSALS: usize = 64;
+
+/// File descriptors that are not connections': the refused ones, the listener, the runtime's, logs, `/proc`.
+const OTHER_FILES: usize = REFUSALS + 64;
+
+/// The least time between two rounds of closing idle connections: who opens connections without end shall not have
+/// everybody else's closed at the same rate.
+const ROUND: Duration = Duration::from_secs(1);
+
+/// How long a newcomer waits for a place after such a round: closing an idle connection takes far less.
+const CLOSING: Duration = Duration::from_millis(100);
+
+/// How long a connection may hold its place without use.
+#[derive(Debug, Clone, Copy)]
+pub struct Timeouts {
+    /// The longest that a connection may take to send a request's head, or wait between two requests. By default longer
+    /// than the idle pools of proxies keep their connections (Traefik 90 s, nginx and AWS ALB 60 s): they, not we, should
+    /// close first.
+    pub head: Duration,
+    /// The longest that the other end may leave sent bytes unacknowledged or its window closed (`TCP_USER_TIMEOUT`, RFC
+    /// 5482; on Linux): a client that stopped reading, or a machine that lost its network with a stream open.
+    pub unread: Duration,
+    /// The longest that a refused connection is there.
+    pub refusal: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self { head: Duration::from_secs(120), unread: Duration::from_secs(60), refusal: Duration::from_secs(5) }
+    }
+}
+
+/// The places for connections.
+pub struct Places {
+    served: Arc<Semaphore>,
+    refused: Arc<Semaphore>,
+    max: usize,
+    /// The connections of this round.
+    round: Round,
+    /// Rounds that were told to close, with what is left of their connections.
+    closing: TaskTracker,
+    last_round: Option<Instant>,
+}
+
+#[derive(Default)]
+struct Round {
+    connections: GracefulShutdown,
+    /// Cancelled when connections that have not asked for anything shall go.
+    crowded: CancellationToken,
+}
+
+/// A connection's place; dropping it gives it to the next.
+pub struct Place {
+    /// Tells the connection to end: this round's end, or shutdown.
+    pub watcher: Watcher,
+    /// Cancelled when the connection shall go if it has not asked for anything yet.
+    pub crowded: CancellationToken,
+    /// Whether it gets no answer but 503.
+    pub refused: bool,
+    /// What is given back.
+    pub permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Places {
+    /// `wanted` places, or as many as the system's limit on open files leaves room for.
+    #[must_use]
+    pub fn new(wanted: usize) -> Self {
+        let max = system::open_files_limit().map_or(wanted, |files| wanted.min(affordable(files)));
+        if max < wanted {
+            tracing::info!(max, "at most {max} connections at a time, for the limit on open files (ulimit -n)");
+        }
+        Self {
+            served: Arc::new(Semaphore::new(max.min(Semaphore::MAX_PERMITS))),
+            refused: Arc::new(Semaphore::new(REFUSALS)),
+            max,
+            round: Round::default(),
+            closing: TaskTracker::new(),
+            last_round: None,
+        }
+    }
+
+    /// The most connections at a time.
+    #[must_use]
+    pub fn max(&self) -> usize {
+        self.max
+    }
+
+    /// A place for a connection that was accepted. Waits when even those for refusals are taken.
+    pub async fn next(&mut self) -> Place {
+        if let Ok(permit) = Arc::clone(&self.served).try_acquire_owned() {
+            return self.place(Some(permit), false);
+        }
+        if self.make_room() {
+            let freed = tokio::time::timeout(CLOSING, Arc::clone(&self.served).acquire_owned()).await;
+            if let Ok(Ok(permit)) = freed {
+                return self.place(Some(permit), false);
+            }
+        }
+        // Never closed, so there always is a permit in the end.
+        let permit = Arc::clone(&self.refused).acquire_owned().await.ok();
+        self.place(permit, true)
+    }
+
+    fn place(&self, permit: Option<OwnedSemaphorePermit>, refused: bool) -> Place {
+        let Round { connections, crowded } = &self.round;
+        Place { watcher: connections.watcher(), crowded: crowded.clone(), refused, permit }
+    }
+
+    /// Has idle connections close, unless that was done a moment ago. Requests at work and streams go on.
+    pub fn make_room(&mut self) -> bool {
+        if self.last_round.is_some_and(|last| last.elapsed() < ROUND) {
+            return false;
+        }
+        self.last_round = Some(Instant::now());
+        tracing::warn!(
+            max = self.max,
+            "all {} connections are taken (MCP_MAX_CONNECTIONS); closing idle ones",
+            self.max
+        );
+        let Round { connections, crowded } = std::mem::take(&mut self.round);
+        self.closing.spawn(connections.shutdown());
+        crowded.cancel();
+        true
+    }
+
+    /// Has all connections end, and returns when they have.
+    pub async fn shutdown(self) {
+        self.closing.close();
+        tokio::join!(self.round.connections.shutdown(), self.closing.wait());
+    }
+}
+
+/// How many connections a limit on open files leaves room for.
+fn affordable(files: usize) -> usize {
+    files.saturating_sub(OTHER_FILES).max(files / 2).max(1)
+}
+
+/// Bounds how long the other end may leave what it was sent unread.
+pub fn bound_unread(stream: &TcpStream, timeout: Duration) {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = socket2::SockRef::from(stream).set_tcp_user_timeout(Some(timeout)) {
+        tracing::debug!("cannot set TCP_USER_TIMEOUT: {error}");
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = (stream, timeout);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn open_files_leave_room_for_what_is_no_connection() {
+        assert_eq!(affordable(1_048_576), 1_048_576 - 128);
+        assert_eq!(affordable(1024), 896);
+        assert_eq!(affordable(64), 32, "half where there is little");
+        assert_eq!(affordable(0), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_finds_no_place_has_idle_connections_closed_once_a_second_and_is_refused_else() {
+        let mut places = Places::new(1);
+        let first = places.next().await;
+        assert!(!first.refused && !first.crowded.is_cancelled());
+        let second = places.next().await;
+        assert!(second.refused && first.crowded.is_cancelled(), "it was asked to go and did not");
+        assert!(!second.crowded.is_cancelled());
+        let third = places.next().await;
+        assert!(third.refused && !second.crowded.is_cancelled(), "not again so soon");
+        tokio::time::advance(ROUND).await;
+        let crowded = first.crowded.clone();
+        drop(first);
+        assert!(crowded.is_cancelled() && !places.next().await.refused);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_finds_no_place_even_to_be_refused_waits() {
+        let mut places = Places::new(1);
+        let mut taken = Vec::new();
+        for _ in 0..=REFUSALS {
+            taken.push(places.next().await);
+        }
+        assert!(tokio::time::timeout(Duration::from_secs(60), places.next()).await.is_err());
+        taken.pop();
+        assert!(tokio::time::timeout(Duration::from_secs(60), places.next()).await.unwrap().refused);
+    }
+}
