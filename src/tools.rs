@@ -14,6 +14,7 @@ mod environment_dump;
 #[cfg(test)]
 mod fixture;
 mod health_probe;
+mod outbox;
 mod print_header;
 mod replay_last_echo;
 mod request_timing;
@@ -25,9 +26,9 @@ use std::sync::{Arc, RwLock};
 
 use futures_util::future::BoxFuture;
 use serde_json::{Map, Value, json};
-use tokio::sync::mpsc;
 
 pub use arguments::Arguments;
+pub use outbox::{Outbox, Outgoing};
 pub use registry::{Entry, HANDLE, Mirrored, Registry, TTL_MS};
 
 use crate::clock::Clock;
@@ -267,41 +268,6 @@ impl Context<'_> {
             params["message"] = message.into();
         }
         outbox.send(crate::protocol::message::notification("notifications/progress", &params));
-    }
-}
-
-/// What a call sends before its answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outgoing {
-    /// A JSON-RPC notification.
-    Notification(String),
-    /// The connection may be closed; the client comes back for the rest (SEP-1699).
-    Suspend,
-}
-
-/// Where what a call sends before its answer goes: bounded; what does not fit is dropped.
-#[derive(Debug, Clone)]
-pub struct Outbox(mpsc::Sender<Outgoing>);
-
-impl Outbox {
-    /// Notifications that may wait for a slow reader. Progress comes about once a second.
-    const CAPACITY: usize = 64;
-
-    /// An outbox and its other end.
-    #[must_use]
-    pub fn new() -> (Self, mpsc::Receiver<Outgoing>) {
-        let (sender, receiver) = mpsc::channel(Self::CAPACITY);
-        (Self(sender), receiver)
-    }
-
-    /// Sends a notification, if there is room and a reader.
-    pub fn send(&self, notification: String) {
-        // Full: the reader is slow. Closed: it is gone. Neither is the call's business.
-        let _ = self.0.try_send(Outgoing::Notification(notification));
-    }
-
-    fn suspend(&self) {
-        let _ = self.0.try_send(Outgoing::Suspend);
     }
 }
 

@@ -5,7 +5,7 @@
 //! and shutdown can wait for them.
 
 use std::panic::AssertUnwindSafe;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -16,7 +16,6 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use http::StatusCode;
 use http::header::RETRY_AFTER;
-use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinHandle};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument as _;
@@ -118,32 +117,35 @@ fn error_status(error: &RpcError, revision: Revision) -> StatusCode {
     }
 }
 
-/// Answers, one for each call that was not cancelled.
-type Answers = Vec<Answer>;
+/// The answers of a POST.
+enum Answers {
+    /// To one call; `None` when it was cancelled.
+    One(Option<Answer>),
+    /// To a batch: one for each call that was not cancelled.
+    Batch(Vec<Answer>),
+}
 
 /// Runs `work` and answers it.
 pub async fn answer(http: &Arc<Http>, accepts: Accepts, mut work: Work) -> Result<Response, Refusal> {
     let form = Form::choose(http.engine.config.response, accepts);
     let session = work.visit.as_ref().map(|visit| Arc::clone(visit.session()));
-    let (batch, disconnect) = (work.batch, work.disconnect);
-    let mut outgoing = None;
-    if form != Form::Json && work.jobs.iter().any(|job| job.method == "tools/call") {
-        let (outbox, receiver) = Outbox::new();
+    let disconnect = work.disconnect;
+    let outbox = Outbox::default();
+    if form != Form::Json {
         for job in &mut work.jobs {
             job.outbox = Some(outbox.clone());
         }
-        outgoing = Some(receiver);
     }
     let mut all = Box::pin(run_all(Arc::clone(http), work));
     let response = match futures_util::poll!(&mut all) {
-        Poll::Ready(answers) => at_once(form, answers, batch, &drain(outgoing)),
+        Poll::Ready(answers) => at_once(form, answers, &drain(&outbox)),
         Poll::Pending => {
             let task = http.calls.spawn(all.in_current_span());
             let task = match disconnect {
                 Disconnect::IsNothing => Going::On(task),
                 Disconnect::Cancels => Going::WhileWanted(AbortOnDropHandle::new(task)),
             };
-            later(http, form, Ongoing { task, outgoing, session: session.clone() }, batch).await
+            later(http, form, Ongoing { task, outbox, session: session.clone() }).await
         }
     };
     let mut response = match response {
@@ -166,7 +168,15 @@ pub async fn answer(http: &Arc<Http>, accepts: Accepts, mut work: Work) -> Resul
 
 /// All calls of a POST, side by side, started in their order.
 async fn run_all(http: Arc<Http>, work: Work) -> Answers {
-    let Work { jobs, errors, visit, .. } = work;
+    let Work { mut jobs, errors, batch, visit, .. } = work;
+    if !batch {
+        let answer = match jobs.pop() {
+            Some(job) => run_one(&http, job).await,
+            None => None,
+        };
+        drop(visit);
+        return Answers::One(answer);
+    }
     let mut running: Vec<Option<BoxFuture<'_, Option<Answer>>>> =
         jobs.into_iter().map(|job| Some(Box::pin(run_one(&http, job)) as BoxFuture<'_, _>)).collect();
     let mut answers: Vec<Option<Answer>> = running.iter().map(|_| None).collect();
@@ -184,7 +194,7 @@ async fn run_all(http: Arc<Http>, work: Work) -> Answers {
     .await;
     drop(running);
     drop(visit);
-    answers.into_iter().flatten().chain(errors.into_iter().map(Answer::from)).collect()
+    Answers::Batch(answers.into_iter().flatten().chain(errors.into_iter().map(Answer::from)).collect())
 }
 
 /// One call; `None` when it was cancelled.
@@ -192,7 +202,7 @@ async fn run_one(http: &Http, job: Job) -> Option<Answer> {
     let (id, revision) = (job.id.clone(), job.revision);
     let session = job.session.clone();
     // Here rather than around the handler, so that the answer has the call's id and the other calls of a batch theirs.
-    let mut answering = Box::pin(AssertUnwindSafe(http.engine.answer(job)).catch_unwind());
+    let mut answering = pin!(AssertUnwindSafe(http.engine.answer(job)).catch_unwind());
     let answer = match futures_util::poll!(&mut answering) {
         Poll::Ready(answer) => answer,
         Poll::Pending => {
@@ -229,9 +239,8 @@ fn overload(id: &Id, why: std::fmt::Arguments<'_>) -> Answer {
 }
 
 /// What a call has sent by now.
-fn drain(outgoing: Option<mpsc::Receiver<Outgoing>>) -> Vec<String> {
-    let mut outgoing = outgoing;
-    let sent = std::iter::from_fn(|| outgoing.as_mut()?.try_recv().ok());
+fn drain(outbox: &Outbox) -> Vec<String> {
+    let sent = std::iter::from_fn(|| outbox.try_next());
     sent.filter_map(|sent| match sent {
         Outgoing::Notification(note) => Some(note),
         // The answer is there already.
@@ -240,43 +249,56 @@ fn drain(outgoing: Option<mpsc::Receiver<Outgoing>>) -> Vec<String> {
     .collect()
 }
 
-fn at_once(form: Form, answers: Answers, batch: bool, early: &[String]) -> Option<Response> {
-    if answers.is_empty() {
-        return None;
-    }
-    let status = match answers.as_slice() {
-        [only] if !batch => only.status,
-        _ => StatusCode::OK,
+/// A response with all answers, after what was sent `early`; `None` where there are none.
+fn at_once(form: Form, answers: Answers, early: &[String]) -> Option<Response> {
+    let status = match &answers {
+        Answers::One(answer) => answer.as_ref()?.status,
+        Answers::Batch(answers) if answers.is_empty() => return None,
+        Answers::Batch(_) => StatusCode::OK,
     };
     // An error with a status of its own is no stream: that has 200 and could not say so. What it sent before goes unsaid.
     let json = status != StatusCode::OK || form == Form::Json || (form == Form::Either && early.is_empty());
     Some(if json {
-        let mut response = refusal::json(status, body(answers, batch));
+        let mut response = refusal::json(status, answers.into_body());
         if status == StatusCode::SERVICE_UNAVAILABLE {
             response.headers_mut().insert(RETRY_AFTER, refusal::RETRY_AFTER_S.into());
         }
         response
     } else {
-        let answers = answers.iter().map(|answer| answer.json.as_slice());
-        let events = early.iter().map(String::as_bytes).chain(answers);
-        sse::response_at_once(events.flat_map(|json| sse::message(None, json)).collect())
+        let answers = answers.as_slice().iter().map(|answer| answer.json.as_slice());
+        let mut events = Vec::new();
+        for json in early.iter().map(String::as_bytes).chain(answers) {
+            sse::write_message(&mut events, None, json);
+        }
+        sse::response_at_once(events)
     })
 }
 
-/// One JSON body for all answers.
-fn body(mut answers: Answers, batch: bool) -> Vec<u8> {
-    if !batch {
-        return answers.pop().map(|answer| answer.json).unwrap_or_default();
+impl Answers {
+    fn as_slice(&self) -> &[Answer] {
+        match self {
+            Self::One(answer) => answer.as_slice(),
+            Self::Batch(answers) => answers,
+        }
     }
-    let answers: Vec<Vec<u8>> = answers.into_iter().map(|answer| answer.json).collect();
-    [b"[".as_slice(), &answers.join(&b','), b"]"].concat()
+
+    /// One JSON body for all.
+    fn into_body(self) -> Vec<u8> {
+        match self {
+            Self::One(answer) => answer.map(|answer| answer.json).unwrap_or_default(),
+            Self::Batch(answers) => {
+                let answers: Vec<Vec<u8>> = answers.into_iter().map(|answer| answer.json).collect();
+                [b"[".as_slice(), &answers.join(&b','), b"]"].concat()
+            }
+        }
+    }
 }
 
 /// An answer whose form is known before its work is done.
 #[must_use]
 pub fn render_single(http: &Http, accepts: Accepts, answer: Vec<u8>) -> Response {
     let form = Form::choose(http.engine.config.response, accepts);
-    at_once(form, vec![answer.into()], false, &[]).unwrap_or_else(broken)
+    at_once(form, Answers::One(Some(answer.into())), &[]).unwrap_or_else(broken)
 }
 
 fn broken() -> Response {
@@ -286,24 +308,21 @@ fn broken() -> Response {
 /// Calls that go on: their task, and what they send meanwhile.
 struct Ongoing {
     task: Going,
-    outgoing: Option<mpsc::Receiver<Outgoing>>,
+    outbox: Outbox,
     session: Option<Arc<Session>>,
 }
 
 /// Waits for the answers, as JSON or as a stream, as the form and the first thing that happens want it.
-async fn later(http: &Http, form: Form, mut calls: Ongoing, batch: bool) -> Option<Response> {
+async fn later(http: &Http, form: Form, mut calls: Ongoing) -> Option<Response> {
     let mut first = None;
-    if form == Form::Either
-        && let Some(outgoing) = &mut calls.outgoing
-    {
-        tokio::select! {
+    match form {
+        Form::Json => return settle(form, calls.task.await),
+        Form::Either => tokio::select! {
             biased;
-            Some(sent) = outgoing.recv() => first = Some(sent),
-            answers = &mut calls.task => return settle(form, answers, batch),
-        }
-    }
-    if form == Form::Json || (form == Form::Either && first.is_none()) {
-        return settle(form, calls.task.await, batch);
+            sent = calls.outbox.next() => first = Some(sent),
+            answers = &mut calls.task => return settle(form, answers),
+        },
+        Form::Stream => {}
     }
     // The first byte leaves at once.
     let opening = if first.is_none() { Some(sse::comment("working")) } else { None };
@@ -311,9 +330,9 @@ async fn later(http: &Http, form: Form, mut calls: Ongoing, batch: bool) -> Opti
     Some(sse::response(stream(opening, first, calls, keep_alive, http.budget.clone())))
 }
 
-fn settle(form: Form, answers: Result<Answers, JoinError>, batch: bool) -> Option<Response> {
+fn settle(form: Form, answers: Result<Answers, JoinError>) -> Option<Response> {
     match answers {
-        Ok(answers) => at_once(form, answers, batch, &[]),
+        Ok(answers) => at_once(form, answers, &[]),
         Err(_) => Some(broken()),
     }
 }
@@ -326,9 +345,7 @@ fn stream(
     keep_alive: Duration,
     budget: Budget,
 ) -> EventStream {
-    let Ongoing { mut task, outgoing, session } = calls;
-    // Without an outbox: a channel that is closed from the start.
-    let mut outgoing = outgoing.unwrap_or_else(|| mpsc::channel(1).1);
+    let Ongoing { mut task, outbox, session } = calls;
     let events = async_stream::stream! {
         if let Some(opening) = opening {
             yield opening;
@@ -340,7 +357,7 @@ fn stream(
                 (Some(Outgoing::Suspend), Some(session)) => {
                     // The id first, so that a client that is cut off here knows what to ask for.
                     let id = session.suspension_id();
-                    let calls = Ongoing { task, outgoing: Some(outgoing), session: Some(Arc::clone(session)) };
+                    let calls = Ongoing { task, outbox, session: Some(Arc::clone(session)) };
                     session.suspend(&id, stream(Some(sse::comment("resumed")), None, calls, keep_alive, budget));
                     yield sse::priming(&id);
                     return;
@@ -349,7 +366,7 @@ fn stream(
             }
             tokio::select! {
                 biased;
-                Some(sent) = outgoing.recv() => next = Some(sent),
+                sent = outbox.next() => next = Some(sent),
                 answers = &mut task => break answers,
                 // Not the keep-alive event of GET streams: clients read every event of a POST's stream.
                 () = tokio::time::sleep(keep_alive) => yield sse::comment("keep-alive"),
@@ -359,13 +376,13 @@ fn stream(
             tracing::error!("a call's task broke; its stream ends without an answer");
             return;
         };
-        if answers.is_empty() {
+        if answers.as_slice().is_empty() {
             return;
         }
-        for note in drain(Some(outgoing)) {
+        for note in drain(&outbox) {
             yield sse::message(None, note.as_bytes());
         }
-        for answer in answers {
+        for answer in answers.as_slice() {
             match budget.hold(sse::message(None, &answer.json)).await {
                 Ok(event) => yield event,
                 Err(refusal) => {

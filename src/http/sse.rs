@@ -20,7 +20,14 @@ pub const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-strea
 /// One JSON-RPC message. JSON has no raw line breaks, so one `data:` line holds it.
 #[must_use]
 pub fn message(id: Option<&str>, json: &[u8]) -> Bytes {
-    let mut event = Vec::with_capacity(json.len() + 48);
+    let mut event = Vec::new();
+    write_message(&mut event, id, json);
+    Bytes::from(event)
+}
+
+/// The same, appended to `event`.
+pub fn write_message(event: &mut Vec<u8>, id: Option<&str>, json: &[u8]) {
+    event.reserve(json.len() + 48);
     event.extend_from_slice(b"event: message\n");
     if let Some(id) = id {
         event.extend_from_slice(b"id: ");
@@ -28,10 +35,15 @@ pub fn message(id: Option<&str>, json: &[u8]) -> Bytes {
         event.push(b'\n');
     }
     event.extend_from_slice(b"data: ");
+    let start = event.len();
+    event.extend_from_slice(json);
     // A line break between JSON tokens would end the line; in JSON it means nothing.
-    event.extend(json.iter().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { *byte }));
+    for byte in &mut event[start..] {
+        if matches!(byte, b'\n' | b'\r') {
+            *byte = b' ';
+        }
+    }
     event.extend_from_slice(b"\n\n");
-    Bytes::from(event)
 }
 
 /// The event that a stream opens with where its revision wants one: an id to resume from, no data (SEP-1699).

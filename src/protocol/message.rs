@@ -1,6 +1,7 @@
 //! JSON-RPC 2.0 messages as they arrive: classified once, ids and parameters kept to the letter.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -19,7 +20,7 @@ pub const MAX_ID: usize = 1024;
 
 /// A request's id as the client wrote it: a string or a number, never re-formatted on its way back.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Id(Box<str>);
+pub struct Id(Arc<str>);
 
 impl Id {
     /// The JSON text: `1`, `"a"`.

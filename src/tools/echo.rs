@@ -5,6 +5,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 use tokio::time::Instant;
+use uuid::Uuid;
 
 use super::{Annotations, Arguments, Context, Handle, Outcome, Run, Tool, ToolError};
 use crate::session::{MAX_CUSTOM_DATA, Session};
@@ -101,9 +102,11 @@ async fn echo(context: &Context<'_>, arguments: &Arguments) -> Result<Outcome, T
         None => message,
         Some(session) => {
             let count = session.echo(&message, custom).map_err(|error| invalid(format!("`customData`: {error}")))?;
-            structured["sessionId"] = session.id().to_string().into();
+            let mut id = Uuid::encode_buffer();
+            let id = &*session.id().hyphenated().encode_lower(&mut id);
+            structured["sessionId"] = id.into();
             structured["echoCount"] = count.into();
-            format!("{message}\n\nSession: {}\nEcho count in session: {count}", session.id())
+            format!("{message}\n\nSession: {id}\nEcho count in session: {count}")
         }
     };
     if delay_ms > 0 {
