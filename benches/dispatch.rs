@@ -15,7 +15,7 @@ use mcp_echo_stateful::diagnosis::cors::Preflights;
 use mcp_echo_stateful::diagnosis::findings::FindingCounts;
 use mcp_echo_stateful::dispatch::{Engine, Job};
 use mcp_echo_stateful::protocol::message::{Body, read};
-use mcp_echo_stateful::protocol::{Message, Revision};
+use mcp_echo_stateful::protocol::{Capabilities, Message, Revision};
 use mcp_echo_stateful::request::{Request, RequestId};
 use mcp_echo_stateful::session::history::{Entry, History, Kind, token_hash};
 use mcp_echo_stateful::session::{ClientInfo, Limits, NewSession, Session, SessionManager};
@@ -69,7 +69,7 @@ fn session(engine: &Engine) -> Arc<Session> {
     let new = NewSession {
         protocol_version: Revision::V2025_06_18,
         client_info: ClientInfo::default(),
-        client_capabilities: serde_json::json!({}),
+        client_capabilities: Capabilities::default(),
         owner: None,
         address: None,
     };
