@@ -61,7 +61,7 @@ COPY --from=build --chown=65534:65534 /image/logs /logs
 USER 65534:65534
 ENV MCP_ECHO_HOST=0.0.0.0
 EXPOSE 3000
-HEALTHCHECK --interval=30s --timeout=5s --start-period=10s --retries=3 \
+HEALTHCHECK --interval=30s --timeout=10s --start-period=10s --start-interval=1s --retries=3 \
     CMD ["/usr/local/bin/mcp-echo-streamablehttp-server-stateful", "healthcheck"]
 ENTRYPOINT ["/usr/local/bin/mcp-echo-streamablehttp-server-stateful"]
 ARG VERSION=unreleased
@@ -78,7 +78,7 @@ USER 65534:65534
 # The program's own default is loopback, which nothing outside the container could reach.
 ENV MCP_ECHO_HOST=0.0.0.0
 EXPOSE 3000
-HEALTHCHECK --interval=30s --timeout=5s --start-period=10s --retries=3 \
+HEALTHCHECK --interval=30s --timeout=10s --start-period=10s --start-interval=1s --retries=3 \
     CMD ["/usr/local/bin/mcp-echo-streamablehttp-server-stateful", "healthcheck"]
 ENTRYPOINT ["/usr/local/bin/mcp-echo-streamablehttp-server-stateful"]
 

@@ -54,7 +54,7 @@ pub struct Config {
     pub allowed_origins: Origins,
     /// `MCP_ALLOWED_HOSTS`: hosts allowed besides loopback ones.
     pub allowed_hosts: Vec<AllowedHost>,
-    /// `MCP_CORS_ORIGINS`: origins that get CORS headers; `None` when unset.
+    /// `MCP_CORS_ORIGINS`: origins that get CORS headers; `None` when unset, an empty list for `none`.
     pub cors_origins: Option<Origins>,
     /// `MCP_MAX_BODY_BYTES`.
     pub max_body_bytes: usize,
@@ -302,7 +302,10 @@ impl Config {
             "MCP_SSE_KEEPALIVE_STYLE" => self.sse_keepalive_style.name().to_owned(),
             "MCP_ALLOWED_ORIGINS" => self.allowed_origins.to_string(),
             "MCP_ALLOWED_HOSTS" => list(&self.allowed_hosts),
-            "MCP_CORS_ORIGINS" => self.cors_origins.as_ref().map(ToString::to_string).unwrap_or_default(),
+            "MCP_CORS_ORIGINS" => match &self.cors_origins {
+                Some(Origins::Only(list)) if list.is_empty() => "none".to_owned(),
+                origins => origins.as_ref().map(ToString::to_string).unwrap_or_default(),
+            },
             "MCP_MAX_BODY_BYTES" => self.max_body_bytes.to_string(),
             "MCP_MAX_CONNECTIONS" => self.max_connections.to_string(),
             "MCP_SHUTDOWN_GRACE" => self.shutdown_grace.as_secs().to_string(),

@@ -15,9 +15,9 @@ use crate::diagnosis::cors::Preflights;
 use crate::diagnosis::findings::{self, Finding, FindingCounts, Severity};
 use crate::diagnosis::forwarding::client_address;
 use crate::diagnosis::identity;
-use crate::protocol::meta::kept_capabilities;
 use crate::protocol::{
-    ClientInfo, INSTRUCTIONS, Id, LogLevel, Meta, Notice, Params, Revision, RpcError, server_info, server_meta,
+    Capabilities, ClientInfo, INSTRUCTIONS, Id, LogLevel, Meta, Notice, Params, Revision, RpcError, server_info,
+    server_meta,
 };
 use crate::request::Request;
 use crate::session::{self, Full, Identity, Missing, NewSession, Session, SessionManager, Visit};
@@ -257,7 +257,7 @@ impl Engine {
             protocol_version: job.revision,
             client_info: client.and_then(|client| client.client_info.clone()).unwrap_or_default(),
             client_capabilities: client
-                .map(|client| kept_capabilities(&Value::Object(client.client_capabilities.clone())))
+                .map(|client| Capabilities::keep(&Value::Object(client.client_capabilities.clone())))
                 .unwrap_or_default(),
             owner: self.owner(&job.request),
             address: None,
@@ -337,7 +337,7 @@ impl Engine {
         Ok(NewSession {
             protocol_version,
             client_info: client_info.unwrap_or_default(),
-            client_capabilities: capabilities.map(kept_capabilities).unwrap_or_default(),
+            client_capabilities: capabilities.map(Capabilities::keep).unwrap_or_default(),
             owner: self.owner(request),
             address: client_address(&request.headers, request.peer),
         })

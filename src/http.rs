@@ -30,8 +30,10 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 use futures_util::FutureExt as _;
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD, ALLOW, AUTHORIZATION, ORIGIN,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD, ALLOW, AUTHORIZATION,
+    CONNECTION, ORIGIN,
 };
+use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
 use jiff::Timestamp;
@@ -153,7 +155,8 @@ impl Stack {
     async fn admit(&self, request: Request) -> Response {
         // Origin and Host.
         if let Err(refusal) = guard::admit(&self.http.engine.config, self.http.bound_to_loopback, &request) {
-            return refusal.into_response();
+            let (parts, body) = request.into_parts();
+            return body::refuse(&parts.headers, body, refusal).await.into_response();
         }
         // CORS headers mean nothing to requests without an Origin.
         let routes = match &self.cors {
@@ -261,11 +264,13 @@ async fn options() -> Response {
     response
 }
 
-async fn method_not_allowed(method: Method) -> Refusal {
+async fn method_not_allowed(request: Request) -> Refusal {
+    let (parts, body) = request.into_parts();
     let error = RpcError::invalid_request(format!(
-        "Method Not Allowed: {method}; POST sends a message, GET opens a stream, DELETE ends the session"
+        "Method Not Allowed: {}; POST sends a message, GET opens a stream, DELETE ends the session",
+        parts.method
     ));
-    Refusal::new(StatusCode::METHOD_NOT_ALLOWED, error)
+    body::refuse(&parts.headers, body, Refusal::new(StatusCode::METHOD_NOT_ALLOWED, error)).await
 }
 
 async fn method_not_allowed_on_health(method: Method) -> Response {
@@ -292,7 +297,16 @@ async fn health(State(http): State<Arc<Http>>) -> Response {
 }
 
 async fn not_found(request: Request) -> Response {
-    let path = crate::text::shorten(request.uri().path(), 200);
+    let (parts, body) = request.into_parts();
+    let mut response = nothing_here(&parts);
+    if !body::discard(&parts.headers, body).await {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+fn nothing_here(request: &Parts) -> Response {
+    let path = crate::text::shorten(request.uri.path(), 200);
     // Clients without metadata try the authorization endpoints at their default places (MCP 2025-03-26 authorization).
     let is_oauth = path.starts_with("/.well-known/") || ["/register", "/authorize", "/token"].contains(&path.as_str());
     let message = if is_oauth {
@@ -303,7 +317,7 @@ async fn not_found(request: Request) -> Response {
     } else {
         "there is nothing here; the MCP endpoint is /mcp and the health probe is /healthz"
     };
-    if request.method() == Method::POST && headers::is_json(request.headers()) && !is_oauth {
+    if request.method == Method::POST && headers::is_json(&request.headers) && !is_oauth {
         // JSON-RPC at the wrong door. OAuth's clients, which send JSON too, could not read this form.
         let error = RpcError::invalid_request(format!("Not Found: {message}"))
             .with_data(json!({ "path": path, "endpoint": "/mcp" }));

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 
 use tracing::Subscriber;
 use tracing_appender::non_blocking::WorkerGuard;
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::field::RecordFields;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::format::{DefaultFields, FormatFields, Writer};
 use tracing_subscriber::fmt::{self as lines, MakeWriter};
 use tracing_subscriber::layer::{Layer, SubscriberExt as _};
@@ -76,7 +76,7 @@ fn subscriber<W>(
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    let filter = EnvFilter::builder().parse(&config.log_filter)?;
+    let filter: Targets = config.log_filter.parse()?;
     let (file, guard) = match &config.log_file {
         Some(path) => {
             let (writer, guard) = tracing_appender::non_blocking(open(path)?);

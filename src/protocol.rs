@@ -11,7 +11,7 @@ mod server;
 pub use error::RpcError;
 pub use level::LogLevel;
 pub use message::{Call, Id, Message, Notification, Params};
-pub use meta::{ClientInfo, Meta};
+pub use meta::{Capabilities, ClientInfo, Meta};
 pub use notice::Notice;
 pub use revision::{FIRST_STATELESS, Revision, Served, is_stateless};
 pub use server::{INSTRUCTIONS, SERVER_NAME, SERVER_TITLE, SERVER_VERSION, server_info, server_meta};

@@ -117,7 +117,7 @@ pub struct Session {
     /// Calls that run and can be cancelled. Ids may repeat: a client that breaks the rule cancels them all.
     calls: Mutex<Vec<(Id, CancellationToken)>>,
     /// Streams of calls whose connection was let go of.
-    suspended: Mutex<SuspendedStreams>,
+    suspended: Mutex<Option<Box<SuspendedStreams>>>,
 }
 
 /// The record, and what its parts weigh.
@@ -173,10 +173,10 @@ impl Session {
         let fixed_bytes = size_of::<Self>()
             + record.client_info.name.len()
             + record.client_info.version.len()
-            + record.client_info.title.as_ref().map_or(0, String::len)
+            + record.client_info.title.as_ref().map_or(0, |title| title.len())
             + record.owner.as_ref().map_or(0, |owner| owner.id.len())
-            + weight(&record.client_capabilities);
-        let custom_bytes = record.state.custom_data.values().map(weight).sum();
+            + record.client_capabilities.weight();
+        let custom_bytes = record.state.custom_data.iter().flat_map(|custom| custom.values()).map(weight).sum();
         let kept = Kept { record, fixed_bytes, custom_bytes };
         let mailbox = Mailbox::new(house.limits.queue_size);
         add(&house.totals.storage_bytes, kept.bytes(), 0);
@@ -322,7 +322,7 @@ impl Session {
     pub fn echo(&self, message: &str, custom: Option<&Map<String, Value>>) -> Result<u64, CustomDataTooLarge> {
         self.change(|kept| {
             if let Some(custom) = custom.filter(|custom| !custom.is_empty()) {
-                let mut merged = kept.record.state.custom_data.clone();
+                let mut merged = kept.record.state.custom_data.clone().unwrap_or_default();
                 for (key, value) in custom {
                     if value.is_null() {
                         merged.shift_remove(key);
@@ -335,7 +335,7 @@ impl Session {
                     return Err(CustomDataTooLarge { bytes });
                 }
                 kept.custom_bytes = merged.iter().map(|(key, value)| key.len() + weight(value)).sum();
-                kept.record.state.custom_data = merged;
+                kept.record.state.custom_data = Some(merged);
             }
             let state = &mut kept.record.state;
             let last = state.last_echo.get_or_insert_default();
@@ -464,13 +464,13 @@ impl Session {
     /// The event id under which a client finds the rest of a stream whose connection is about to be let go of.
     #[must_use]
     pub fn suspension_id(&self) -> String {
-        lock(&self.suspended).next_id()
+        lock(&self.suspended).get_or_insert_default().next_id()
     }
 
     /// Keeps the rest of a stream until a client comes for it with `id`, or newer ones push it out.
     pub fn suspend(&self, id: &str, rest: EventStream) {
         // Bound to a name: what is pushed out may hold this session, and is dropped without the lock.
-        let pushed_out = lock(&self.suspended).keep(id, rest);
+        let pushed_out = lock(&self.suspended).get_or_insert_default().keep(id, rest);
         drop(pushed_out);
         if self.ended().is_some() {
             self.forget_suspended();
@@ -479,14 +479,14 @@ impl Session {
 
     /// A suspended stream holds its session: forgetting it lets the session go.
     fn forget_suspended(&self) {
-        let suspended = std::mem::take(&mut *lock(&self.suspended));
+        let suspended = lock(&self.suspended).take();
         drop(suspended);
     }
 
     /// The rest of the stream that was suspended as `id`.
     #[must_use]
     pub fn take_suspended(&self, id: &str) -> Option<EventStream> {
-        lock(&self.suspended).take(id)
+        lock(&self.suspended).as_mut()?.take(id)
     }
 
     /// Opens a stream on the queue, resuming after `last_event_id` where that names an event of this session.

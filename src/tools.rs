@@ -238,8 +238,8 @@ impl Context<'_> {
     #[must_use]
     pub fn client_name(&self) -> Option<String> {
         let name = match (self.client, self.session) {
-            (Some(client), _) => client.client_info.as_ref()?.name.clone(),
-            (None, session) => session?.with_record(|record| record.client_info.name.clone()),
+            (Some(client), _) => client.client_info.as_ref()?.name.to_string(),
+            (None, session) => session?.with_record(|record| record.client_info.name.to_string()),
         };
         (!name.is_empty()).then_some(name)
     }
@@ -249,9 +249,10 @@ impl Context<'_> {
     pub fn client_capabilities(&self) -> Map<String, Value> {
         match (self.client, self.session) {
             (Some(client), _) => client.client_capabilities.clone(),
-            (None, Some(session)) => {
-                session.with_record(|record| record.client_capabilities.as_object().cloned().unwrap_or_default())
-            }
+            (None, Some(session)) => match session.with_record(|record| record.client_capabilities.to_value()) {
+                Value::Object(capabilities) => capabilities,
+                _ => Map::new(),
+            },
             (None, None) => Map::new(),
         }
     }

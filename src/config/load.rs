@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
 
 use super::flags::{Flags, NoFlags, Subcommands};
 use super::reader::Reader;
@@ -187,7 +187,7 @@ fn log_filter(reader: &mut Reader, debug: bool) -> LogLines {
         level = DEBUG;
         level_source = reader.source("MCP_ECHO_DEBUG");
     }
-    let rust_log = reader.parsed("RUST_LOG", |text| match EnvFilter::builder().parse(text) {
+    let rust_log = reader.parsed("RUST_LOG", |text| match text.parse::<Targets>() {
         Ok(_) => Ok(text.to_owned()),
         Err(error) => {
             Err(format!("is not a log filter ({error}): write one such as info or warn,mcp_echo_stateful=debug"))
@@ -366,6 +366,13 @@ mod tests {
     }
 
     #[test]
+    fn none_turns_cors_off_where_unset_would_not() {
+        let config = config(&[], &[("MCP_CORS_ORIGINS", "none")]);
+        assert_eq!(config.cors_origins, Some(Origins::Only(vec![])));
+        assert_eq!(setting(&config, "MCP_CORS_ORIGINS").0, "none");
+    }
+
+    #[test]
     fn the_preferred_version_must_be_served() {
         let served = [("MCP_PROTOCOL_VERSIONS_SUPPORTED", "2025-06-18,2024-11-05")];
         let config = config(&[], &[served[0], ("MCP_PROTOCOL_VERSION", "2024-11-05")]);
@@ -399,7 +406,7 @@ mod tests {
             panic!("LOG_LEVEL is one of some words");
         };
         assert!(LEVELS.iter().map(|(name, _)| name).eq(words.iter()));
-        assert!(LEVELS.iter().all(|(_, filter)| EnvFilter::builder().parse(filter).is_ok()));
+        assert!(LEVELS.iter().all(|(_, filter)| filter.parse::<Targets>().is_ok()));
     }
 
     #[test]

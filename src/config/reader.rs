@@ -144,10 +144,15 @@ impl Reader {
         Some(items)
     }
 
-    /// A comma list of origins, among which `*` means all.
+    /// A comma list of origins, among which `*` means all. `none` says that an empty list is meant: a variable set to
+    /// nothing counts as unset.
     pub(super) fn origins(&mut self, name: &str) -> Option<Origins> {
-        let entry = |text: &str| if text == "*" { Ok(None) } else { network::normalise_origin(text).map(Some) };
-        let entries = self.list(name, entry)?;
-        Some(entries.into_iter().collect::<Option<Vec<_>>>().map_or(Origins::Any, Origins::Only))
+        let entry = |text: &str| match text {
+            "none" => Ok(None),
+            "*" => Ok(Some(None)),
+            _ => network::normalise_origin(text).map(|origin| Some(Some(origin))),
+        };
+        let entries = self.list(name, entry)?.into_iter().flatten();
+        Some(entries.collect::<Option<Vec<_>>>().map_or(Origins::Any, Origins::Only))
     }
 }

@@ -80,7 +80,7 @@ const fn flagged(flag: &'static str, variable: Variable) -> Variable {
 }
 
 const ADDRESS: Accepts = Accepts::Text("an IP address or a host name, without scheme and port,");
-const ORIGINS: Accepts = Accepts::Text("a comma list of origins (scheme://host[:port]), or *, or null");
+const ORIGINS: Accepts = Accepts::Text("a comma list of origins (scheme://host[:port]), or *, null, none");
 const HOSTS: Accepts = Accepts::Text("a comma list of hosts (name, name:port, [::1], [::1]:port)");
 const REVISION: Accepts = Accepts::Text("a protocol version (YYYY-MM-DD)");
 const REVISIONS: Accepts = Accepts::Text("a comma list of protocol versions (YYYY-MM-DD)");
@@ -177,7 +177,7 @@ pub const VARIABLES: &[Variable] = &[
         "MCP_CORS_ORIGINS",
         "",
         ORIGINS,
-        "web origins that get CORS headers from this server; unset: loopback ones when bound to loopback, else none",
+        "web origins that get CORS headers, or none; unset: loopback ones when bound to loopback, else none",
     ),
     // From 1 KiB, so that an initialize fits, to 1 GiB, which is held in memory per request.
     variable(

@@ -1,9 +1,11 @@
 //! Reading a body: at most so many bytes, in at most so much time, as long as there is memory.
 
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
-use axum::body::{Body, Bytes};
-use http::header::CONTENT_LENGTH;
+use axum::body::{Body, Bytes, HttpBody as _};
+use http::header::{CONTENT_LENGTH, EXPECT};
 use http::{HeaderMap, StatusCode};
 use http_body_util::BodyExt as _;
 
@@ -18,6 +20,10 @@ const READ_TIMEOUT: Duration = Duration::from_secs(60);
 /// before they look at the answer, and closing while they send would take the answer from them.
 const DRAIN_BYTES: usize = 16 * 1024 * 1024;
 const DRAIN_TIME: Duration = Duration::from_secs(5);
+
+/// How long a refusal waits for the rest of the body: longer than a proxy takes from head to body, too short to be worth
+/// holding connections with.
+const DISCARD_TIME: Duration = Duration::from_millis(200);
 
 /// Reads a body of at most `limit` bytes; a large one comes with its share of the budget.
 ///
@@ -35,23 +41,21 @@ pub async fn read(
     let read = if declared.is_some_and(|length| length > limit as u64) {
         Ok(None)
     } else {
-        tokio::time::timeout(READ_TIMEOUT, read_up_to(&mut body, limit, budget, &mut share)).await.unwrap_or_else(
-            |_| {
-                let error = RpcError::invalid_request(format!(
-                    "Request Timeout: the body did not arrive within {} s",
-                    READ_TIMEOUT.as_secs()
-                ));
-                Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, error).and_close())
-            },
-        )
-    };
-    match read? {
-        Some(bytes) => Ok((bytes, share)),
-        None => {
-            tokio::spawn(tokio::time::timeout(DRAIN_TIME, drain(body)));
-            Err(too_large(limit))
+        let mut reading = pin!(read_up_to(&mut body, limit, budget, &mut share));
+        // Nearly every body is there already, and needs no timer.
+        match futures_util::poll!(&mut reading) {
+            Poll::Ready(read) => read,
+            Poll::Pending => {
+                let read = tokio::time::timeout(READ_TIMEOUT, reading).await;
+                read.unwrap_or_else(|_| Err(timed_out()))
+            }
         }
-    }
+    };
+    let Some(bytes) = read? else {
+        tokio::spawn(async move { tokio::time::timeout(DRAIN_TIME, drain(&mut body)).await });
+        return Err(too_large(limit));
+    };
+    Ok((bytes, share))
 }
 
 /// The body; `None` when it is larger than `limit`.
@@ -88,15 +92,48 @@ async fn read_up_to(
     Ok(Some(Bytes::from(whole)))
 }
 
-async fn drain(mut body: Body) {
+/// Whether the body came to its end within the bound.
+async fn drain(body: &mut Body) -> bool {
     let mut left = DRAIN_BYTES;
     while let Some(Ok(frame)) = body.frame().await {
         let bytes = frame.data_ref().map_or(0, Bytes::len);
         if bytes > left {
-            return;
+            return false;
         }
         left -= bytes;
     }
+    body.is_end_stream()
+}
+
+/// Throws away the body of a request that is refused for its head, so that the connection can serve the next request: an
+/// HTTP library closes one with an unread body without a word, and a proxy that has just sent the next request there
+/// answers 502. `false`: there was no waiting for it, and the answer has to say `Connection: close`.
+pub async fn discard(headers: &HeaderMap, mut body: Body) -> bool {
+    if body.is_end_stream() {
+        return true;
+    }
+    // To read it would be to ask for it: RFC 9110 section 10.1.1.
+    if headers.contains_key(EXPECT) {
+        return false;
+    }
+    if tokio::time::timeout(DISCARD_TIME, drain(&mut body)).await == Ok(true) {
+        return true;
+    }
+    tokio::spawn(async move { tokio::time::timeout(DRAIN_TIME, drain(&mut body)).await });
+    false
+}
+
+/// [`discard`], and what the refusal says of the connection.
+pub async fn refuse(headers: &HeaderMap, body: Body, refusal: Refusal) -> Refusal {
+    if discard(headers, body).await { refusal } else { refusal.and_close() }
+}
+
+fn timed_out() -> Refusal {
+    let error = RpcError::invalid_request(format!(
+        "Request Timeout: the body did not arrive within {} s",
+        READ_TIMEOUT.as_secs()
+    ));
+    Refusal::new(StatusCode::REQUEST_TIMEOUT, error).and_close()
 }
 
 fn too_large(limit: usize) -> Refusal {

@@ -7,7 +7,7 @@ use axum::Extension;
 use axum::body::{Body, HttpBody as _};
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use http_body_util::{BodyExt as _, Collected};
 
 use super::budget::LARGE;
@@ -30,19 +30,10 @@ pub async fn post(
     request: Request,
 ) -> Result<Response, Refusal> {
     let (parts, body) = request.into_parts();
-    if !headers::is_json(&parts.headers) {
-        let error = RpcError::invalid_request("Unsupported Media Type: send Content-Type: application/json");
-        let refusal = Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, error);
-        return Err(refusal.explained_by(&content_type(&parts.headers)));
-    }
-    if headers::is_encoded(&parts.headers) {
-        return Err(Refusal::unsupported_encoding());
-    }
-    let accepts = headers::accepts(&parts.headers);
-    if !accepts.json && !accepts.sse {
-        let refusal = Refusal::not_acceptable("the Accept header must allow application/json or text/event-stream");
-        return Err(refusal.explained_by(&accept(&parts.headers, "application/json or text/event-stream")));
-    }
+    let accepts = match acceptable(&parts.headers) {
+        Ok(accepts) => accepts,
+        Err(refusal) => return Err(body::refuse(&parts.headers, body, refusal).await),
+    };
     let (body, share) = body::read(&parts.headers, body, http.engine.config.max_body_bytes, &http.budget).await?;
     let request = Arc::new(request::Request {
         id: arrival.id,
@@ -72,6 +63,24 @@ pub async fn post(
         Some(subject) => subject.noted_on(answered),
         None => answered.into_response(),
     })
+}
+
+/// What can be told by the headers alone: whether the body can be read, and the forms of an answer.
+fn acceptable(headers: &HeaderMap) -> Result<Accepts, Refusal> {
+    if !headers::is_json(headers) {
+        let error = RpcError::invalid_request("Unsupported Media Type: send Content-Type: application/json");
+        let refusal = Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, error);
+        return Err(refusal.explained_by(&content_type(headers)));
+    }
+    if headers::is_encoded(headers) {
+        return Err(Refusal::unsupported_encoding());
+    }
+    let accepts = headers::accepts(headers);
+    if !accepts.json && !accepts.sse {
+        let refusal = Refusal::not_acceptable("the Accept header must allow application/json or text/event-stream");
+        return Err(refusal.explained_by(&accept(headers, "application/json or text/event-stream")));
+    }
+    Ok(accepts)
 }
 
 /// A large answer, counted until it is sent.

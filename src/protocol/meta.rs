@@ -1,6 +1,6 @@
 //! What a client says of itself: in `initialize`, and in the `_meta` of every request of the stateless era.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use super::{LogLevel, Params};
@@ -29,27 +29,64 @@ const MAX_CAPABILITIES: usize = 16 * 1024;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClientInfo {
     /// `name`
-    pub name: String,
+    pub name: Box<str>,
     /// `version`
-    pub version: String,
+    pub version: Box<str>,
     /// `title` (2025-06-18 and later).
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub title: Option<String>,
+    pub title: Option<Box<str>>,
 }
 
 impl ClientInfo {
     /// Reads an `Implementation`; `None` without the strings `name` and `version`, which every revision requires.
     #[must_use]
     pub fn read(value: &Value) -> Option<Self> {
-        let text = |key: &str| value.get(key).and_then(Value::as_str).map(|text| shorten(text, MAX_CLIENT_INFO));
+        let text = |key: &str| value.get(key).and_then(Value::as_str).map(|text| shorten(text, MAX_CLIENT_INFO).into());
         Some(Self { name: text("name")?, version: text("version")?, title: text("title") })
     }
 }
 
-/// The capabilities as they are kept: `null` when they are larger than is kept.
-#[must_use]
-pub fn kept_capabilities(capabilities: &Value) -> Value {
-    if capabilities.to_string().len() <= MAX_CAPABILITIES { capabilities.clone() } else { Value::Null }
+/// A client's capabilities as a session keeps them: JSON text, since values would take ten times as much.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Capabilities(Box<str>);
+
+impl Capabilities {
+    /// Keeps `capabilities`; `null` when they are larger than is kept.
+    #[must_use]
+    pub fn keep(capabilities: &Value) -> Self {
+        let text = capabilities.to_string();
+        if text.len() <= MAX_CAPABILITIES { Self(text.into()) } else { Self::default() }
+    }
+
+    /// What was kept.
+    #[must_use]
+    pub fn to_value(&self) -> Value {
+        serde_json::from_str(&self.0).unwrap_or_default()
+    }
+
+    /// Memory held, in bytes.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        self.0.len()
+    }
+}
+
+impl Default for Capabilities {
+    fn default() -> Self {
+        Self("null".into())
+    }
+}
+
+impl Serialize for Capabilities {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.to_value().serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Capabilities {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Value::deserialize(deserializer).map(|value| Self::keep(&value))
+    }
 }
 
 /// The protocol version that `_meta` names, if it names one at all.

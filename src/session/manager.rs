@@ -17,7 +17,7 @@ use super::instance::{Instance, Maker, Name};
 use super::{ClientInfo, House, Identity, Intrusions, LogLevel, Record, Session, State, Totals, Visit, lock};
 use crate::clock::{Clock, Moment};
 use crate::config::Config;
-use crate::protocol::{Notice, Revision};
+use crate::protocol::{Capabilities, Notice, Revision};
 
 /// How many ended ids are remembered with their reason: enough for the sessions of an hour of a busy server, 0.5 MB.
 pub const REMEMBERED: usize = 10_000;
@@ -139,7 +139,7 @@ pub struct NewSession {
     /// Who the client is.
     pub client_info: ClientInfo,
     /// What the client can do.
-    pub client_capabilities: Value,
+    pub client_capabilities: Capabilities,
     /// Who is behind it, where sessions are bound.
     pub owner: Option<Identity>,
     /// Where the client is.
@@ -591,14 +591,19 @@ pub fn write(manager: &RwLock<SessionManager>) -> RwLockWriteGuard<'_, SessionMa
 pub fn sweep(manager: &RwLock<SessionManager>) -> usize {
     let mut removed = 0;
     loop {
-        // Bound first: the sessions are dropped after the lock is given back.
-        let (ended, more) = write(manager).sweep_some();
-        removed += ended.len();
+        let (ended, more) = sweep_chunk(manager);
+        removed += ended;
         if !more {
             return removed;
         }
-        drop(ended);
     }
+}
+
+/// A chunk of a sweep: how many sessions it ended, and whether there is more to do.
+fn sweep_chunk(manager: &RwLock<SessionManager>) -> (usize, bool) {
+    // Bound to a name: the sessions are dropped after the lock is given back.
+    let (ended, more) = write(manager).sweep_some();
+    (ended.len(), more)
 }
 
 /// Sweeps every `interval` until `shutdown`. Logs only when it removed something.
@@ -610,7 +615,16 @@ pub async fn sweep_regularly(manager: Arc<RwLock<SessionManager>>, interval: Dur
             () = shutdown.cancelled() => return,
             _ = ticks.tick() => {}
         }
-        let removed = sweep(&manager);
+        let mut removed = 0;
+        loop {
+            let (ended, more) = sweep_chunk(&manager);
+            removed += ended;
+            if !more {
+                break;
+            }
+            // Where there is one worker, everybody else would wait for the whole sweep.
+            tokio::task::yield_now().await;
+        }
         if removed > 0 {
             tracing::info!(removed, active = read(&manager).stats().active, "removed {removed} expired sessions");
         }

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::history::History;
 use crate::clock::Moment;
-use crate::protocol::{ClientInfo, LogLevel, Revision};
+use crate::protocol::{Capabilities, ClientInfo, LogLevel, Revision};
 
 /// Everything about a session that would survive the process.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -26,7 +26,7 @@ pub struct Record {
     /// `clientInfo` of `initialize`, strings shortened.
     pub client_info: ClientInfo,
     /// `capabilities` of `initialize`; `null` when they were larger than the bound.
-    pub client_capabilities: Value,
+    pub client_capabilities: Capabilities,
     /// The least level that is queued: `logging/setLevel`.
     pub log_level: LogLevel,
     /// Who initialized it, where the request said so and sessions are bound.
@@ -129,6 +129,6 @@ pub struct State {
     pub echo_count: u64,
     /// Replays so far.
     pub replay_count: u64,
-    /// What echo's `customData` merged.
-    pub custom_data: Map<String, Value>,
+    /// What echo's `customData` merged; `None` where there was none, as in nearly every session.
+    pub custom_data: Option<Box<Map<String, Value>>>,
 }

@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::diagnosis::cors::Preflights;
 use crate::diagnosis::findings::FindingCounts;
 use crate::diagnosis::testing::headers;
-use crate::protocol::Revision;
+use crate::protocol::{Capabilities, Revision};
 use crate::request::{Request, RequestId};
 use crate::session::history::History;
 use crate::session::{ClientInfo, Identity, Intrusions, Limits, LogLevel, Record, SessionManager, State};
@@ -48,7 +48,7 @@ pub(crate) fn record(owner: Option<Identity>) -> Record {
         client_ready: true,
         protocol_version: Revision::V2025_06_18,
         client_info: ClientInfo { name: "test-client".into(), version: "1.0".into(), title: None },
-        client_capabilities: Value::Null,
+        client_capabilities: Capabilities::default(),
         log_level: LogLevel::Info,
         owner,
         intrusions: Intrusions::default(),

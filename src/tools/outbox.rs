@@ -50,6 +50,7 @@ impl Outbox {
     }
 
     /// What was sent first, if anything waits. There is one reader.
+    #[must_use]
     pub fn try_next(&self) -> Option<Outgoing> {
         self.waiting().pop_front()
     }

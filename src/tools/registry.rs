@@ -1,5 +1,7 @@
 //! The tools as they are served: schemas built once, `tools/list` rendered once for each revision.
 
+use std::sync::OnceLock;
+
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
@@ -21,8 +23,10 @@ const HANDLE_HEADER: &str = "Session";
 /// A table of tools, ready to serve.
 pub struct Registry {
     entries: Vec<Entry>,
-    /// The result of `tools/list`, by revision.
-    lists: [Bytes; Revision::ALL.len()],
+    tools: &'static [Tool],
+    /// The result of `tools/list`, by revision: rendered when it is asked for first, so that the start does not wait for
+    /// revisions that nobody speaks.
+    lists: [OnceLock<Bytes>; Revision::ALL.len()],
 }
 
 /// A tool, ready to run.
@@ -69,14 +73,13 @@ impl Registry {
                 }
             })
             .collect();
-        let lists = Revision::ALL.map(|revision| Bytes::from(list(tools, revision).to_string()));
-        Self { entries, lists }
+        Self { entries, tools, lists: Default::default() }
     }
 
     /// The result of `tools/list` at `revision`, as JSON.
     #[must_use]
     pub fn list(&self, revision: Revision) -> Bytes {
-        self.lists[revision as usize].clone()
+        self.lists[revision as usize].get_or_init(|| Bytes::from(list(self.tools, revision).to_string())).clone()
     }
 
     /// The tool called `name`.

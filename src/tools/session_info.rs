@@ -1,6 +1,6 @@
 //! sessionInfo: the session as the server sees it; without one, how to get one.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::schema::{no_arguments, nullable};
 use super::{Annotations, Arguments, Context, Family, Handle, Outcome, Run, Tool, ToolError};
@@ -231,11 +231,16 @@ fn with_session(context: &Context<'_>, session: &Session, server: &Value) -> Out
                 "withoutIdentity": record.intrusions.anonymous,
                 "lastAt": record.intrusions.last.map(|at| rfc3339(context.clock.wall(at))),
             },
-            "customData": record.state.custom_data,
+            "customData": custom_data(&record),
         },
         "server": server,
     });
     Outcome::new(text, structured)
+}
+
+/// What echo's `customData` merged.
+fn custom_data(record: &Record) -> Map<String, Value> {
+    record.state.custom_data.as_deref().cloned().unwrap_or_default()
 }
 
 /// `test-client v1.0`.
@@ -258,10 +263,10 @@ fn details(record: &Record, streams: usize, dropped: u64, held: usize) -> String
         Some(owner) => format!("{} ({})", shorten(&owner.id, 200), owner.source.name()),
         None => format!("nobody: {maker} carried neither X-User-Id nor a bearer token with a sub claim"),
     };
-    let custom = if record.state.custom_data.is_empty() {
+    let custom = if custom_data(record).is_empty() {
         "none".to_owned()
     } else {
-        let json = Value::Object(record.state.custom_data.clone()).to_string();
+        let json = Value::Object(custom_data(record)).to_string();
         format!("{} ({})", shorten(&json, CUSTOM_SHOWN), bytes(json.len() as u64))
     };
     let mut text = format!(

@@ -195,7 +195,7 @@ mod tests {
     use crate::tools::fixture::{call, record, request, satisfies};
 
     fn ask(given: &[(&str, &str)], record: Option<&Record>) -> Outcome {
-        let facts = facts(&request(given), record.map(|record| record.client_info.name.clone()));
+        let facts = facts(&request(given), record.map(|record| record.client_info.name.to_string()));
         let outcome = Outcome::new(text(&facts), json!(facts));
         satisfies(&TOOL, &outcome);
         outcome

@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use mcp_echo_stateful::config::{Accepts, AllowedHost, VARIABLES};
+use mcp_echo_stateful::diagnosis::cors;
+use mcp_echo_stateful::diagnosis::findings::Family;
 use mcp_echo_stateful::protocol::Revision;
 use mcp_echo_stateful::tools::TOOLS;
 use regex::Regex;
@@ -230,6 +232,61 @@ fn anchor(heading: &str) -> String {
         .filter(|c| c.is_alphanumeric() || " -_".contains(*c))
         .map(|c| if c == ' ' { '-' } else { c })
         .collect()
+}
+
+#[test]
+fn the_table_of_symptoms_names_findings_that_its_tools_show() {
+    let tools = Regex::new(r"\]\(#([a-z]+)\)").unwrap();
+    let ids = Regex::new("`([a-z]+\\.[a-z0-9_]+)`").unwrap();
+    let rules: BTreeSet<&str> = mcp_echo_stateful::diagnosis::findings::rules().map(|rule| rule.id).collect();
+    let rows = rows(&section("### When something does not work"));
+    assert!(rows.len() > 10, "{rows:?}");
+    for row in rows {
+        // A refused request explains itself: no tool is named.
+        let tool = tools.captures(row[1]).map(|name| {
+            TOOLS.iter().find(|tool| tool.name.to_lowercase() == name[1]).unwrap_or_else(|| panic!("{row:?}"))
+        });
+        let mut named = 0;
+        for id in ids.captures_iter(row[2]).map(|id| id.get(1).unwrap().as_str()) {
+            assert!(rules.contains(id), "there is no {id}: {row:?}");
+            let family = match id.split('.').next().unwrap() {
+                "tok" => Family::Token,
+                "hdr" => Family::Headers,
+                "id" => Family::Identity,
+                "cors" => Family::Cors,
+                _ => Family::Session,
+            };
+            assert!(tool.is_none_or(|tool| tool.findings.contains(&family)), "the tool does not show {id}: {row:?}");
+            named += 1;
+        }
+        assert!(named > 0, "no finding: {row:?}");
+    }
+}
+
+/// The parts of a comma list, in lower case and alphabetical order.
+fn names(list: &str) -> Vec<String> {
+    let mut names: Vec<_> = list.split(',').map(|name| name.trim().to_lowercase()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn every_proxys_configuration_allows_and_exposes_what_the_servers_own_cors_does() {
+    let compose = include_str!("../../docker-compose.yml");
+    for (label, header, known) in [
+        ("accesscontrolallowheaders=", "Access-Control-Allow-Headers", cors::ALLOW_HEADERS.join(",")),
+        ("accesscontrolexposeheaders=", "Access-Control-Expose-Headers", cors::EXPOSE_HEADERS.join(",")),
+        ("accesscontrolallowmethods=", "Access-Control-Allow-Methods", cors::ALLOW_METHODS.join(",")),
+    ] {
+        let known = names(&known);
+        let told = compose.split_once(label).unwrap().1.split('"').next().unwrap();
+        assert_eq!(names(told), known, "docker-compose.yml: {label}");
+        for (heading, language) in [("### nginx", "nginx"), ("### Caddy", "caddyfile")] {
+            let block = &fenced(&section(heading), language)[0];
+            let told = block.split_once(&format!("{header} \"")).unwrap().1.split('"').next().unwrap();
+            assert_eq!(names(told), known, "{heading}: {header}");
+        }
+    }
 }
 
 #[test]

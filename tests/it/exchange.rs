@@ -29,6 +29,11 @@ impl Answer {
     pub async fn to_raw(server: &TestServer, bytes: &[u8]) -> Self {
         let mut stream = within(TcpStream::connect(server.address)).await.unwrap();
         within(stream.write_all(bytes)).await.unwrap();
+        Self::read(&mut stream).await
+    }
+
+    /// Reads one answer, which must have a Content-Length.
+    pub async fn read(stream: &mut TcpStream) -> Self {
         let mut received = String::new();
         loop {
             if let Some((head, body)) = received.split_once("\r\n\r\n") {

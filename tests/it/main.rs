@@ -19,6 +19,7 @@ mod polling;
 mod program;
 mod raw;
 mod replicas;
+mod resources;
 mod revisions;
 mod rmcp_client;
 mod server;

@@ -29,19 +29,33 @@ async fn run(arguments: &[&str], environment: &[(&str, &str)]) -> (Option<i32>, 
 }
 
 /// The program at work on a free port.
-struct Program {
+pub struct Program {
     child: Child,
     stdout: Lines<BufReader<ChildStdout>>,
     /// Its lines so far.
     log: Vec<String>,
     /// The MCP endpoint.
-    url: String,
+    pub url: String,
     http: Client,
 }
 
 impl Program {
-    async fn start(arguments: &[&str], environment: &[(&str, &str)]) -> Self {
-        let mut child = command(&[&["--port", "0"], arguments].concat(), environment).spawn().unwrap();
+    pub async fn start(arguments: &[&str], environment: &[(&str, &str)]) -> Self {
+        Self::run_by(command(&[&["--port", "0"], arguments].concat(), environment)).await
+    }
+
+    /// With at most so many files open.
+    pub async fn with_open_files(limit: u32, environment: &[(&str, &str)]) -> Self {
+        let mut limited = Command::new("/bin/sh");
+        limited.args(["-c", &format!("ulimit -n {limit} && exec \"$@\""), "sh"]);
+        limited.arg(env!("CARGO_BIN_EXE_mcp-echo-streamablehttp-server-stateful")).args(["--port", "0"]);
+        limited.env_clear().envs(environment.iter().copied());
+        limited.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        Self::run_by(limited).await
+    }
+
+    async fn run_by(mut command: Command) -> Self {
+        let mut child = command.spawn().unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap()).lines();
         let http = Client::builder().no_proxy().build().unwrap();
         let mut program = Self { child, stdout, log: Vec::new(), url: String::new(), http };
@@ -52,7 +66,7 @@ impl Program {
     }
 
     /// Reads on to the next line that contains `what`.
-    async fn line(&mut self, what: &str) -> String {
+    pub async fn line(&mut self, what: &str) -> String {
         loop {
             let line = within(self.stdout.next_line()).await.unwrap();
             let line = line.unwrap_or_else(|| panic!("no line with {what:?} in {:#?}", self.log));
@@ -73,9 +87,14 @@ impl Program {
         response.headers()["mcp-session-id"].to_str().unwrap().to_owned()
     }
 
-    async fn health(&self) -> Value {
+    pub async fn health(&self) -> Value {
         let url = self.url.replace("/mcp", "/healthz");
         within(within(self.http.get(url).send()).await.unwrap().json()).await.unwrap()
+    }
+
+    /// A file below `/proc` of the running process.
+    pub fn proc(&self, name: &str) -> std::path::PathBuf {
+        format!("/proc/{}/{name}", self.child.id().unwrap()).into()
     }
 
     fn signal(&self, name: &str) {

@@ -31,10 +31,8 @@ impl Raw {
                 self.received.drain(..length);
                 return answer;
             }
-            let mut chunk = [0; 16 * 1024];
-            let n = self.stream.read(&mut chunk).await.unwrap();
+            let n = self.stream.read_buf(&mut self.received).await.unwrap();
             assert_ne!(n, 0, "the answer broke off: {:?}", String::from_utf8_lossy(&self.received));
-            self.received.extend_from_slice(&chunk[..n]);
         }
     }
 

@@ -3,13 +3,16 @@
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
-use mcp_echo_stateful::session::read;
+use mcp_echo_stateful::protocol::Notice;
+use mcp_echo_stateful::session::{LogLevel, read};
 use mcp_echo_stateful::tools::{Annotations, Handle, Run, Tool};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
+use crate::exchange::Answer;
+use crate::modern::Modern;
 use crate::server::{Events, Session, TestServer, tool_call, within};
 
 const VERSION: &str = "2025-06-18";
@@ -223,4 +226,53 @@ async fn a_panic_in_a_batch_is_one_answer_of_it() {
         assert_eq!((&answers[0]["id"], &answers[0]["error"]["code"]), (&json!(1), &json!(-32603)), "{answers}");
         assert_eq!(answers[1], json!({"jsonrpc": "2.0", "id": 2, "result": {}}));
     }
+}
+
+#[tokio::test]
+async fn a_panic_is_answered_in_the_stateless_era_too() {
+    let server = TestServer::with_tools(PANICKING, |_| {}).await;
+    for tool in ["now", "later", "much-later"] {
+        let call = Modern::call(tool, json!({}));
+        let answer =
+            Answer::to(server.http.post(server.url("/mcp")).headers(call.all_headers()).json(&call.body)).await;
+        answer.error(500, -32603, &json!(1));
+    }
+    let call = Modern::call("much-later", json!({})).accept("text/event-stream");
+    let events = call.stream(&server).await.rest().await;
+    assert_eq!((events.len(), &events[0].json()["error"]["code"]), (1, &json!(-32603)));
+    let discover = Modern::new("server/discover", json!({}));
+    let request = server.http.post(server.url("/mcp")).headers(discover.all_headers()).json(&discover.body);
+    assert_eq!(Answer::to(request).await.status, 200);
+}
+
+#[tokio::test]
+async fn locks_that_a_panic_left_behind_are_used_on() {
+    let server = TestServer::with_tools(PANICKING, |_| {}).await;
+    let (session, other) = (server.session(VERSION).await, server.session(VERSION).await);
+    let mut stream = session.stream().await;
+    let sessions = server.sessions.clone();
+    let panicking = std::thread::spawn(move || {
+        let _held = mcp_echo_stateful::session::write(&sessions);
+        panic!("on purpose");
+    });
+    assert!(panicking.join().is_err() && server.sessions.is_poisoned());
+    // And the session's own.
+    assert_eq!(Answer::to(session.post(&tool_call("locked", &json!({})))).await.status, 500);
+
+    let ping = json!({"jsonrpc": "2.0", "id": 2, "method": "ping"});
+    for session in [&session, &other, &server.session(VERSION).await] {
+        assert_eq!(session.ask(&ping).await["result"], json!({}));
+        assert_eq!(Answer::to(session.post(&tool_call("now", &json!({})))).await.status, 500);
+    }
+    let visit =
+        read(&server.sessions).enter(session.id.parse().unwrap(), || None).unwrap_or_else(|why| panic!("{why:?}"));
+    visit.session().log(LogLevel::Error, || Notice::log(&json!({"logger": "test"})));
+    drop(visit);
+    assert_eq!(stream.not_a_finding().await.unwrap().json()["params"]["logger"], "test");
+    assert_eq!(Answer::to(server.request(Method::GET, "/healthz")).await.status, 200);
+    assert_eq!(session.delete().await, StatusCode::NO_CONTENT);
+    assert_eq!(stream.rest().await, []);
+    server.clock.advance(Duration::from_secs(3600));
+    mcp_echo_stateful::session::sweep(&server.sessions);
+    assert_eq!(read(&server.sessions).stats().active, 0);
 }

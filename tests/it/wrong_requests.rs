@@ -8,6 +8,8 @@ use mcp_echo_stateful::protocol::{Revision, Served};
 use mcp_echo_stateful::session::read;
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
 
 use crate::exchange::{Answer, accepting, assert_says};
 use crate::server::{Events, Session, TestServer, handshake_only, initialize, tool_call, within};
@@ -236,6 +238,39 @@ async fn a_body_over_the_limit_is_refused_when_its_length_is_not_declared() {
     }
     let answer = Answer::to_raw(&server, &bytes).await;
     assert_says(&answer.error(413, -32600, &Value::Null), &["1000"]);
+}
+
+/// A proxy that hears nothing of it sends the next request to a connection that is being closed, and answers 502.
+#[tokio::test]
+async fn a_request_refused_for_its_head_leaves_its_connection_usable() {
+    let server = TestServer::start().await;
+    // More than arrives with the head.
+    let body = "x".repeat(1024 * 1024);
+    for (head, status) in [
+        ("POST /mcp HTTP/1.1\r\nOrigin: https://evil.example\r\nContent-Type: application/json", 403),
+        ("POST /mcp HTTP/1.1\r\nContent-Type: text/plain", 415),
+        ("POST /mcp HTTP/1.1\r\nContent-Type: application/json\r\nAccept: text/html", 406),
+        ("POST /nowhere HTTP/1.1\r\nContent-Type: application/json", 404),
+        ("PUT /mcp HTTP/1.1\r\nContent-Type: application/json", 405),
+    ] {
+        let mut stream = within(TcpStream::connect(server.address)).await.unwrap();
+        let refused = format!("{head}\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        within(stream.write_all(refused.as_bytes())).await.unwrap_or_else(|error| panic!("{head}: {error}"));
+        let answer = Answer::read(&mut stream).await;
+        assert_eq!((answer.status, answer.header("connection")), (status, None), "{head}");
+        within(stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")).await.unwrap();
+        assert_eq!(Answer::read(&mut stream).await.status, 200, "{head}");
+    }
+}
+
+#[tokio::test]
+async fn a_refused_body_that_does_not_come_closes_its_connection_and_says_so() {
+    let server = TestServer::start().await;
+    let head = "POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\nContent-Length: 10\r\n";
+    for expect in ["", "Expect: 100-continue\r\n"] {
+        let answer = Answer::to_raw(&server, format!("{head}{expect}\r\n").as_bytes()).await;
+        assert_eq!((answer.status, answer.header("connection")), (415, Some("close")), "{expect}");
+    }
 }
 
 #[tokio::test]

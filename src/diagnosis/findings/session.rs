@@ -27,7 +27,7 @@ pub static OTHER_REPLICA: Rule = Rule {
     severity: Severity::Error,
     meaning: "a request names a session that another instance of this server made",
     fix: "run one replica, or have the load balancer send all requests of a session to the same one (sticky sessions need a \
-          client that keeps cookies; hashing the Mcp-Session-Id header needs none)",
+          client that keeps cookies; hashing by the client's address needs none)",
     reference: "MCP 2025-03-26 and later, basic/transports, Session Management: the session is state of the server that assigned it",
 };
 /// The client makes a session for every call.
@@ -400,7 +400,9 @@ pub fn dead_id(reason: EndReason, at: &str, tries: u32) -> Finding {
     let why = match reason {
         EndReason::Expired => "it was idle for longer than MCP_SESSION_TIMEOUT",
         EndReason::Deleted => "its client sent DELETE",
-        EndReason::Evicted => "it was the longest idle when there were more than MCP_MAX_SESSIONS",
+        EndReason::Evicted => {
+            "it was the longest idle when there were more than MCP_MAX_SESSIONS, or they held too much memory"
+        }
     };
     let summary = format!("this session has ended: {why}");
     let finding = Finding::new(&DEAD_ID_REUSED, summary, "ended", at)

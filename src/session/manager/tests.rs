@@ -17,7 +17,7 @@ fn new_session(owner: Option<&str>) -> NewSession {
     NewSession {
         protocol_version: Revision::V2025_06_18,
         client_info: ClientInfo::default(),
-        client_capabilities: json!({}),
+        client_capabilities: Capabilities::keep(&json!({})),
         owner: owner.map(identity),
         address: None,
     }
@@ -207,7 +207,7 @@ fn custom_data_is_merged_and_bounded() {
     let session = visit.session();
     session.echo("a", json!({"keep": 1, "drop": 2}).as_object()).unwrap();
     session.echo("b", json!({"drop": null, "new": "x"}).as_object()).unwrap();
-    assert_eq!(Value::Object(session.record().state.custom_data), json!({"keep": 1, "new": "x"}));
+    assert_eq!(json!(session.record().state.custom_data), json!({"keep": 1, "new": "x"}));
     let large = json!({"large": "x".repeat(crate::session::MAX_CUSTOM_DATA)});
     assert!(session.echo("c", large.as_object()).is_err());
     assert_eq!(session.record().state.last_echo.as_deref(), Some("b"), "nothing is changed by a refused echo");

@@ -13,8 +13,8 @@ pub(super) static UNDERSCORE_ALIAS: Rule = Rule {
     id: "hdr.underscore_alias",
     severity: Severity::Error,
     meaning: "A header written with underscores may be taken for one that says who the user is or how the request came",
-    fix: "have the proxy delete or refuse headers with underscores (Traefik: underscoreHeadersStrategy; nginx: \
-          underscores_in_headers off), and update it",
+    fix: "have the proxy delete or refuse headers with underscores (Traefik: aliasHeadersStrategy of the entry \
+          point, which was underscoreHeadersStrategy before; nginx: underscores_in_headers off), and update it",
     reference: "CVE-2026-39858 (Traefik), CVE-2026-52845 (Caddy); RFC 3875 section 4.1.18",
 };
 

@@ -1,0 +1,241 @@
+"""The programs of the test: server, auth stub and proxies, each on a free port of 127.0.0.1, ended by its process id.
+
+The proxies are set up by what users are given: docker-compose.yml's labels, and the configurations of README.md.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from docker_api import Container, DockerApi, compose_labels
+from http_client import Mismatch, require, until
+
+ROOT = Path(__file__).resolve().parents[2]
+HOST = "mcp-echo-stateful.localhost"
+"""The host of docker-compose.yml's labels, with its default for BASE_DOMAIN."""
+
+NOBODY = 65534
+"""Who proxies run as where root starts this: they come from elsewhere, and need to be nobody."""
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Program:
+    """A child process and the lines that it prints."""
+
+    def __init__(
+        self, name: str, command: list[str], environment: dict[str, str] | None = None, trusted: bool = False
+    ) -> None:
+        self.name = name
+        self.lines: list[str] = []
+        user: dict[str, Any] = {}
+        if not trusted and os.getuid() == 0:
+            user = {"user": NOBODY, "group": NOBODY, "extra_groups": []}
+        # Not the caller's environment: a TRAEFIK_… or an HTTP_PROXY in it would be another test.
+        environment = {"PATH": os.environ["PATH"], **(environment or {})}
+        self.process = subprocess.Popen(
+            command,
+            env=environment,
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            **user,
+        )
+        self.reader = threading.Thread(target=self.read, daemon=True)
+        self.reader.start()
+
+    def read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.lines.append(line.rstrip("\n"))
+
+    def line(self, pattern: str) -> re.Match[str]:
+        """The first line that the pattern is found in, once it is there."""
+
+        def found() -> Any:
+            ended = self.process.poll() is not None
+            match = next(filter(None, (re.search(pattern, line) for line in list(self.lines))), None)
+            if ended and not match:
+                raise Mismatch(f"{self.name} ended with {self.process.returncode}: {self.last_lines()}")
+            return match
+
+        match: re.Match[str] = until(f"{self.name} says {pattern!r}", found)
+        return match
+
+    def last_lines(self) -> str:
+        return "\n".join(self.lines[-30:])
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+            try:
+                self.process.wait(15)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        self.reader.join(5)
+        return self.process.returncode
+
+
+class Server:
+    """The server, as a proxy on the same machine has it: on 127.0.0.1, without CORS of its own."""
+
+    def __init__(self, binary: Path, port: int = 0) -> None:
+        self.binary = binary
+        self.lines: list[str] = []
+        self.start(port)
+
+    def start(self, port: int) -> None:
+        environment = {"LOG_FORMAT": "json", "MCP_CORS_ORIGINS": "none"}
+        self.program = Program("the server", [str(self.binary), "--port", str(port)], environment, trusted=True)
+        self.port = int(self.program.line(r'"url":"http://127\.0\.0\.1:(\d+)/mcp"')[1])
+
+    def stop(self) -> None:
+        code = self.program.stop()
+        self.lines += self.program.lines
+        require(code == 0, f"the server ended with {code}:\n{self.program.last_lines()}")
+        errors = [line for line in self.program.lines if '"level":"ERROR"' in line or "panicked" in line]
+        require(not errors, f"the server logged errors: {errors[:3]}")
+
+    def log(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in [*self.lines, *self.program.lines] if line.startswith("{")]
+
+
+class AuthStub:
+    def __init__(self) -> None:
+        self.program = Program(
+            "the auth stub",
+            [sys.executable, str(Path(__file__).with_name("auth_stub.py")), "--port", "0"],
+            trusted=True,
+        )
+        self.port = int(self.program.line(r"listening on http://127\.0\.0\.1:(\d+)")[1])
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    def stop(self) -> None:
+        self.program.stop()
+
+
+def folder(base: Path, name: str) -> Path:
+    """A folder that a proxy may write to."""
+    made = base / name
+    made.mkdir()
+    if os.getuid() == 0:
+        os.chown(made, NOBODY, NOBODY)
+    return made
+
+
+def traefik(
+    stack: ExitStack,
+    binary: Path,
+    servers: list[Server],
+    stub: AuthStub,
+    uncomment: tuple[str, ...] = (),
+    options: tuple[str, ...] = (),
+) -> int:
+    """Traefik with the labels of docker-compose.yml, also commented ones that have a part `uncomment`; its port."""
+    settings = {"MCP_AUTH_ADDRESS": f"http://127.0.0.1:{stub.port}/verify", "MCP_DISCOVERY_SERVICE": "auth@docker"}
+    file, service = ROOT / "docker-compose.yml", "mcp-echo-stateful"
+    containers = []
+    for n, server in enumerate(servers, 1):
+        labels = compose_labels(file, service, {**settings, "MCP_ECHO_PORT": str(server.port)}, uncomment)
+        containers.append(Container(f"{service}-{n}", "127.0.0.1", labels))
+    auth = {"traefik.enable": "true", "traefik.http.services.auth.loadbalancer.server.port": str(stub.port)}
+    containers.append(Container("auth", "127.0.0.1", auth))
+    docker = DockerApi(containers, labels["traefik.docker.network"])
+    stack.callback(docker.end)
+    port = free_port()
+    command = [
+        str(binary),
+        f"--entrypoints.web.address=127.0.0.1:{port}",
+        f"--providers.docker.endpoint={docker.endpoint}",
+        "--providers.docker.exposedbydefault=false",
+        # Nothing leaves this machine.
+        "--global.checknewversion=false",
+        "--global.sendanonymoususage=false",
+        *options,
+    ]
+    start(stack, Program("Traefik", command), port)
+    return port
+
+
+def nginx(stack: ExitStack, server: Server, stub: AuthStub, base: Path) -> int:
+    """nginx with the configuration of README.md."""
+    port = free_port()
+    prefix = folder(base, "nginx")
+    site = readme_block("### nginx", "nginx", {"listen 80;": f"listen 127.0.0.1:{port};"}, server, stub)
+    (prefix / "site.conf").write_text(site)
+    paths = "".join(
+        f"{kind}_temp_path {prefix}/{kind};\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    http = f"http {{\naccess_log off;\n{paths}include {prefix}/site.conf;\n}}\n"
+    main = f"daemon off;\npid {prefix}/pid;\nerror_log stderr;\nevents {{}}\n{http}"
+    (prefix / "nginx.conf").write_text(main)
+    # Before it has read the configuration it logs to a file of the distribution, unless told not to.
+    start(
+        stack, Program("nginx", ["nginx", "-e", "stderr", "-p", str(prefix), "-c", "nginx.conf"]), port, signal.SIGQUIT
+    )
+    return port
+
+
+def caddy(stack: ExitStack, server: Server, stub: AuthStub, base: Path) -> int:
+    """Caddy with the configuration of README.md."""
+    port = free_port()
+    home = folder(base, "caddy")
+    site = readme_block(
+        "### Caddy",
+        "caddyfile",
+        {"http://mcp-echo-stateful.example.com {": f"http://{HOST}:{port} {{\n\tbind 127.0.0.1"},
+        server,
+        stub,
+    )
+    (home / "Caddyfile").write_text("{\n\tadmin off\n}\n" + site)
+    command = ["caddy", "run", "--adapter", "caddyfile", "--config", str(home / "Caddyfile")]
+    start(stack, Program("Caddy", command, {"HOME": str(home)}), port)
+    return port
+
+
+def readme_block(heading: str, language: str, changes: dict[str, str], server: Server, stub: AuthStub) -> str:
+    """The block below a heading of README.md, with this test's addresses in the place of the reader's."""
+    section = (ROOT / "README.md").read_text().split(f"\n{heading}\n")[1]
+    match = re.search(rf"^```{language}\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
+    require(match, f"README.md has no block in {language} below {heading!r}")
+    block: str = match[1]  # type: ignore[index]
+    changes = {**changes, "127.0.0.1:3000": f"127.0.0.1:{server.port}", "127.0.0.1:8000": f"127.0.0.1:{stub.port}"}
+    if "server_name" in block:
+        changes["server_name mcp-echo-stateful.example.com;"] = f"server_name {HOST};"
+    for old, new in changes.items():
+        require(old in block, f"the block in {language} of README.md has no {old!r}")
+        block = block.replace(old, new)
+    return block
+
+
+def start(stack: ExitStack, program: Program, port: int, number: int = signal.SIGTERM) -> None:
+    stack.callback(program.stop, number)
+
+    def listens() -> bool:
+        require(program.process.poll() is None, f"{program.name} ended:\n{program.last_lines()}")
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+        except OSError:
+            return False
+        return True
+
+    until(f"{program.name} listens", listens)
