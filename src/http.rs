@@ -1,4 +1,4 @@
-//! HTTP: the only room that knows axum. [`Stack`] is what every request passes, [`routes`] the table of routes.
+//! HTTP: the only room that knows axum. [`Stack`] is what every request passes, `routes` the table of routes.
 
 mod body;
 mod budget;

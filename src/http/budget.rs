@@ -37,7 +37,7 @@ pub struct Budget {
 pub type Share = OwnedSemaphorePermit;
 
 impl Budget {
-    /// A budget of `bytes`, or [`BODIES`] bodies of `max_body` bytes where that is more.
+    /// A budget of `bytes`, or `BODIES` (8) bodies of `max_body` bytes where that is more.
     #[must_use]
     pub fn new(bytes: usize, max_body: usize) -> Self {
         let units = (bytes.max(max_body.saturating_mul(BODIES)) / UNIT).min(Semaphore::MAX_PERMITS);

@@ -177,8 +177,9 @@ pub enum SessionHeader {
 #[must_use]
 pub fn session_id(headers: &HeaderMap) -> SessionHeader {
     let Some(text) = single(headers, &SESSION_ID) else { return SessionHeader::Absent };
+    let is_as_made = text.len() == uuid::fmt::Hyphenated::LENGTH && !text.bytes().any(|byte| byte.is_ascii_uppercase());
     match Uuid::try_parse(&text) {
-        Ok(id) if *id.hyphenated().encode_lower(&mut Uuid::encode_buffer()) == *text => SessionHeader::Id(id),
+        Ok(id) if is_as_made => SessionHeader::Id(id),
         _ => SessionHeader::Foreign,
     }
 }

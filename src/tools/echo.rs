@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -97,22 +97,24 @@ async fn echo(context: &Context<'_>, arguments: &Arguments) -> Result<Outcome, T
         _ => None,
     };
     let session: Option<&Session> = made.as_ref().map(|visit| &**visit.session()).or(context.session.map(|s| &**s));
-    let mut structured = json!({ "message": message });
+    // Room for all of it: most calls of this server are echoes, and a map that grows is made anew.
+    let mut structured = Map::with_capacity(4);
+    structured.insert("message".to_owned(), message.as_str().into());
     let text = match session {
         None => message,
         Some(session) => {
             let count = session.echo(&message, custom).map_err(|error| invalid(format!("`customData`: {error}")))?;
             let mut id = Uuid::encode_buffer();
             let id = &*session.id().hyphenated().encode_lower(&mut id);
-            structured["sessionId"] = id.into();
-            structured["echoCount"] = count.into();
+            structured.insert("sessionId".to_owned(), id.into());
+            structured.insert("echoCount".to_owned(), count.into());
             format!("{message}\n\nSession: {id}\nEcho count in session: {count}")
         }
     };
     if delay_ms > 0 {
-        structured["delayMs"] = delay_ms.into();
+        structured.insert("delayMs".to_owned(), delay_ms.into());
     }
-    Ok(Outcome::new(text, structured))
+    Ok(Outcome::new(text, Value::Object(structured)))
 }
 
 fn invalid(problem: String) -> ToolError {
