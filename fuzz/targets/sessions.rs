@@ -9,7 +9,7 @@ use std::time::Duration;
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use libfuzzer_sys::fuzz_target;
 use mcp_echo_stateful::clock::Clock;
-use mcp_echo_stateful::protocol::{ClientInfo, Notice, Revision};
+use mcp_echo_stateful::protocol::{Capabilities, ClientInfo, Notice, Revision};
 use mcp_echo_stateful::session::{
     EndReason, Event, Identity, IdentitySource, Limits, LogLevel, MAX_STREAMS, Missing, NewSession, Over, Session,
     SessionManager, Stream, Visit, read, sweep, write,
@@ -304,7 +304,7 @@ impl Both {
         let new = NewSession {
             protocol_version: Revision::V2025_11_25,
             client_info: ClientInfo::default(),
-            client_capabilities: serde_json::Value::Null,
+            client_capabilities: Capabilities::default(),
             owner: identity(owner),
             address: None,
         };
