@@ -52,7 +52,7 @@ pub fn accepts(headers: &HeaderMap) -> Accepts {
         any = true;
         let allowed = parts
             .find_map(|parameter| parameter.strip_prefix("q=").or_else(|| parameter.strip_prefix("Q=")))
-            .is_none_or(|q| q.trim().parse::<f32>().map_or(true, |q| q > 0.0));
+            .is_none_or(|q| !is_zero(q));
         for (kind, subtype, best) in [("application", "json", &mut json), ("text", "event-stream", &mut sse)] {
             let specificity = specificity(media, kind, subtype);
             if specificity > best.0 || (specificity == best.0 && specificity > 0 && allowed) {
@@ -76,7 +76,7 @@ pub fn lists(headers: &HeaderMap) -> Accepts {
             let refused = || {
                 let q = parameters.split(';').filter_map(|parameter| parameter.trim().split_once('='));
                 let mut q = q.filter(|(name, _)| name.eq_ignore_ascii_case("q"));
-                q.any(|(_, value)| value.trim().parse::<f32>().is_ok_and(|q| q <= 0.0))
+                q.any(|(_, value)| is_zero(value))
             };
             let media = media.trim();
             json |= media.eq_ignore_ascii_case("application/json") && !refused();
@@ -87,6 +87,11 @@ pub fn lists(headers: &HeaderMap) -> Accepts {
     let values = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).map(accept);
     let (json, sse) = values.fold((false, false), |all, one| (all.0 | one.0, all.1 | one.1));
     Accepts { json, sse }
+}
+
+/// Whether a weight means no. What is no number (`NaN` is none either) says nothing.
+fn is_zero(q: &str) -> bool {
+    q.trim().parse::<f32>().is_ok_and(|q| q <= 0.0)
 }
 
 /// Whether `Accept` is what nearly every client sends, to the letter: that needs no parsing.
@@ -212,6 +217,7 @@ mod tests {
             (&["x-application/json-thing"], false, false),
             (&["*/*;q=0"], false, false),
             (&["text/plain, */*;q=0.8"], true, true),
+            (&["application/json;q=nan"], true, false),
         ];
         for (values, json, sse) in cases {
             assert_eq!(accepts(&with(&ACCEPT, values)), Accepts { json, sse }, "{values:?}");
@@ -227,6 +233,7 @@ mod tests {
             ("application/json;q=0, text/event-stream", false, true),
             ("application/*, text/*", false, false),
             ("", false, false),
+            ("application/json;q=nan", true, false),
         ] {
             assert_eq!(lists(&with(&ACCEPT, &[value])), Accepts { json, sse }, "{value}");
         }
