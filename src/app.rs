@@ -196,7 +196,7 @@ async fn accept(
                 Err(error) => {
                     tracing::error!("cannot accept connections: {error}; trying again");
                     // Likely there are no file descriptors left.
-                    places.make_room();
+                    places.make_room("the system has no more file descriptors, most likely");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                     continue;
                 }

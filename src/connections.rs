@@ -46,7 +46,7 @@ pub struct Timeouts {
 
 impl Default for Timeouts {
     fn default() -> Self {
-        Self { head: Duration::from_secs(120), unread: Duration::from_secs(60), refusal: Duration::from_secs(5) }
+        Self { head: Duration::from_secs(120), unread: Duration::from_secs(60), refusal: Duration::from_secs(2) }
     }
 }
 
@@ -110,15 +110,18 @@ impl Places {
         if let Ok(permit) = Arc::clone(&self.served).try_acquire_owned() {
             return self.place(Some(permit), false);
         }
-        if self.make_room() {
+        if self.make_room("all connections are taken (MCP_MAX_CONNECTIONS)") {
             let freed = tokio::time::timeout(CLOSING, Arc::clone(&self.served).acquire_owned()).await;
             if let Ok(Ok(permit)) = freed {
                 return self.place(Some(permit), false);
             }
         }
-        // Never closed, so there always is a permit in the end.
-        let permit = Arc::clone(&self.refused).acquire_owned().await.ok();
-        self.place(permit, true)
+        tokio::select! {
+            biased;
+            Ok(permit) = Arc::clone(&self.served).acquire_owned() => self.place(Some(permit), false),
+            // Never closed, so there always is a permit in the end.
+            permit = Arc::clone(&self.refused).acquire_owned() => self.place(permit.ok(), true),
+        }
     }
 
     fn place(&self, permit: Option<OwnedSemaphorePermit>, refused: bool) -> Place {
@@ -126,17 +129,14 @@ impl Places {
         Place { watcher: connections.watcher(), crowded: crowded.clone(), refused, permit }
     }
 
-    /// Has idle connections close, unless that was done a moment ago. Requests at work and streams go on.
-    pub fn make_room(&mut self) -> bool {
+    /// Has idle connections close, unless that was done a moment ago. Requests at work and streams go on. `why` is for the
+    /// log.
+    pub fn make_room(&mut self, why: &str) -> bool {
         if self.last_round.is_some_and(|last| last.elapsed() < ROUND) {
             return false;
         }
         self.last_round = Some(Instant::now());
-        tracing::warn!(
-            max = self.max,
-            "all {} connections are taken (MCP_MAX_CONNECTIONS); closing idle ones",
-            self.max
-        );
+        tracing::warn!(max = self.max, "{why}; closing idle ones");
         let Round { connections, crowded } = std::mem::take(&mut self.round);
         self.closing.spawn(connections.shutdown());
         crowded.cancel();
@@ -145,6 +145,7 @@ impl Places {
 
     /// Has all connections end, and returns when they have.
     pub async fn shutdown(self) {
+        self.round.crowded.cancel();
         self.closing.close();
         tokio::join!(self.round.connections.shutdown(), self.closing.wait());
     }
@@ -203,5 +204,20 @@ mod tests {
         assert!(tokio::time::timeout(Duration::from_secs(60), places.next()).await.is_err());
         taken.pop();
         assert!(tokio::time::timeout(Duration::from_secs(60), places.next()).await.unwrap().refused);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_place_that_is_freed_is_not_kept_waiting_by_those_who_are_refused() {
+        let mut places = Places::new(1);
+        let first = places.next().await;
+        let mut refused = Vec::new();
+        for _ in 0..REFUSALS {
+            refused.push(places.next().await);
+        }
+        let (next, ()) = tokio::join!(places.next(), async move {
+            tokio::time::sleep(CLOSING * 2).await;
+            drop(first);
+        });
+        assert!(!next.refused);
     }
 }

@@ -199,8 +199,10 @@ fn refusing_routes(http: &Arc<Http>, max: usize) -> Router {
         );
         Refusal::new(StatusCode::SERVICE_UNAVAILABLE, error).retry_after(refusal::RETRY_AFTER_S).and_close()
     };
-    let router = Router::new().route(HEALTH_PATH, on(MethodFilter::GET, health));
-    router.fallback(refuse).with_state(Arc::clone(http))
+    // The place is for the next who is refused.
+    let probe = async |http: State<Arc<Http>>| ([(CONNECTION, HeaderValue::from_static("close"))], health(http).await);
+    let probe = on(MethodFilter::GET, probe).fallback(method_not_allowed_on_health);
+    Router::new().route(HEALTH_PATH, probe).fallback(refuse).with_state(Arc::clone(http))
 }
 
 /// How much of a refused connection's body is read and thrown away before the answer, in bytes and time.

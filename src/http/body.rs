@@ -23,7 +23,7 @@ const DRAIN_TIME: Duration = Duration::from_secs(5);
 
 /// How long a refusal waits for the rest of the body: longer than a proxy takes from head to body, too short to be worth
 /// holding connections with.
-const DISCARD_TIME: Duration = Duration::from_millis(200);
+const DISCARD_TIME: Duration = Duration::from_secs(1);
 
 /// Reads a body of at most `limit` bytes; a large one comes with its share of the budget.
 ///
@@ -52,6 +52,10 @@ pub async fn read(
         }
     };
     let Some(bytes) = read? else {
+        // To read it would be to ask for it: RFC 9110 section 10.1.1.
+        if headers.contains_key(EXPECT) {
+            return Err(too_large(limit));
+        }
         tokio::spawn(async move { tokio::time::timeout(DRAIN_TIME, drain(&mut body)).await });
         return Err(too_large(limit));
     };
@@ -95,14 +99,17 @@ async fn read_up_to(
 /// Whether the body came to its end within the bound.
 async fn drain(body: &mut Body) -> bool {
     let mut left = DRAIN_BYTES;
-    while let Some(Ok(frame)) = body.frame().await {
-        let bytes = frame.data_ref().map_or(0, Bytes::len);
-        if bytes > left {
-            return false;
+    // Not by `is_end_stream`, which never comes true for a chunked body.
+    loop {
+        match body.frame().await {
+            None => return true,
+            Some(Err(_)) => return false,
+            Some(Ok(frame)) => match left.checked_sub(frame.data_ref().map_or(0, Bytes::len)) {
+                Some(rest) => left = rest,
+                None => return false,
+            },
         }
-        left -= bytes;
     }
-    body.is_end_stream()
 }
 
 /// Throws away the body of a request that is refused for its head, so that the connection can serve the next request: an

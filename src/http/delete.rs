@@ -6,6 +6,7 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 
+use super::observe::is_logged;
 use super::refusal::Refusal;
 use super::strict::{self, Asked};
 use super::{Arrival, Http, enter_session, headers, note, prefix, refusal, refuse_stateless, revision};
@@ -27,7 +28,9 @@ pub async fn delete(State(http): State<Arc<Http>>, request: Request) -> Result<R
     let (kind, headers) = (Kind::Delete, request.headers());
     strict::check(&http, &Asked { kind, headers, session: Some(session), revision, named, calls: &[] })?;
     write(&http.engine.sessions).end(visit.session(), EndReason::Deleted);
-    tracing::info!(session = prefix(visit.session().id()), "session deleted by its client");
+    if is_logged() {
+        tracing::info!(session = prefix(visit.session().id()), "session deleted by its client");
+    }
     let mut response = StatusCode::NO_CONTENT.into_response();
     refusal::name_session(&mut response, visit.session().id());
     Ok(response)

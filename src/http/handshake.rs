@@ -8,7 +8,7 @@ use tracing::Span;
 use tracing::field::display;
 
 use super::headers::Accepts;
-use super::observe::loggable;
+use super::observe::{is_logged, loggable};
 use super::refusal::Refusal;
 use super::run::Disconnect;
 use super::strict::{self, Asked};
@@ -137,7 +137,9 @@ fn initialize(
     }
     note(&session, kind, headers, request.peer, named);
     Span::current().record("session", display(prefix(session.id())));
-    tracing::info!(%revision, client = loggable(&client), bound = owner, "session created");
+    if is_logged() {
+        tracing::info!(%revision, client = loggable(&client), bound = owner, "session created");
+    }
     let answer = message::result(&call.id, &http.engine.initialize_result(revision));
     let mut response = run::render_single(http, accepts, answer);
     refusal::name_session(&mut response, session.id());

@@ -51,6 +51,11 @@ fn unrevealing(text: &str) -> String {
     out
 }
 
+/// Whether the request has a line in the log: what else is told of it, at the level of its line, goes by that.
+pub fn is_logged() -> bool {
+    !Span::current().is_none()
+}
+
 /// What a POST asks for: the JSON-RPC method, and the tool.
 #[derive(Debug, Clone)]
 pub struct Subject(String);
@@ -100,7 +105,8 @@ pub async fn observe(
     let head = Head { method: request.method().clone(), path: loggable_path(path) };
     // Nothing is written for a span that nobody will see.
     let is_debug = tracing::enabled!(tracing::Level::DEBUG);
-    let is_logged = is_debug || (tracing::enabled!(tracing::Level::INFO) && http.lines.take(at));
+    let is_wanted = tracing::enabled!(tracing::Level::INFO);
+    let is_logged = is_debug || (is_wanted && http.lines.take(at));
     let span = if is_logged { span(&request, &id, &head) } else { Span::none() };
     if is_debug {
         span.in_scope(|| log_headers(&request));
@@ -119,8 +125,8 @@ pub async fn observe(
     headers.insert(INSTANCE_ID, http.instance.clone());
     headers.insert(SERVER_TIMING, server_timing(took));
     headers.insert(REQUEST_ID, request_id);
-    // With LOG_LEVEL=WARNING, or among many, the server's own mistakes still get their lines.
-    if is_logged || (response.status().is_server_error() && http.lines.take(at)) {
+    // With LOG_LEVEL=WARNING the server's own mistakes still get their lines.
+    if is_logged || (!is_wanted && response.status().is_server_error() && http.lines.take(at)) {
         log(&span, &head, &response, took, is_probe);
     }
     response

@@ -7,6 +7,7 @@ use axum::Extension;
 use axum::body::{Body, HttpBody as _};
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
+use http::header::CONNECTION;
 use http::{HeaderMap, StatusCode};
 use http_body_util::{BodyExt as _, Collected};
 
@@ -20,7 +21,7 @@ use crate::diagnosis::findings::session::{accept, content_type};
 use crate::dispatch::unknown_method;
 use crate::protocol::message::{self, Malformed};
 use crate::protocol::meta::named_version;
-use crate::protocol::{Call, Message, Params, RpcError};
+use crate::protocol::{Call, Id, Message, Params, RpcError};
 use crate::request;
 
 /// Handles POST on the MCP endpoint.
@@ -50,13 +51,21 @@ pub async fn post(
     });
     let messages = message::read(&body).map_err(malformed)?;
     drop(body);
+    let id = match &messages {
+        message::Body::Single(Message::Request(call)) => Some(call.id.clone()),
+        _ => None,
+    };
     let subject = arrival.is_logged.then(|| Subject::of(&messages));
     let answered = match messages {
         message::Body::Single(message) => single(&http, &request, accepts, message).await,
         message::Body::Batch(messages) => batch(&http, &request, accepts, messages).await,
     };
+    // Its share of the budget is what a large answer may be waiting for.
+    drop(request);
     let answered = match answered {
-        Ok(response) if response.body().size_hint().lower() > LARGE as u64 => held(&http, response).await,
+        Ok(response) if response.body().size_hint().lower() > LARGE as u64 => {
+            Ok(held(&http, response, id.as_ref()).await)
+        }
         answered => answered,
     };
     Ok(match subject {
@@ -83,12 +92,23 @@ fn acceptable(headers: &HeaderMap) -> Result<Accepts, Refusal> {
     Ok(accepts)
 }
 
-/// A large answer, counted until it is sent.
-async fn held(http: &Http, response: Response) -> Result<Response, Refusal> {
+/// A large answer to the request with `id`, counted until it is sent; 503 where there is no room for it.
+async fn held(http: &Http, response: Response, id: Option<&Id>) -> Response {
     let (parts, body) = response.into_parts();
     // All of it is there: what is still to be made has no known size.
     let body = body.collect().await.map(Collected::to_bytes).unwrap_or_default();
-    Ok(Response::from_parts(parts, Body::from(http.budget.hold(body).await?)))
+    match http.budget.hold(body).await {
+        Ok(body) => Response::from_parts(parts, Body::from(body)),
+        Err(refusal) => {
+            let mut refused = refusal.to(id).into_response();
+            // The request has been read: the connection is good for another.
+            refused.headers_mut().remove(CONNECTION);
+            if let Some(session) = parts.headers.get(headers::SESSION_ID) {
+                refused.headers_mut().insert(headers::SESSION_ID, session.clone());
+            }
+            refused
+        }
+    }
 }
 
 fn malformed(malformed: Malformed) -> Refusal {

@@ -75,6 +75,12 @@ impl Refusal {
         self
     }
 
+    /// What it says.
+    #[must_use]
+    pub fn error(&self) -> &RpcError {
+        &self.error
+    }
+
     /// Addressed to no request.
     #[must_use]
     pub fn addressed_to_nobody(mut self) -> Self {

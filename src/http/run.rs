@@ -96,11 +96,13 @@ impl Form {
 struct Answer {
     json: Vec<u8>,
     status: StatusCode,
+    /// The request that it answers; `None` for what was no request.
+    id: Option<Id>,
 }
 
 impl From<Vec<u8>> for Answer {
     fn from(json: Vec<u8>) -> Self {
-        Self { json, status: StatusCode::OK }
+        Self { json, status: StatusCode::OK, id: None }
     }
 }
 
@@ -222,12 +224,15 @@ async fn run_one(http: &Http, job: Job) -> Option<Answer> {
         }
     };
     Some(match answer {
-        Ok(Ok(result)) => message::result(&id, &result).into(),
-        Ok(Err(error)) => Answer { json: message::error(Some(&id), &error), status: error_status(&error, revision) },
+        Ok(Ok(result)) => Answer { json: message::result(&id, &result), status: StatusCode::OK, id: Some(id) },
+        Ok(Err(error)) => {
+            let json = message::error(Some(&id), &error);
+            Answer { json, status: error_status(&error, revision), id: Some(id) }
+        }
         Err(panic) => {
             note_panic(&*panic);
             let json = message::error(Some(&id), &internal_error());
-            Answer { json, status: StatusCode::INTERNAL_SERVER_ERROR }
+            Answer { json, status: StatusCode::INTERNAL_SERVER_ERROR, id: Some(id) }
         }
     })
 }
@@ -235,7 +240,8 @@ async fn run_one(http: &Http, job: Job) -> Option<Answer> {
 /// The answer to a call that is one too many. It has not begun: what is not ready at once waits before it does anything.
 fn overload(id: &Id, why: std::fmt::Arguments<'_>) -> Answer {
     let error = RpcError::new(RpcError::INTERNAL_ERROR, format!("Too many calls: {why}; try again later"));
-    Answer { json: message::error(Some(id), &error), status: StatusCode::SERVICE_UNAVAILABLE }
+    let json = message::error(Some(id), &error);
+    Answer { json, status: StatusCode::SERVICE_UNAVAILABLE, id: Some(id.clone()) }
 }
 
 /// What a call has sent by now.
@@ -316,11 +322,11 @@ struct Ongoing {
 async fn later(http: &Http, form: Form, mut calls: Ongoing) -> Option<Response> {
     let mut first = None;
     match form {
-        Form::Json => return settle(form, calls.task.await),
+        Form::Json => return settle(form, calls.task.await, &calls.outbox),
         Form::Either => tokio::select! {
             biased;
             sent = calls.outbox.next() => first = Some(sent),
-            answers = &mut calls.task => return settle(form, answers),
+            answers = &mut calls.task => return settle(form, answers, &calls.outbox),
         },
         Form::Stream => {}
     }
@@ -330,9 +336,9 @@ async fn later(http: &Http, form: Form, mut calls: Ongoing) -> Option<Response> 
     Some(sse::response(stream(opening, first, calls, keep_alive, http.budget.clone())))
 }
 
-fn settle(form: Form, answers: Result<Answers, JoinError>) -> Option<Response> {
+fn settle(form: Form, answers: Result<Answers, JoinError>, outbox: &Outbox) -> Option<Response> {
     match answers {
-        Ok(answers) => at_once(form, answers, &[]),
+        Ok(answers) => at_once(form, answers, &drain(outbox)),
         Err(_) => Some(broken()),
     }
 }
@@ -385,10 +391,7 @@ fn stream(
         for answer in answers.as_slice() {
             match budget.hold(sse::message(None, &answer.json)).await {
                 Ok(event) => yield event,
-                Err(refusal) => {
-                    tracing::warn!("a stream ends without its answer: {refusal}");
-                    return;
-                }
+                Err(refusal) => yield sse::message(None, &message::error(answer.id.as_ref(), refusal.error())),
             }
         }
     };

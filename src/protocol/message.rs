@@ -207,7 +207,14 @@ impl Usual<'_> {
 
 /// Classifies `text`, which lies inside `whole`.
 fn message(text: &str, whole: &str) -> Result<Message, Malformed> {
-    Usual::read(text).map_or_else(|| closer_look(text, whole), Ok)
+    // Else an array would be taken for the members in their order.
+    if text.trim_ascii_start().starts_with('{') {
+        return Usual::read(text).map_or_else(|| closer_look(text, whole), Ok);
+    }
+    Err(match serde_json::from_str::<IgnoredAny>(text) {
+        Ok(_) => Malformed::invalid(None, "Invalid Request: a message must be a JSON object"),
+        Err(error) => syntax(text, whole, &error),
+    })
 }
 
 /// The same for a message that is not what nearly all are: what is wrong with it, if anything.
@@ -215,12 +222,7 @@ fn closer_look(text: &str, whole: &str) -> Result<Message, Malformed> {
     let envelope: Envelope<'_> = match serde_json::from_str(text) {
         Ok(envelope) => envelope,
         Err(error) if error.is_data() => {
-            let what = if text.trim_ascii_start().starts_with('{') {
-                error.to_string()
-            } else {
-                "a message must be a JSON object".to_owned()
-            };
-            return Err(Malformed::invalid(None, format!("Invalid Request: {what}")));
+            return Err(Malformed::invalid(None, format!("Invalid Request: {error}")));
         }
         Err(error) => return Err(syntax(text, whole, &error)),
     };
@@ -401,6 +403,16 @@ mod tests {
         for (body, id, code) in cases {
             let (got_id, got_code, message) = refused(body);
             assert_eq!((got_id.as_deref(), got_code), (id, code), "{body}: {message}");
+        }
+    }
+
+    #[test]
+    fn an_array_is_no_message_whatever_is_in_it() {
+        let Ok(Body::Batch(items)) = read(br#"[["2.0",7,"ping"],["2.0",8,"tools/call",{"name":"echo"}]]"#) else {
+            panic!("no batch")
+        };
+        for item in items {
+            assert_eq!(item.unwrap_err().error.message, "Invalid Request: a message must be a JSON object");
         }
     }
 

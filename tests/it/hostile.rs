@@ -438,25 +438,31 @@ async fn where_every_connection_is_at_work_a_newcomer_is_told_so_and_the_probe_s
         assert_eq!((answer.header("connection"), answer.header("x-request-id")), (Some("close"), Some("mine")));
         assert_eq!(within(raw.rest()).await, b"");
     }
-    let mut probe = Raw::to(server.address).await;
-    probe.send("GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await;
-    assert_eq!(within(probe.answer()).await.status, 200);
+    for (method, status) in [("GET", 200), ("POST", 405)] {
+        let mut probe = Raw::to(server.address).await;
+        probe.send(format!("{method} /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")).await;
+        let answer = within(probe.answer()).await;
+        assert_eq!((answer.status, answer.header("content-type")), (status, Some("application/json")));
+    }
 
     let sessions = server.sessions.clone();
     let visit = read(&sessions).enter(session.id.parse().unwrap(), || None).unwrap_or_else(|why| panic!("{why:?}"));
     visit.session().log(mcp_echo_stateful::session::LogLevel::Error, || Notice::log(&json!({"data": "streams go on"})));
     assert_eq!(second.message().await.unwrap().json()["params"]["data"], "streams go on");
     drop(first);
-    loop {
-        // Until the server has seen that it is gone.
-        let mut raw = Raw::to(server.address).await;
-        raw.send(post(&ping(7), "")).await;
-        let answer = within(raw.answer()).await;
-        if answer.status == 200 {
-            break;
+    let served = async {
+        loop {
+            // Until the server has seen that it is gone.
+            let mut raw = Raw::to(server.address).await;
+            raw.send(post(&ping(7), "")).await;
+            let answer = raw.answer().await;
+            if answer.status == 200 {
+                break;
+            }
+            assert_eq!(answer.status, 503);
         }
-        assert_eq!(answer.status, 503);
-    }
+    };
+    within(served).await;
 }
 
 #[tokio::test(start_paused = true)]

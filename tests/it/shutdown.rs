@@ -115,6 +115,8 @@ async fn idle_connections_do_not_hold_shutdown_up() {
     let server = TestServer::start().await;
     server.session(VERSION).await;
     let _silent = TcpStream::connect(server.address).await.unwrap();
+    let mut hesitant = TcpStream::connect(server.address).await.unwrap();
+    hesitant.write_all(b"POST /mcp HTTP/1.1\r\nHost: local").await.unwrap();
     let began = Instant::now();
     server.shutdown.cancel();
     within(server.running).await.unwrap().unwrap();

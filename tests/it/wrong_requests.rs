@@ -253,13 +253,19 @@ async fn a_request_refused_for_its_head_leaves_its_connection_usable() {
         ("POST /nowhere HTTP/1.1\r\nContent-Type: application/json", 404),
         ("PUT /mcp HTTP/1.1\r\nContent-Type: application/json", 405),
     ] {
-        let mut stream = within(TcpStream::connect(server.address)).await.unwrap();
-        let refused = format!("{head}\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{body}", body.len());
-        within(stream.write_all(refused.as_bytes())).await.unwrap_or_else(|error| panic!("{head}: {error}"));
-        let answer = Answer::read(&mut stream).await;
-        assert_eq!((answer.status, answer.header("connection")), (status, None), "{head}");
-        within(stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")).await.unwrap();
-        assert_eq!(Answer::read(&mut stream).await.status, 200, "{head}");
+        // With its length, and in one chunk, as streaming clients send it.
+        for body in [
+            format!("Content-Length: {}\r\n\r\n{body}", body.len()),
+            format!("Transfer-Encoding: chunked\r\n\r\n{:x}\r\n{body}\r\n0\r\n\r\n", body.len()),
+        ] {
+            let mut stream = within(TcpStream::connect(server.address)).await.unwrap();
+            let refused = format!("{head}\r\nHost: localhost\r\n{body}");
+            within(stream.write_all(refused.as_bytes())).await.unwrap_or_else(|error| panic!("{head}: {error}"));
+            let answer = Answer::read(&mut stream).await;
+            assert_eq!((answer.status, answer.header("connection")), (status, None), "{head}");
+            within(stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")).await.unwrap();
+            assert_eq!(Answer::read(&mut stream).await.status, 200, "{head}");
+        }
     }
 }
 
