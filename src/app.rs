@@ -23,7 +23,7 @@ use crate::connections::{self, Place, Places, Timeouts};
 use crate::diagnosis::cors::Preflights;
 use crate::diagnosis::findings::FindingCounts;
 use crate::dispatch::Engine;
-use crate::http::{Budget, Connection, Http, Lines, MAX_CALLS, MAX_SUBSCRIPTIONS, Stack};
+use crate::http::{Budget, Connection, Http, Lines, MAX_CALLS, MAX_SUBSCRIPTIONS, Stack, unless_unread};
 use crate::session::{Limits, SessionManager, read, sweep_regularly};
 use crate::system::System;
 use crate::tools::{Registry, TOOLS, Tool};
@@ -240,7 +240,10 @@ fn serve_connection(
             spoke.cancel();
         }
         let stack = Arc::clone(&stack);
-        async move { Ok::<_, Infallible>(stack.respond(connection, request.map(Body::new)).await) }
+        async move {
+            let response = stack.respond(connection, request.map(Body::new)).await;
+            Ok::<_, Infallible>(unless_unread(response, timeouts.unread))
+        }
     });
     let server = Arc::clone(server);
     let patience = if place.refused { timeouts.refusal } else { timeouts.head };

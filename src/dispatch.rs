@@ -275,14 +275,9 @@ impl Engine {
         Ok(visit)
     }
 
-    /// Has the longest-idle sessions give way while all together hold more memory than they may.
+    /// Has sessions give way while all together hold more memory than they may.
     pub fn shed_sessions(&self) {
-        // Bound to a name: they are dropped without the lock.
-        let ended = session::write(&self.sessions).shed();
-        for session in &ended {
-            let id = session::prefix(session.id());
-            tracing::warn!(session = id, "the longest-idle session gave way: sessions held too much memory");
-        }
+        session::shed_and_tell(&self.sessions, 0);
     }
 
     /// Whose a new session is, where sessions are bound.

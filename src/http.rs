@@ -52,7 +52,7 @@ use crate::protocol::{FIRST_STATELESS, Revision, RpcError};
 use crate::request::RequestId;
 use crate::session::history::{Entry, Kind, token_hash};
 use crate::session::{Missing, Session, Visit, prefix, read};
-pub use budget::Budget;
+pub use budget::{Budget, unless_unread};
 use era::Era;
 use headers::SessionHeader;
 pub use lines::Lines;

@@ -15,6 +15,7 @@ mod record;
 mod stream;
 mod suspended;
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -35,8 +36,8 @@ pub use crate::protocol::{ClientInfo, LogLevel};
 pub use instance::{Instance, Maker, Name as InstanceName};
 pub use mailbox::MAX_STREAMS;
 pub use manager::{
-    EndReason, Full, Limits, Missing, NewSession, REMEMBERED, SessionManager, Stats, read, sweep, sweep_regularly,
-    write,
+    EndReason, Full, Limits, Missing, NewSession, REMEMBERED, SessionManager, Stats, read, shed_and_tell, sweep,
+    sweep_regularly, write,
 };
 pub use record::{Identity, IdentitySource, Intrusions, Record, SeenFinding, State};
 pub use stream::{Event, Over, Stream};
@@ -74,12 +75,28 @@ struct House {
     limits: Limits,
     idle: Mutex<IdleOrder>,
     totals: Totals,
+    /// Sessions that hold more than their share: who gives way when all together hold too much.
+    large: Mutex<BTreeSet<Uuid>>,
+    /// Held while sessions give way for memory: what is ended counts until it is dropped, and must not be ended for twice.
+    shedding: Mutex<()>,
 }
 
 impl House {
+    /// What a session may hold in any case, in bytes: if none held more, all together would hold no more than they may.
+    fn share(&self) -> i64 {
+        let share = self.limits.max_bytes / (self.limits.max_sessions as u64).max(1);
+        i64::try_from(share).unwrap_or(i64::MAX)
+    }
+
     /// By how many bytes sessions and their queues hold more than they may together.
     fn excess_bytes(&self) -> u64 {
-        let held = self.totals.storage_bytes.load(Ordering::Relaxed) + self.totals.queue_bytes.load(Ordering::Relaxed);
+        self.excess_bytes_with(0)
+    }
+
+    /// The same, if they held `more` bytes than they do.
+    fn excess_bytes_with(&self, more: i64) -> u64 {
+        let held =
+            more + self.totals.storage_bytes.load(Ordering::Relaxed) + self.totals.queue_bytes.load(Ordering::Relaxed);
         u64::try_from(held).unwrap_or(0).saturating_sub(self.limits.max_bytes)
     }
 }
@@ -116,6 +133,8 @@ pub struct Session {
     wake: Notify,
     /// Calls that run and can be cancelled. Ids may repeat: a client that breaks the rule cancels them all.
     calls: Mutex<Vec<(Id, CancellationToken)>>,
+    /// What it holds, its queue included, in bytes.
+    bytes: AtomicI64,
     /// Streams of calls whose connection was let go of.
     suspended: Mutex<Option<Box<SuspendedStreams>>>,
 }
@@ -153,6 +172,27 @@ pub struct CustomDataTooLarge {
     pub bytes: usize,
 }
 
+/// Why an echo is not kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NotKept {
+    /// The custom data would be too large.
+    #[error("`customData`: {0}")]
+    CustomData(#[from] CustomDataTooLarge),
+    /// All sessions together would hold more memory than they may, and this one more than its share of it.
+    #[error(
+        "the sessions of this server together hold as much memory as they may, and with this message this one would hold \
+         {bytes} bytes, more than its share of {share}"
+    )]
+    NoRoom {
+        /// What the session would hold, in bytes.
+        bytes: i64,
+        /// What it may hold in any case, in bytes.
+        share: i64,
+        /// How many bytes more than now that is.
+        growth: u64,
+    },
+}
+
 /// A session's queue in figures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QueueFigures {
@@ -179,8 +219,9 @@ impl Session {
         let custom_bytes = record.state.custom_data.iter().flat_map(|custom| custom.values()).map(weight).sum();
         let kept = Kept { record, fixed_bytes, custom_bytes };
         let mailbox = Mailbox::new(house.limits.queue_size);
+        let bytes = i64::try_from(kept.bytes()).unwrap_or(i64::MAX);
         add(&house.totals.storage_bytes, kept.bytes(), 0);
-        Self {
+        let session = Self {
             id: kept.record.id,
             place,
             holds: AtomicU32::new(0),
@@ -189,9 +230,12 @@ impl Session {
             mailbox: Mutex::new(mailbox),
             wake: Notify::new(),
             calls: Mutex::new(Vec::new()),
+            bytes: AtomicI64::new(bytes),
             suspended: Mutex::default(),
             house,
-        }
+        };
+        session.note_size(0, bytes);
+        session
     }
 
     /// Its id.
@@ -217,7 +261,31 @@ impl Session {
         let before = kept.bytes();
         let result = change(&mut kept);
         add(&self.house.totals.storage_bytes, kept.bytes(), before);
+        self.resize(kept.bytes(), before);
         result
+    }
+
+    /// A part of it grew or shrank.
+    fn resize(&self, after: usize, before: usize) {
+        if after != before {
+            let change = i64::try_from(after).unwrap_or(i64::MAX) - i64::try_from(before).unwrap_or(i64::MAX);
+            let held = self.bytes.fetch_add(change, Ordering::AcqRel);
+            self.note_size(held, held + change);
+        }
+    }
+
+    /// Enters it among those that hold more than their share, or takes it out.
+    fn note_size(&self, before: i64, after: i64) {
+        let share = self.house.share();
+        if (before > share) != (after > share) {
+            let mut large = lock(&self.house.large);
+            // Looked at again under the lock: of two changes at once the last one here has the last word.
+            if self.bytes.load(Ordering::Acquire) > share {
+                large.insert(self.id);
+            } else {
+                large.remove(&self.id);
+            }
+        }
     }
 
     /// The revision negotiated for it.
@@ -289,8 +357,8 @@ impl Session {
     }
 
     /// What it holds, in bytes.
-    fn bytes(&self) -> usize {
-        lock(&self.kept).bytes() + lock(&self.mailbox).queue.bytes()
+    fn bytes(&self) -> u64 {
+        u64::try_from(self.bytes.load(Ordering::Acquire)).unwrap_or(0)
     }
 
     fn is_held(&self) -> bool {
@@ -318,9 +386,12 @@ impl Session {
     /// Keeps `message` as the last echo, merges `custom` into the custom data, and counts. Returns the echo's number.
     ///
     /// # Errors
-    /// When the custom data would grow beyond its bound; nothing is changed then.
-    pub fn echo(&self, message: &str, custom: Option<&Map<String, Value>>) -> Result<u64, CustomDataTooLarge> {
+    /// When the custom data would grow beyond its bound, or all sessions beyond theirs and this one beyond its share of it;
+    /// nothing is changed then.
+    pub fn echo(&self, message: &str, custom: Option<&Map<String, Value>>) -> Result<u64, NotKept> {
         self.change(|kept| {
+            let mut merged_custom = None;
+            let mut custom_bytes = kept.custom_bytes;
             if let Some(custom) = custom.filter(|custom| !custom.is_empty()) {
                 let mut merged = kept.record.state.custom_data.clone().unwrap_or_default();
                 for (key, value) in custom {
@@ -332,10 +403,16 @@ impl Session {
                 }
                 let bytes = serde_json::to_string(&merged).map_or(usize::MAX, |text| text.len());
                 if bytes > MAX_CUSTOM_DATA {
-                    return Err(CustomDataTooLarge { bytes });
+                    return Err(CustomDataTooLarge { bytes }.into());
                 }
-                kept.custom_bytes = merged.iter().map(|(key, value)| key.len() + weight(value)).sum();
-                kept.record.state.custom_data = Some(merged);
+                custom_bytes = merged.iter().map(|(key, value)| key.len() + weight(value)).sum();
+                merged_custom = Some(merged);
+            }
+            let last = kept.record.state.last_echo.as_ref().map_or(0, String::len);
+            self.check_room(custom_bytes + message.len(), kept.custom_bytes + last)?;
+            if merged_custom.is_some() {
+                kept.custom_bytes = custom_bytes;
+                kept.record.state.custom_data = merged_custom;
             }
             let state = &mut kept.record.state;
             let last = state.last_echo.get_or_insert_default();
@@ -345,6 +422,20 @@ impl Session {
             state.echo_count += 1;
             Ok(state.echo_count)
         })
+    }
+
+    /// Whether a part of it may grow from `before` to `after` bytes.
+    fn check_room(&self, after: usize, before: usize) -> Result<(), NotKept> {
+        let growth = i64::try_from(after.saturating_sub(before)).unwrap_or(i64::MAX);
+        let (share, bytes) = (self.house.share(), self.bytes.load(Ordering::Acquire) + growth);
+        if growth == 0 || bytes <= share {
+            return Ok(());
+        }
+        if self.house.excess_bytes_with(growth) == 0 {
+            Ok(())
+        } else {
+            Err(NotKept::NoRoom { bytes, share, growth: growth.unsigned_abs() })
+        }
     }
 
     /// Counts a finding. Returns whether it is the first of its kind here.
@@ -406,6 +497,7 @@ impl Session {
         let streams = mailbox.open_streams();
         let result = change(&mut mailbox);
         add(&self.house.totals.queue_bytes, mailbox.queue.bytes(), bytes);
+        self.resize(mailbox.queue.bytes(), bytes);
         add(&self.house.totals.pending, mailbox.queue.pending(), pending);
         add(&self.house.totals.streams, mailbox.open_streams(), streams);
         result
@@ -505,6 +597,9 @@ impl Drop for Session {
         add(&totals.pending, 0, mailbox.queue.pending());
         add(&totals.streams, 0, mailbox.open_streams());
         lock(&self.house.idle).remove(self.place);
+        if *self.bytes.get_mut() > self.house.share() {
+            lock(&self.house.large).remove(&self.id);
+        }
     }
 }
 

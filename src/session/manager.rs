@@ -239,7 +239,14 @@ impl SessionManager {
     #[must_use]
     pub fn new(limits: Limits, clock: Arc<Clock>) -> Self {
         let instance = Instance::new(clock.now());
-        let house = House { clock, limits, idle: Mutex::new(IdleOrder::default()), totals: Totals::default() };
+        let house = House {
+            clock,
+            limits,
+            idle: Mutex::new(IdleOrder::default()),
+            totals: Totals::default(),
+            large: Mutex::default(),
+            shedding: Mutex::default(),
+        };
         Self {
             sessions: HashMap::new(),
             tombstones: HashMap::new(),
@@ -335,18 +342,26 @@ impl SessionManager {
         self.house.excess_bytes() > 0
     }
 
-    /// Ends the longest-idle sessions until the others hold no more memory than they may together, or none is idle. Returns
-    /// those that ended, to be dropped without the lock.
-    pub fn shed(&mut self) -> Vec<Arc<Session>> {
-        let now = self.house.clock.now();
-        let mut excess = self.house.excess_bytes();
+    /// Ends idle sessions that hold more than their share, the longest idle first, until `excess` bytes are free; none where
+    /// all of them together hold less: it would help nobody. Returns those that ended.
+    fn make_memory(&mut self, excess: u64) -> Vec<Arc<Session>> {
+        let large = lock(&self.house.large).iter().filter_map(|id| self.sessions.get(id)).cloned().collect::<Vec<_>>();
+        let mut idle: Vec<_> = large.into_iter().filter(|session| !session.is_held()).collect();
         let mut ended = Vec::new();
-        // Bounded like a sweep: who calls next does the rest.
-        while excess > 0 && ended.len() < SWEEP_CHUNK {
-            let Some(session) = self.evict(now) else { break };
-            // It is counted until it is dropped.
-            excess = excess.saturating_sub(session.bytes() as u64);
-            ended.push(session);
+        if idle.iter().map(|session| session.bytes()).sum::<u64>() < excess {
+            return ended;
+        }
+        idle.sort_by_cached_key(|session| session.last_activity());
+        let mut freed = 0;
+        for session in idle {
+            if freed >= excess {
+                break;
+            }
+            if !self.set_aside(&session) {
+                freed += session.bytes();
+                self.end(&session, EndReason::Evicted);
+                ended.push(session);
+            }
         }
         ended
     }
@@ -585,6 +600,32 @@ pub fn read(manager: &RwLock<SessionManager>) -> RwLockReadGuard<'_, SessionMana
 /// Write access. A holder that panicked left plain data behind.
 pub fn write(manager: &RwLock<SessionManager>) -> RwLockWriteGuard<'_, SessionManager> {
     manager.write().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Has idle sessions that hold more than their share give way, the longest idle first, until all together hold no more
+/// than they may less `room` bytes; none where that cannot be reached. Returns the ids of those that ended.
+fn shed(manager: &RwLock<SessionManager>, room: u64) -> Vec<Uuid> {
+    let house = Arc::clone(&read(manager).house);
+    // Who only tidies up leaves it to who does so already; who needs the room waits for it.
+    let _only = match (house.shedding.try_lock(), room) {
+        (Ok(only), _) => only,
+        (Err(_), 0) => return Vec::new(),
+        (Err(_), _) => lock(&house.shedding),
+    };
+    let excess = house.excess_bytes_with(i64::try_from(room).unwrap_or(i64::MAX));
+    if excess == 0 {
+        return Vec::new();
+    }
+    // Bound to a name: they are dropped without the lock of the manager, and before the next one looks.
+    let ended = write(manager).make_memory(excess);
+    ended.iter().map(|session| session.id).collect()
+}
+
+/// [`shed`], with a line in the log for each that ended.
+pub fn shed_and_tell(manager: &RwLock<SessionManager>, room: u64) {
+    for id in shed(manager, room) {
+        tracing::warn!(session = super::prefix(id), "a long-idle session gave way: sessions held too much memory");
+    }
 }
 
 /// Ends every session that has expired. Returns how many. The lock is given back between chunks.

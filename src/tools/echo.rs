@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::{Annotations, Arguments, Context, Handle, Outcome, Run, Tool, ToolError};
-use crate::session::{MAX_CUSTOM_DATA, Session};
+use crate::session::{self, EndReason, MAX_CUSTOM_DATA, NotKept, Session};
 
 /// The longest delay, in milliseconds: the idle time-out of common proxies (nginx, AWS ALB) is 60 s.
 const MAX_DELAY_MS: u64 = 60_000;
@@ -103,7 +103,21 @@ async fn echo(context: &Context<'_>, arguments: &Arguments) -> Result<Outcome, T
     let text = match session {
         None => message,
         Some(session) => {
-            let count = session.echo(&message, custom).map_err(|error| invalid(format!("`customData`: {error}")))?;
+            let mut kept = session.echo(&message, custom);
+            if let Err(NotKept::NoRoom { growth, .. }) = kept {
+                session::shed_and_tell(context.sessions, growth);
+                kept = session.echo(&message, custom);
+            }
+            let count = match kept {
+                Ok(count) => count,
+                Err(error) => {
+                    if made.is_some() {
+                        // A refused echo leaves nothing behind.
+                        session::write(context.sessions).end(session, EndReason::Evicted);
+                    }
+                    return refuse(error);
+                }
+            };
             let mut id = Uuid::encode_buffer();
             let id = &*session.id().hyphenated().encode_lower(&mut id);
             structured.insert("sessionId".to_owned(), id.into());
@@ -115,6 +129,20 @@ async fn echo(context: &Context<'_>, arguments: &Arguments) -> Result<Outcome, T
         structured.insert("delayMs".to_owned(), delay_ms.into());
     }
     Ok(Outcome::new(text, Value::Object(structured)))
+}
+
+/// What is wrong with the arguments is told as such; that there is no room is the server's state.
+fn refuse(error: NotKept) -> Result<Outcome, ToolError> {
+    match error {
+        NotKept::CustomData(_) => Err(invalid(error.to_string())),
+        NotKept::NoRoom { .. } => {
+            let text = format!(
+                "The message was not kept, and the session is as it was: {error}. Send a shorter message, end sessions that \
+                 are not needed any more (DELETE) or close their streams, or raise MCP_MAX_SESSIONS."
+            );
+            Ok(Outcome { text, is_error: true, ..Outcome::default() })
+        }
+    }
 }
 
 fn invalid(problem: String) -> ToolError {

@@ -328,12 +328,45 @@ async fn empty_frames_without_end_are_cut_off() {
     is_well(&server).await;
 }
 
+/// A client whose window is closed and who answers pings looks well to TCP.
+#[tokio::test]
+async fn large_answers_that_nobody_reads_are_given_up_and_their_streams_reset() {
+    const MIB: usize = 1024 * 1024;
+    let timeouts = Timeouts { unread: Duration::from_secs(1), ..Timeouts::default() };
+    let bounds = Bounds { large_bytes: 8 * MIB, timeouts };
+    let server = TestServer::with_bounds(bounds, |config| config.max_body_bytes = MIB).await;
+    let session = server.session("2025-06-18").await;
+    session.call("echo", json!({"message": "\"".repeat(MIB / 4)})).await;
+    let large = tool_call("replayLastEcho", &json!({}));
+    // One stream's window is closed from the start, another's after its first byte (SETTINGS_INITIAL_WINDOW_SIZE).
+    for window in [0_u8, 1] {
+        let mut http2 = Http2::with_settings(&server, &[0, 4, 0, 0, 0, window]).await;
+        for n in 0..7 {
+            http2.send(post_with(2 * n + 1, &[("mcp-session-id", &session.id)], &large)).await;
+            while within(http2.next_of(HEADERS)).await.stream != 2 * n + 1 {}
+        }
+        let mut refused = 0;
+        let comes_back = async {
+            while Answer::to(session.post(&large)).await.status != 200 {
+                refused += 1;
+            }
+        };
+        within(comes_back).await;
+        let opened = frame(8, 0, 1, &(64 * 1024_u32).to_be_bytes());
+        http2.send(opened).await;
+        let reset = within(http2.next_of(RST_STREAM)).await;
+        assert_eq!(reset.stream, 1, "after {refused} refusals");
+    }
+}
+
 /// Answers that a client asks for and leaves unread by its window (RFC 9113 section 5.2) weigh on the server: all together
 /// they have a bound.
 #[tokio::test(start_paused = true)]
 async fn large_answers_that_nobody_reads_are_bounded_all_together() {
     const MIB: usize = 1024 * 1024;
-    let bounds = Bounds { large_bytes: 8 * MIB, ..Bounds::default() };
+    // The clock runs ahead whenever everybody waits: nothing is to be given up here.
+    let timeouts = Timeouts { unread: 100 * EVER, ..Timeouts::default() };
+    let bounds = Bounds { large_bytes: 8 * MIB, timeouts };
     let server = TestServer::with_bounds(bounds, |config| config.max_body_bytes = MIB).await;
     let patiently = |request: reqwest::RequestBuilder| async {
         let response = tokio::time::timeout(EVER, request.send()).await.unwrap().unwrap();

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::protocol::Notice;
-use crate::session::IdentitySource;
+use crate::session::{IdentitySource, NotKept};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -223,26 +223,33 @@ fn a_record_survives_a_round_trip_through_json() {
 }
 
 #[test]
-fn the_longest_idle_give_way_while_all_together_hold_too_much() {
-    let (manager, _) = manager(100);
+fn who_holds_more_than_its_share_gives_way_where_that_helps_and_nobody_else() {
+    let (manager, clock) = manager(10);
+    let light = create(&manager);
     let keep = |bytes: usize| {
+        clock.advance(Duration::from_secs(1));
         let (visit, _) = write(&manager).create(new_session(None)).unwrap();
         visit.session().echo(&"x".repeat(bytes), None).unwrap();
         visit.session().id()
     };
     let (first, second) = (keep(40_000), keep(20_000));
-    assert!(!read(&manager).is_crowded() && write(&manager).shed().is_empty());
+    assert!(shed(&manager, 0).is_empty());
     let (busy, _) = write(&manager).create(new_session(None)).unwrap();
-    busy.session().echo(&"x".repeat(50_000), None).unwrap();
-    assert!(busy.session().is_crowded());
-    let ended: Vec<_> = write(&manager).shed().iter().map(|session| session.id()).collect();
-    assert_eq!(ended, [first], "and no more than it takes");
+    let busy = busy.session();
+    let refused = busy.echo(&"x".repeat(50_000), json!({"a": 1}).as_object());
+    let Err(NotKept::NoRoom { growth, share: 10_000, .. }) = refused else { panic!("{refused:?}") };
+    assert_eq!(busy.record().state, State::default(), "a refused echo changes nothing");
+    assert!(shed(&manager, 100_000).is_empty(), "what would not help ends nobody");
+    assert_eq!(shed(&manager, growth), [first], "and no more than it takes");
     assert!(matches!(missing(&manager, first), Missing::Ended { reason: EndReason::Evicted, .. }));
-    assert!(!read(&manager).is_crowded() && read(&manager).enter(second, || None).is_ok());
+    busy.echo(&"x".repeat(50_000), None).unwrap();
+    assert!(read(&manager).enter(light, || None).is_ok() && read(&manager).enter(second, || None).is_ok());
 
-    busy.session().echo(&"x".repeat(200_000), None).unwrap();
-    assert_eq!(write(&manager).shed().len(), 1);
-    assert!(read(&manager).is_crowded() && write(&manager).shed().is_empty(), "who is at work never gives way");
+    let (other, _) = write(&manager).create(new_session(None)).unwrap();
+    assert!(other.session().echo(&"x".repeat(30_000), None).is_err());
+    assert!(other.session().echo("within its share", None).is_ok());
+    let large = lock(&manager.read().unwrap().house.large).clone();
+    assert_eq!(large, [second, busy.id()].into());
 }
 
 #[test]
