@@ -621,7 +621,7 @@ fn shed(manager: &RwLock<SessionManager>, room: u64) -> Vec<Uuid> {
     ended.iter().map(|session| session.id).collect()
 }
 
-/// [`shed`], with a line in the log for each that ended.
+/// Makes room where sessions hold too much memory, with a line in the log for each that ended.
 pub fn shed_and_tell(manager: &RwLock<SessionManager>, room: u64) {
     for id in shed(manager, room) {
         tracing::warn!(session = super::prefix(id), "a long-idle session gave way: sessions held too much memory");
