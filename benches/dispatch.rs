@@ -7,13 +7,12 @@ use std::sync::{Arc, RwLock};
 use std::time::Instant;
 
 use criterion::Criterion;
-use futures_util::FutureExt as _;
 use http::{HeaderMap, HeaderValue, Method, Version};
 use mcp_echo_stateful::clock::Clock;
 use mcp_echo_stateful::config::Config;
 use mcp_echo_stateful::diagnosis::cors::Preflights;
 use mcp_echo_stateful::diagnosis::findings::FindingCounts;
-use mcp_echo_stateful::dispatch::{Engine, Job};
+use mcp_echo_stateful::dispatch::{Begun, Engine, Job};
 use mcp_echo_stateful::protocol::message::{Body, read};
 use mcp_echo_stateful::protocol::{Capabilities, Message, Revision};
 use mcp_echo_stateful::request::{Request, RequestId};
@@ -106,7 +105,8 @@ fn answer(engine: &Engine, session: &Arc<Session>, request: &Arc<Request>, body:
         client: None,
         outbox: None,
     };
-    black_box(engine.answer(job).now_or_never().unwrap().unwrap());
+    let Begun::Done(answer) = engine.begin(job) else { return };
+    black_box(answer.unwrap());
 }
 
 fn requests(criterion: &mut Criterion) {

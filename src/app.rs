@@ -6,7 +6,6 @@ use std::pin::pin;
 use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 
-use axum::body::Body;
 use http::{HeaderValue, Request};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -239,11 +238,8 @@ fn serve_connection(
         if !spoke.is_cancelled() {
             spoke.cancel();
         }
-        let stack = Arc::clone(&stack);
-        async move {
-            let response = stack.respond(connection, request.map(Body::new)).await;
-            Ok::<_, Infallible>(unless_unread(response, timeouts.unread))
-        }
+        let answering = stack.respond(connection, request);
+        async move { Ok::<_, Infallible>(unless_unread(answering.await, timeouts.unread)) }
     });
     let server = Arc::clone(server);
     let patience = if place.refused { timeouts.refusal } else { timeouts.head };

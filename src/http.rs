@@ -15,11 +15,11 @@ mod post;
 mod refusal;
 mod run;
 mod sse;
+mod stack;
 mod stateless;
 mod strict;
 
 use std::net::SocketAddr;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -27,11 +27,9 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, on};
-use futures_util::FutureExt as _;
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD, ALLOW, AUTHORIZATION,
-    CONNECTION, ORIGIN,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ALLOW, AUTHORIZATION, CONNECTION,
 };
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, StatusCode};
@@ -41,7 +39,6 @@ use serde_json::json;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tower::ServiceExt as _;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use crate::config::Origins;
@@ -57,6 +54,7 @@ use era::Era;
 use headers::SessionHeader;
 pub use lines::Lines;
 use refusal::Refusal;
+pub use stack::Stack;
 
 /// The MCP endpoint. With and without the slash, never redirected: a redirect loses Authorization.
 pub const MCP_PATHS: [&str; 2] = ["/mcp", "/mcp/"];
@@ -112,67 +110,6 @@ struct Arrival {
     connection: Connection,
     /// Whether it gets a line in the log whatever becomes of it.
     is_logged: bool,
-}
-
-/// Everything that a request passes, from the outermost to the routes. One function instead of a tower of layers: each
-/// layer around a router costs every request allocations and a walk through it.
-#[derive(Clone)]
-pub struct Stack {
-    http: Arc<Http>,
-    /// The routes.
-    plain: Router,
-    /// The routes with the server's own CORS around them, where it is on: for requests of browsers.
-    cors: Option<Router>,
-}
-
-impl Stack {
-    /// The stack of a server.
-    #[must_use]
-    pub fn new(http: Arc<Http>) -> Self {
-        let plain = routes(&http);
-        let cors = cors_layer(&http)
-            .map(|cors| routes(&http).layer(cors).layer(axum::middleware::map_response(without_idle_cors)));
-        Self { http, plain, cors }
-    }
-
-    /// The stack of a connection that is one too many.
-    #[must_use]
-    pub fn refusing(http: Arc<Http>, max: usize) -> Self {
-        let plain = refusing_routes(&http, max);
-        Self { http, plain, cors: None }
-    }
-
-    /// Answers a request that came in on `connection`.
-    pub async fn respond(&self, connection: Connection, request: Request) -> Response {
-        // Request id, span, log line, Server-Timing: outermost, so that nothing escapes it.
-        observe::observe(&self.http, connection, request, async |request| {
-            // A handler that panics is answered for, and the server lives on.
-            AssertUnwindSafe(self.admit(request)).catch_unwind().await.unwrap_or_else(panicked)
-        })
-        .await
-    }
-
-    async fn admit(&self, request: Request) -> Response {
-        // Origin and Host.
-        if let Err(refusal) = guard::admit(&self.http.engine.config, self.http.bound_to_loopback, &request) {
-            let (parts, body) = request.into_parts();
-            return body::refuse(&parts.headers, body, refusal).await.into_response();
-        }
-        // CORS headers mean nothing to requests without an Origin.
-        let routes = match &self.cors {
-            Some(cors) if request.headers().contains_key(ORIGIN) && !is_lost_options(&request) => cors,
-            _ => &self.plain,
-        };
-        routes.clone().oneshot(request).await.into_response()
-    }
-}
-
-/// The CORS layer takes every OPTIONS for a preflight, at any path. One that asks for no method is none (Fetch, CORS-preflight
-/// fetch): where there is nothing, it is to find nothing.
-fn is_lost_options(request: &Request) -> bool {
-    let is_bare = request.method() == Method::OPTIONS && !request.headers().contains_key(ACCESS_CONTROL_REQUEST_METHOD);
-    let path = request.uri().path();
-    is_bare && path != HEALTH_PATH && !MCP_PATHS.contains(&path)
 }
 
 /// The routes.

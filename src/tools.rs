@@ -74,13 +74,55 @@ pub enum Handle {
     Makes,
 }
 
+/// What a tool does at once.
+pub type Now = fn(&Context<'_>, &Arguments) -> Result<Outcome, ToolError>;
+
+/// What a tool does that may take its time; dropped when the call is cancelled.
+pub type Later = for<'a> fn(&'a Context<'a>, &'a Arguments) -> BoxFuture<'a, Result<Outcome, ToolError>>;
+
 /// How a tool runs.
 #[derive(Clone, Copy)]
 pub enum Run {
-    /// Answers at once.
-    Now(fn(&Context<'_>, &Arguments) -> Result<Outcome, ToolError>),
-    /// May take its time; dropped when the call is cancelled.
-    Later(for<'a> fn(&'a Context<'a>, &'a Arguments) -> BoxFuture<'a, Result<Outcome, ToolError>>),
+    /// At once.
+    Now(Now),
+    /// It may take its time.
+    Later(Later),
+    /// At once, unless its arguments ask it to wait.
+    Either {
+        /// Whether they do.
+        waits: fn(&Arguments) -> bool,
+        /// What it does where they do not.
+        now: Now,
+        /// What it does where they do.
+        later: Later,
+    },
+}
+
+/// How a call runs.
+#[derive(Clone, Copy)]
+pub enum Way {
+    /// At once.
+    Now(Now),
+    /// It may take its time.
+    Later(Later),
+}
+
+impl Run {
+    /// How a call with these arguments runs.
+    #[must_use]
+    pub fn way(self, arguments: &Arguments) -> Way {
+        match self {
+            Self::Now(now) => Way::Now(now),
+            Self::Later(later) => Way::Later(later),
+            Self::Either { waits, now, later } => {
+                if waits(arguments) {
+                    Way::Later(later)
+                } else {
+                    Way::Now(now)
+                }
+            }
+        }
+    }
 }
 
 /// Tool annotations (2025-03-26 and later, schema `ToolAnnotations`). No tool here reaches outside the server.

@@ -1,10 +1,11 @@
 //! Reading a body: at most so many bytes, in at most so much time, as long as there is memory.
 
+use std::error::Error;
 use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use axum::body::{Body, Bytes, HttpBody as _};
+use axum::body::{Bytes, HttpBody};
 use http::header::{CONTENT_LENGTH, EXPECT};
 use http::{HeaderMap, StatusCode};
 use http_body_util::BodyExt as _;
@@ -25,6 +26,11 @@ const DRAIN_TIME: Duration = Duration::from_secs(5);
 /// holding connections with.
 const DISCARD_TIME: Duration = Duration::from_secs(1);
 
+/// A request's body.
+pub trait Body: HttpBody<Data = Bytes, Error: Error + Send + Sync> + Send + Unpin + 'static {}
+
+impl<B: HttpBody<Data = Bytes, Error: Error + Send + Sync> + Send + Unpin + 'static> Body for B {}
+
 /// Reads a body of at most `limit` bytes; a large one comes with its share of the budget.
 ///
 /// # Errors
@@ -32,7 +38,7 @@ const DISCARD_TIME: Duration = Duration::from_secs(1);
 /// large ones are under way.
 pub async fn read(
     headers: &HeaderMap,
-    mut body: Body,
+    mut body: impl Body,
     limit: usize,
     budget: &Budget,
 ) -> Result<(Bytes, Option<Share>), Refusal> {
@@ -46,7 +52,8 @@ pub async fn read(
         match futures_util::poll!(&mut reading) {
             Poll::Ready(read) => read,
             Poll::Pending => {
-                let read = tokio::time::timeout(READ_TIMEOUT, reading).await;
+                // Boxed: where it is not needed it takes no room in what every request holds.
+                let read = Box::pin(tokio::time::timeout(READ_TIMEOUT, reading)).await;
                 read.unwrap_or_else(|_| Err(timed_out()))
             }
         }
@@ -64,7 +71,7 @@ pub async fn read(
 
 /// The body; `None` when it is larger than `limit`.
 async fn read_up_to(
-    body: &mut Body,
+    body: &mut impl Body,
     limit: usize,
     budget: &Budget,
     share: &mut Option<Share>,
@@ -97,7 +104,7 @@ async fn read_up_to(
 }
 
 /// Whether the body came to its end within the bound.
-async fn drain(body: &mut Body) -> bool {
+async fn drain(body: &mut impl Body) -> bool {
     let mut left = DRAIN_BYTES;
     // Not by `is_end_stream`, which never comes true for a chunked body.
     loop {
@@ -115,7 +122,7 @@ async fn drain(body: &mut Body) -> bool {
 /// Throws away the body of a request that is refused for its head, so that the connection can serve the next request: an
 /// HTTP library closes one with an unread body without a word, and a proxy that has just sent the next request there
 /// answers 502. `false`: there was no waiting for it, and the answer has to say `Connection: close`.
-pub async fn discard(headers: &HeaderMap, mut body: Body) -> bool {
+pub async fn discard(headers: &HeaderMap, mut body: impl Body) -> bool {
     if body.is_end_stream() {
         return true;
     }
@@ -131,7 +138,7 @@ pub async fn discard(headers: &HeaderMap, mut body: Body) -> bool {
 }
 
 /// [`discard`], and what the refusal says of the connection.
-pub async fn refuse(headers: &HeaderMap, body: Body, refusal: Refusal) -> Refusal {
+pub async fn refuse(headers: &HeaderMap, body: impl Body, refusal: Refusal) -> Refusal {
     if discard(headers, body).await { refusal } else { refusal.and_close() }
 }
 

@@ -3,9 +3,8 @@
 
 use std::borrow::Cow;
 
-use axum::extract::Request;
 use http::header::{HOST, ORIGIN};
-use http::{StatusCode, Version};
+use http::{Request, StatusCode, Version};
 
 use super::HEALTH_PATH;
 use super::refusal::Refusal;
@@ -15,7 +14,7 @@ use crate::protocol::RpcError;
 use crate::text::shorten;
 
 /// Lets a request in, or refuses it with 403 (400 for a request whose Host cannot be told).
-pub fn admit(config: &Config, bound_to_loopback: bool, request: &Request) -> Result<(), Refusal> {
+pub fn admit<B>(config: &Config, bound_to_loopback: bool, request: &Request<B>) -> Result<(), Refusal> {
     // A load balancer probes by address: /healthz says nothing that would need a door.
     if request.uri().path() != HEALTH_PATH {
         check_host(config, bound_to_loopback, request)?;
@@ -23,7 +22,7 @@ pub fn admit(config: &Config, bound_to_loopback: bool, request: &Request) -> Res
     check_origin(config, request)
 }
 
-fn check_host(config: &Config, bound_to_loopback: bool, request: &Request) -> Result<(), Refusal> {
+fn check_host<B>(config: &Config, bound_to_loopback: bool, request: &Request<B>) -> Result<(), Refusal> {
     let mut hosts = request.headers().get_all(HOST).iter();
     let (first, second) = (hosts.next(), hosts.next());
     if second.is_some() {
@@ -93,7 +92,7 @@ fn split_host(host: &str) -> Option<(Cow<'_, str>, Option<u16>)> {
     fits.then(|| (lower(), port))
 }
 
-fn check_origin(config: &Config, request: &Request) -> Result<(), Refusal> {
+fn check_origin<B>(config: &Config, request: &Request<B>) -> Result<(), Refusal> {
     for value in request.headers().get_all(ORIGIN) {
         let origin = value.to_str().unwrap_or("(not ASCII)");
         if !origin::origin_allowed(origin, config) {

@@ -10,7 +10,7 @@ use tracing::field::display;
 use super::headers::Accepts;
 use super::observe::{is_logged, loggable};
 use super::refusal::Refusal;
-use super::run::Disconnect;
+use super::run::{Answering, Calls, Disconnect, Work};
 use super::strict::{self, Asked};
 use super::{Http, enter_session, headers, note, prefix, refusal, revision, run};
 use crate::dispatch::Job;
@@ -21,29 +21,20 @@ use crate::session::history::Kind;
 use crate::session::{Session, Visit, write};
 
 /// Answers a request.
-pub async fn answer(
-    http: &Arc<Http>,
-    request: &Arc<request::Request>,
-    accepts: Accepts,
-    call: Call,
-) -> Result<Response, Refusal> {
+pub fn answer(http: &Arc<Http>, request: &Arc<request::Request>, accepts: Accepts, call: Call) -> Answering {
     let id = call.id.clone();
     if call.method == "initialize" {
-        return initialize(http, request, accepts, &call).map_err(|refusal| refusal.to(Some(&id)));
+        return Answering::from(initialize(http, request, accepts, &call)).to(&id);
     }
-    let calls = [(call.method.as_str(), &call.id)];
-    let mut place = place(http, request, &calls).map_err(|refusal| refusal.to(Some(&id)))?;
+    let mut place = match place(http, request, &[(call.method.as_str(), &call.id)]) {
+        Ok(place) => place,
+        Err(refusal) => return refusal.to(Some(&id)).into(),
+    };
     if let Some(visit) = &mut place.visit {
         visit.count_requests(1);
     }
-    let work = run::Work {
-        jobs: vec![job(call, &place, request)],
-        errors: Vec::new(),
-        batch: false,
-        visit: place.visit,
-        disconnect: Disconnect::IsNothing,
-    };
-    run::answer(http, accepts, work).await.map_err(|refusal| refusal.to(Some(&id)))
+    let calls = Calls::One(job(call, &place, request));
+    run::answer(http, accepts, Work { calls, visit: place.visit, disconnect: Disconnect::IsNothing }).to(&id)
 }
 
 /// Takes a notification.
@@ -140,7 +131,7 @@ fn initialize(
     if is_logged() {
         tracing::info!(%revision, client = loggable(&client), bound = owner, "session created");
     }
-    let answer = message::result(&call.id, &http.engine.initialize_result(revision));
+    let answer = message::result(&call.id, http.engine.initialize_result(revision).as_bytes());
     let mut response = run::render_single(http, accepts, answer);
     refusal::name_session(&mut response, session.id());
     Ok(response)
@@ -170,12 +161,12 @@ fn accepted(visit: Option<&Visit>) -> Response {
 }
 
 /// Answers a batch.
-pub async fn answer_batch(
+pub fn answer_batch(
     http: &Arc<Http>,
     request: &Arc<request::Request>,
     accepts: Accepts,
     messages: Vec<Result<Message, Malformed>>,
-) -> Result<Response, Refusal> {
+) -> Answering {
     // What comes after `notifications/initialized` comes in time.
     let early = messages.iter().flatten().take_while(
         |message| !matches!(message, Message::Notification(note) if note.method == "notifications/initialized"),
@@ -186,16 +177,19 @@ pub async fn answer_batch(
             _ => None,
         })
         .collect();
-    let mut place = place(http, request, &calls)?;
+    let mut place = match place(http, request, &calls) {
+        Ok(place) => place,
+        Err(refusal) => return refusal.into(),
+    };
     if !place.revision.has_batch() {
         let refusal = Refusal::bad_request(format!(
             "Invalid Request: protocol version {} has no batches; send one message a POST",
             place.revision
         ));
-        return Err(match &place.visit {
-            Some(visit) => refusal.in_session(visit.session().id()),
-            None => refusal,
-        });
+        return match &place.visit {
+            Some(visit) => refusal.in_session(visit.session().id()).into(),
+            None => refusal.into(),
+        };
     }
     let (mut jobs, mut errors) = (Vec::new(), Vec::new());
     for message in messages {
@@ -212,15 +206,11 @@ pub async fn answer_batch(
         }
     }
     if jobs.is_empty() && errors.is_empty() {
-        return Ok(accepted(place.visit.as_ref()));
+        return Answering::Now(Ok(accepted(place.visit.as_ref())));
     }
     if let Some(visit) = &mut place.visit {
         visit.count_requests(u32::try_from(jobs.len()).unwrap_or(u32::MAX));
     }
-    run::answer(
-        http,
-        accepts,
-        run::Work { jobs, errors, batch: true, visit: place.visit, disconnect: Disconnect::IsNothing },
-    )
-    .await
+    let calls = Calls::Batch { jobs, errors };
+    run::answer(http, accepts, Work { calls, visit: place.visit, disconnect: Disconnect::IsNothing })
 }

@@ -4,11 +4,10 @@ use std::borrow::Cow;
 use std::io::Write as _;
 use std::time::{Duration, Instant};
 
-use axum::extract::Request;
 use axum::response::{IntoResponse as _, Response};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
+use tracing::Span;
 use tracing::field::{Empty, display};
-use tracing::{Instrument as _, Span};
 use uuid::Uuid;
 
 use super::headers::{INSTANCE_ID, REQUEST_ID, SERVER_TIMING};
@@ -86,50 +85,67 @@ impl Subject {
     }
 }
 
-/// Wraps every request.
-pub async fn observe(
-    http: &Http,
-    connection: Connection,
-    mut request: Request,
-    answer: impl AsyncFnOnce(Request) -> Response,
-) -> Response {
-    let at = Instant::now();
-    let given = request.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok());
-    let id = given.and_then(RequestId::accept).unwrap_or_else(RequestId::generate);
-    let path = request.uri().path();
-    let (is_probe, is_options) = (path == HEALTH_PATH, request.method() == Method::OPTIONS);
-    let is_options_of_mcp = is_options && MCP_PATHS.contains(&path);
-    if is_options {
-        http.engine.preflights.note(request.headers(), http.engine.clock.now());
+/// What is seen of a request, from its arrival to its answer.
+pub struct Observed {
+    at: Instant,
+    id: HeaderValue,
+    /// Where its log lines belong; none where nobody will see any.
+    pub span: Span,
+    head: Head,
+    is_logged: bool,
+    is_probe: bool,
+    is_options_of_mcp: bool,
+}
+
+impl Observed {
+    /// Looks at a request that has come in. Returns also what its handler is to know of that.
+    pub fn new<B>(http: &Http, connection: Connection, request: &Request<B>) -> (Self, Arrival) {
+        let at = Instant::now();
+        let given = request.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok());
+        let id = given.and_then(RequestId::accept).unwrap_or_else(RequestId::generate);
+        let path = request.uri().path();
+        let (is_probe, is_options) = (path == HEALTH_PATH, request.method() == Method::OPTIONS);
+        if is_options {
+            http.engine.preflights.note(request.headers(), http.engine.clock.now());
+        }
+        let head = Head { method: request.method().clone(), path: loggable_path(path) };
+        // Nothing is written for a span that nobody will see.
+        let is_debug = tracing::enabled!(tracing::Level::DEBUG);
+        let is_logged = is_debug || (tracing::enabled!(tracing::Level::INFO) && http.lines.take(at));
+        let span = if is_logged { span(request, &id, &head) } else { Span::none() };
+        if is_debug {
+            span.in_scope(|| log_headers(request));
+        }
+        let observed = Self {
+            at,
+            id: id.as_header().clone(),
+            span,
+            head,
+            is_logged,
+            is_probe,
+            is_options_of_mcp: is_options && MCP_PATHS.contains(&path),
+        };
+        (observed, Arrival { id, at, wall: http.engine.clock.wall_now(), connection, is_logged })
     }
-    let head = Head { method: request.method().clone(), path: loggable_path(path) };
-    // Nothing is written for a span that nobody will see.
-    let is_debug = tracing::enabled!(tracing::Level::DEBUG);
-    let is_wanted = tracing::enabled!(tracing::Level::INFO);
-    let is_logged = is_debug || (is_wanted && http.lines.take(at));
-    let span = if is_logged { span(&request, &id, &head) } else { Span::none() };
-    if is_debug {
-        span.in_scope(|| log_headers(&request));
+
+    /// Puts what every response has on one, and logs the request.
+    pub fn answered(self, http: &Http, response: &mut Response) {
+        if self.is_options_of_mcp && response.status() == StatusCode::OK {
+            // The CORS layer answers preflights with 200 and without Allow.
+            *response.status_mut() = StatusCode::NO_CONTENT;
+            response.headers_mut().insert(http::header::ALLOW, ALLOWED_METHODS);
+        }
+        let took = self.at.elapsed();
+        let headers = response.headers_mut();
+        headers.insert(INSTANCE_ID, http.instance.clone());
+        headers.insert(SERVER_TIMING, server_timing(took));
+        headers.insert(REQUEST_ID, self.id);
+        // With LOG_LEVEL=WARNING the server's own mistakes still get their lines.
+        let is_mistake = response.status().is_server_error();
+        if self.is_logged || (is_mistake && !tracing::enabled!(tracing::Level::INFO) && http.lines.take(self.at)) {
+            log(&self.span, &self.head, response, took, self.is_probe);
+        }
     }
-    let request_id = id.as_header().clone();
-    let wall = http.engine.clock.wall_now();
-    request.extensions_mut().insert(Arrival { id, at, wall, connection, is_logged });
-    let mut response = answer(request).instrument(span.clone()).await;
-    if is_options_of_mcp && response.status() == StatusCode::OK {
-        // The CORS layer answers preflights with 200 and without Allow.
-        *response.status_mut() = StatusCode::NO_CONTENT;
-        response.headers_mut().insert(http::header::ALLOW, ALLOWED_METHODS);
-    }
-    let took = at.elapsed();
-    let headers = response.headers_mut();
-    headers.insert(INSTANCE_ID, http.instance.clone());
-    headers.insert(SERVER_TIMING, server_timing(took));
-    headers.insert(REQUEST_ID, request_id);
-    // With LOG_LEVEL=WARNING the server's own mistakes still get their lines.
-    if is_logged || (!is_wanted && response.status().is_server_error() && http.lines.take(at)) {
-        log(&span, &head, &response, took, is_probe);
-    }
-    response
 }
 
 /// `app;dur=MS`, to the microsecond.
@@ -154,7 +170,7 @@ fn loggable_path(path: &str) -> Cow<'static, str> {
     known.map_or_else(|| Cow::Owned(uri(&shorten(path, MAX_LOGGED))), Cow::Borrowed)
 }
 
-fn span(request: &Request, id: &RequestId, head: &Head) -> Span {
+fn span<B>(request: &Request<B>, id: &RequestId, head: &Head) -> Span {
     let span = tracing::info_span!(
         "request",
         request_id = id.as_str(),
@@ -191,7 +207,7 @@ fn uri(uri: &str) -> String {
 }
 
 /// In debug mode every header is logged, secrets hidden.
-fn log_headers(request: &Request) {
+fn log_headers<B>(request: &Request<B>) {
     let headers = header_line(request.headers());
     tracing::debug!(uri = %uri(&request.uri().to_string()), version = ?request.version(), headers, "request head");
 }

@@ -4,18 +4,21 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use axum::Extension;
-use axum::body::{Body, HttpBody as _};
+use axum::body::HttpBody as _;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
+use futures_util::FutureExt as _;
 use http::header::CONNECTION;
 use http::{HeaderMap, StatusCode};
 use http_body_util::{BodyExt as _, Collected};
 
+use super::body::Body;
 use super::budget::LARGE;
 use super::era::Era;
 use super::headers::Accepts;
 use super::observe::Subject;
 use super::refusal::Refusal;
+use super::run::Answering;
 use super::{Arrival, Http, body, handshake, headers, stateless};
 use crate::diagnosis::findings::session::{accept, content_type};
 use crate::dispatch::unknown_method;
@@ -24,54 +27,101 @@ use crate::protocol::meta::named_version;
 use crate::protocol::{Call, Id, Message, Params, RpcError};
 use crate::request;
 
-/// Handles POST on the MCP endpoint.
-pub async fn post(
-    State(http): State<Arc<Http>>,
-    Extension(arrival): Extension<Arrival>,
-    request: Request,
-) -> Result<Response, Refusal> {
-    let (parts, body) = request.into_parts();
-    let accepts = match acceptable(&parts.headers) {
-        Ok(accepts) => accepts,
-        Err(refusal) => return Err(body::refuse(&parts.headers, body, refusal).await),
+/// Handles POST on the MCP endpoint where a router stands before it.
+pub async fn post(State(http): State<Arc<Http>>, Extension(arrival): Extension<Arrival>, request: Request) -> Response {
+    Arrived::new(arrival, request).answer(&http).await
+}
+
+/// A POST whose body is still to be read.
+pub struct Arrived<B> {
+    request: Arc<request::Request>,
+    body: B,
+    is_logged: bool,
+}
+
+impl<B: Body> Arrived<B> {
+    /// Of it, what the tools may see.
+    pub fn new(arrival: Arrival, request: http::Request<B>) -> Self {
+        let (parts, body) = request.into_parts();
+        let request = Arc::new(request::Request {
+            id: arrival.id,
+            method: parts.method,
+            uri: parts.uri,
+            version: parts.version,
+            headers: parts.headers,
+            peer: Some(arrival.connection.peer),
+            local: arrival.connection.local,
+            received: arrival.at,
+            received_at: arrival.wall,
+            body_bytes: 0,
+            share: None,
+        });
+        Self { request, body, is_logged: arrival.is_logged }
+    }
+
+    /// Reads the body and answers.
+    pub async fn answer(self, http: &Arc<Http>) -> Response {
+        let Self { mut request, body, is_logged } = self;
+        let headers = &request.headers;
+        let accepts = match acceptable(headers) {
+            Ok(accepts) => accepts,
+            Err(refusal) => return body::refuse(headers, body, refusal).boxed().await.into_response(),
+        };
+        let (bytes, share) = match body::read(headers, body, http.engine.config.max_body_bytes, &http.budget).await {
+            Ok(read) => read,
+            Err(refusal) => return refusal.into_response(),
+        };
+        // Nobody else has it yet.
+        if let Some(request) = Arc::get_mut(&mut request) {
+            request.body_bytes = bytes.len();
+            request.share = share.map(Arc::new);
+        }
+        let Taken { answering, id, subject } = take(http, request, accepts, &bytes, is_logged);
+        drop(bytes);
+        let mut answered = match answering {
+            Answering::Now(answered) => answered,
+            Answering::Later(answering) => answering.await,
+        };
+        if let Ok(response) = answered.as_mut()
+            && response.body().size_hint().lower() > LARGE as u64
+        {
+            let large = std::mem::take(response);
+            *response = held(http, large, id.as_ref()).boxed().await;
+        }
+        match subject {
+            Some(subject) => subject.noted_on(answered),
+            None => answered.into_response(),
+        }
+    }
+}
+
+/// What a body asked for.
+struct Taken {
+    answering: Answering,
+    /// The id of a single request.
+    id: Option<Id>,
+    /// For the log line.
+    subject: Option<Subject>,
+}
+
+/// Reads the messages and has them answered.
+fn take(http: &Arc<Http>, request: Arc<request::Request>, accepts: Accepts, body: &[u8], is_logged: bool) -> Taken {
+    let messages = match message::read(body) {
+        Ok(messages) => messages,
+        Err(error) => return Taken { answering: malformed(error).into(), id: None, subject: None },
     };
-    let (body, share) = body::read(&parts.headers, body, http.engine.config.max_body_bytes, &http.budget).await?;
-    let request = Arc::new(request::Request {
-        id: arrival.id,
-        method: parts.method,
-        uri: parts.uri,
-        version: parts.version,
-        headers: parts.headers,
-        peer: Some(arrival.connection.peer),
-        local: arrival.connection.local,
-        received: arrival.at,
-        received_at: arrival.wall,
-        body_bytes: body.len(),
-        share: share.map(Arc::new),
-    });
-    let messages = message::read(&body).map_err(malformed)?;
-    drop(body);
     let id = match &messages {
         message::Body::Single(Message::Request(call)) => Some(call.id.clone()),
         _ => None,
     };
-    let subject = arrival.is_logged.then(|| Subject::of(&messages));
-    let answered = match messages {
-        message::Body::Single(message) => single(&http, &request, accepts, message).await,
-        message::Body::Batch(messages) => batch(&http, &request, accepts, messages).await,
+    let subject = is_logged.then(|| Subject::of(&messages));
+    let answering = match messages {
+        message::Body::Single(message) => single(http, &request, accepts, message),
+        message::Body::Batch(messages) => batch(http, &request, accepts, messages),
     };
-    // Its share of the budget is what a large answer may be waiting for.
+    // Here ends the request, unless a call holds it: its share of the budget is what a large answer may be waiting for.
     drop(request);
-    let answered = match answered {
-        Ok(response) if response.body().size_hint().lower() > LARGE as u64 => {
-            Ok(held(&http, response, id.as_ref()).await)
-        }
-        answered => answered,
-    };
-    Ok(match subject {
-        Some(subject) => subject.noted_on(answered),
-        None => answered.into_response(),
-    })
+    Taken { answering, id, subject }
 }
 
 /// What can be told by the headers alone: whether the body can be read, and the forms of an answer.
@@ -98,7 +148,7 @@ async fn held(http: &Http, response: Response, id: Option<&Id>) -> Response {
     // All of it is there: what is still to be made has no known size.
     let body = body.collect().await.map(Collected::to_bytes).unwrap_or_default();
     match http.budget.hold(body).await {
-        Ok(body) => Response::from_parts(parts, Body::from(body)),
+        Ok(body) => Response::from_parts(parts, axum::body::Body::from(body)),
         Err(refusal) => {
             let mut refused = refusal.to(id).into_response();
             // The request has been read: the connection is good for another.
@@ -115,12 +165,7 @@ fn malformed(malformed: Malformed) -> Refusal {
     Refusal::new(StatusCode::BAD_REQUEST, *malformed.error).to(malformed.id.as_ref())
 }
 
-async fn single(
-    http: &Arc<Http>,
-    request: &Arc<request::Request>,
-    accepts: Accepts,
-    message: Message,
-) -> Result<Response, Refusal> {
+fn single(http: &Arc<Http>, request: &Arc<request::Request>, accepts: Accepts, message: Message) -> Answering {
     let served = &http.engine.config.protocol;
     let era_of = |method: &str, params: &Params| {
         let era = Era::of(method, params, &request.headers, served);
@@ -129,29 +174,30 @@ async fn single(
     };
     match message {
         Message::Request(call) => match era_of(&call.method, &call.params) {
-            Era::Handshake => handshake::answer(http, request, accepts, call).await,
-            Era::Stateless if served.has_stateless() => stateless::answer(http, request, accepts, call).await,
-            Era::Stateless => Err(refuse_stateless(http, request, &call)),
+            Era::Handshake => handshake::answer(http, request, accepts, call),
+            Era::Stateless if served.has_stateless() => stateless::answer(http, request, accepts, call),
+            Era::Stateless => refuse_stateless(http, request, &call).into(),
         },
         Message::Notification(notification) => match era_of(&notification.method, &notification.params) {
-            Era::Stateless if served.has_stateless() => stateless::notify(http, request, &notification),
-            _ => handshake::notify(http, request, &notification),
+            Era::Stateless if served.has_stateless() => stateless::notify(http, request, &notification).into(),
+            _ => handshake::notify(http, request, &notification).into(),
         },
         Message::Response => match Era::by_header(&request.headers, served) {
-            Era::Stateless if served.has_stateless() => Err(Refusal::bad_request(
+            Era::Stateless if served.has_stateless() => Refusal::bad_request(
                 "Invalid Request: a response answers nothing here: servers of this protocol version send no requests",
-            )),
-            _ => handshake::take_response(http, request),
+            )
+            .into(),
+            _ => handshake::take_response(http, request).into(),
         },
     }
 }
 
-async fn batch(
+fn batch(
     http: &Arc<Http>,
     request: &Arc<request::Request>,
     accepts: Accepts,
     messages: Vec<Result<Message, Malformed>>,
-) -> Result<Response, Refusal> {
+) -> Answering {
     let served = &http.engine.config.protocol;
     let stateless = |message: &Result<Message, Malformed>| {
         let era = match message {
@@ -163,11 +209,10 @@ async fn batch(
     };
     // The whole array: half of it would be answered by rules that its client does not know.
     if served.has_stateless() && messages.iter().any(stateless) {
-        return Err(Refusal::bad_request(
-            "Invalid Request: this protocol version has no batches; send one message a POST",
-        ));
+        return Refusal::bad_request("Invalid Request: this protocol version has no batches; send one message a POST")
+            .into();
     }
-    handshake::answer_batch(http, request, accepts, messages).await
+    handshake::answer_batch(http, request, accepts, messages)
 }
 
 /// Where no stateless revision is served: discovery is answered so that clients fall back to `initialize`, and a request

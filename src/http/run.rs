@@ -1,19 +1,18 @@
 //! Running calls and choosing the form of their answer: one JSON body, or a stream.
 //!
-//! Most calls are ready when they are first looked at; those are answered on the spot. The others go on in a task of
-//! their own, for two reasons: a disconnect is not a cancellation (MCP 2025-11-25 basic/transports, Sending Messages),
+//! Most calls are answered in one go, without a future. The others go on in a task of their own, for two reasons: a disconnect is not a cancellation (MCP 2025-11-25 basic/transports, Sending Messages),
 //! and shutdown can wait for them.
 
-use std::panic::AssertUnwindSafe;
-use std::pin::{Pin, pin};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
+use futures_util::{FutureExt as _, TryFutureExt as _};
 use http::StatusCode;
 use http::header::RETRY_AFTER;
 use tokio::task::{JoinError, JoinHandle};
@@ -24,23 +23,67 @@ use super::headers::Accepts;
 use super::refusal::{self, Refusal};
 use super::{Budget, Http, MAX_CALLS, internal_error, note_panic, sse};
 use crate::config::ResponseMode;
-use crate::dispatch::Job;
+use crate::dispatch::{Begun, Job, Waiting};
 use crate::protocol::{Id, Revision, RpcError, message};
 use crate::session::{EventStream, Missing, Session, Visit};
 use crate::tools::{Outbox, Outgoing};
 
-/// The calls of one POST.
+/// What one POST asks for.
 pub struct Work {
     /// What is to be done.
-    pub jobs: Vec<Job>,
-    /// Answers to messages that were no calls.
-    pub errors: Vec<Vec<u8>>,
-    /// Whether they came as an array, and are answered as one.
-    pub batch: bool,
+    pub calls: Calls,
     /// The session they work on: kept from idling until they are done.
     pub visit: Option<Visit>,
     /// What a client that goes away means.
     pub disconnect: Disconnect,
+}
+
+/// The calls of one POST.
+#[expect(clippy::large_enum_variant, reason = "nearly always it is the large one")]
+pub enum Calls {
+    /// One.
+    One(Job),
+    /// Those of an array, answered as one.
+    Batch {
+        /// What is to be done.
+        jobs: Vec<Job>,
+        /// Answers to messages that were no calls.
+        errors: Vec<Vec<u8>>,
+    },
+}
+
+/// What becomes of a POST.
+pub enum Answering {
+    /// The answer is there: so with nearly all.
+    Now(Result<Response, Refusal>),
+    /// It takes its time.
+    Later(BoxFuture<'static, Result<Response, Refusal>>),
+}
+
+impl Answering {
+    /// Addressed to the request with `id`, where it is refused.
+    #[must_use]
+    pub fn to(self, id: &Id) -> Self {
+        match self {
+            Self::Now(answered) => Self::Now(answered.map_err(|refusal| refusal.to(Some(id)))),
+            Self::Later(answering) => {
+                let id = id.clone();
+                Self::Later(answering.map_err(move |refusal| refusal.to(Some(&id))).boxed())
+            }
+        }
+    }
+}
+
+impl From<Result<Response, Refusal>> for Answering {
+    fn from(answered: Result<Response, Refusal>) -> Self {
+        Self::Now(answered)
+    }
+}
+
+impl From<Refusal> for Answering {
+    fn from(refusal: Refusal) -> Self {
+        Self::Now(Err(refusal))
+    }
 }
 
 /// What it means for a call that its client goes away.
@@ -128,17 +171,48 @@ enum Answers {
 }
 
 /// Runs `work` and answers it.
-pub async fn answer(http: &Arc<Http>, accepts: Accepts, mut work: Work) -> Result<Response, Refusal> {
+pub fn answer(http: &Arc<Http>, accepts: Accepts, work: Work) -> Answering {
     let form = Form::choose(http.engine.config.response, accepts);
-    let session = work.visit.as_ref().map(|visit| Arc::clone(visit.session()));
-    let disconnect = work.disconnect;
+    let Work { mut calls, visit, disconnect } = work;
     let outbox = Outbox::default();
     if form != Form::Json {
-        for job in &mut work.jobs {
-            job.outbox = Some(outbox.clone());
+        match &mut calls {
+            Calls::One(job) => job.outbox = Some(outbox.clone()),
+            Calls::Batch { jobs, .. } => jobs.iter_mut().for_each(|job| job.outbox = Some(outbox.clone())),
         }
     }
-    let mut all = Box::pin(run_all(Arc::clone(http), work));
+    let session = visit.as_ref().map(|visit| Arc::clone(visit.session()));
+    let all = match calls {
+        Calls::One(job) => match begin(http, job) {
+            Ok(answer) => {
+                drop(visit);
+                let response = at_once(form, Answers::One(Some(answer)), &drain(&outbox));
+                return Answering::Now(finish(http, form, session.as_deref(), response));
+            }
+            Err(waiting) => {
+                let http = Arc::clone(http);
+                async move {
+                    let answer = go_on(&http, *waiting).await;
+                    drop(visit);
+                    Answers::One(answer)
+                }
+                .boxed()
+            }
+        },
+        Calls::Batch { jobs, errors } => run_all(Arc::clone(http), jobs, errors, visit).boxed(),
+    };
+    Answering::Later(wait(Arc::clone(http), form, all, outbox, session, disconnect).boxed())
+}
+
+/// Has calls go on that were not answered in one go.
+async fn wait(
+    http: Arc<Http>,
+    form: Form,
+    mut all: BoxFuture<'static, Answers>,
+    outbox: Outbox,
+    session: Option<Arc<Session>>,
+    disconnect: Disconnect,
+) -> Result<Response, Refusal> {
     let response = match futures_util::poll!(&mut all) {
         Poll::Ready(answers) => at_once(form, answers, &drain(&outbox)),
         Poll::Pending => {
@@ -147,13 +221,18 @@ pub async fn answer(http: &Arc<Http>, accepts: Accepts, mut work: Work) -> Resul
                 Disconnect::IsNothing => Going::On(task),
                 Disconnect::Cancels => Going::WhileWanted(AbortOnDropHandle::new(task)),
             };
-            later(http, form, Ongoing { task, outbox, session: session.clone() }).await
+            later(&http, form, Ongoing { task, outbox, session: session.clone() }).await
         }
     };
+    finish(&http, form, session.as_deref(), response)
+}
+
+/// The response to a POST, naming its session; `None` where every call was cancelled: by the client, or because the
+/// session ended under it.
+fn finish(http: &Http, form: Form, session: Option<&Session>, response: Option<Response>) -> Result<Response, Refusal> {
     let mut response = match response {
         Some(response) => response,
-        // Every call was cancelled: by the client, or because its session ended under it.
-        None => match session.as_ref().and_then(|session| session.ended()) {
+        None => match session.and_then(Session::ended) {
             Some(reason) => {
                 let at = http.engine.clock.now();
                 return Err(Refusal::missing_session(Missing::Ended { reason, at, tries: 0 }, &http.engine.clock));
@@ -168,19 +247,14 @@ pub async fn answer(http: &Arc<Http>, accepts: Accepts, mut work: Work) -> Resul
     Ok(response)
 }
 
-/// All calls of a POST, side by side, started in their order.
-async fn run_all(http: Arc<Http>, work: Work) -> Answers {
-    let Work { mut jobs, errors, batch, visit, .. } = work;
-    if !batch {
-        let answer = match jobs.pop() {
-            Some(job) => run_one(&http, job).await,
-            None => None,
-        };
-        drop(visit);
-        return Answers::One(answer);
-    }
+/// The calls of a batch, side by side, started in their order.
+async fn run_all(http: Arc<Http>, jobs: Vec<Job>, errors: Vec<Vec<u8>>, visit: Option<Visit>) -> Answers {
+    let run = async |job| match begin(&http, job) {
+        Ok(answer) => Some(answer),
+        Err(waiting) => go_on(&http, *waiting).await,
+    };
     let mut running: Vec<Option<BoxFuture<'_, Option<Answer>>>> =
-        jobs.into_iter().map(|job| Some(Box::pin(run_one(&http, job)) as BoxFuture<'_, _>)).collect();
+        jobs.into_iter().map(|job| Some(Box::pin(run(job)) as BoxFuture<'_, _>)).collect();
     let mut answers: Vec<Option<Answer>> = running.iter().map(|_| None).collect();
     std::future::poll_fn(|context| {
         for (call, answer) in running.iter_mut().zip(&mut answers) {
@@ -199,32 +273,42 @@ async fn run_all(http: Arc<Http>, work: Work) -> Answers {
     Answers::Batch(answers.into_iter().flatten().chain(errors.into_iter().map(Answer::from)).collect())
 }
 
-/// One call; `None` when it was cancelled.
-async fn run_one(http: &Http, job: Job) -> Option<Answer> {
+/// Begins a call: nearly always that is all there is to do.
+fn begin(http: &Http, job: Job) -> Result<Answer, Box<Waiting>> {
     let (id, revision) = (job.id.clone(), job.revision);
-    let session = job.session.clone();
     // Here rather than around the handler, so that the answer has the call's id and the other calls of a batch theirs.
-    let mut answering = pin!(AssertUnwindSafe(http.engine.answer(job)).catch_unwind());
-    let answer = match futures_util::poll!(&mut answering) {
-        Poll::Ready(answer) => answer,
-        Poll::Pending => {
-            let Ok(_room) = http.waiting.try_acquire() else {
-                return Some(overload(&id, format_args!("all {MAX_CALLS} that may be at work at a time are")));
-            };
-            match session.map(|session| session.running(&id)) {
-                None => answering.await,
-                // From here on the client can cancel it.
-                Some(Ok(running)) => tokio::select! {
-                    biased;
-                    () = running.cancelled() => return None,
-                    answer = answering => answer,
-                },
-                Some(Err(busy)) => return Some(overload(&id, format_args!("{busy}"))),
-            }
-        }
+    match catch_unwind(AssertUnwindSafe(|| http.engine.begin(job))) {
+        Ok(Begun::Done(answer)) => Ok(rendered(id, revision, Ok(answer))),
+        Ok(Begun::Waiting(waiting)) => Err(waiting),
+        Err(panic) => Ok(rendered(id, revision, Err(panic))),
+    }
+}
+
+/// Runs a call that takes its time; `None` when it was cancelled.
+async fn go_on(http: &Http, waiting: Waiting) -> Option<Answer> {
+    let job = waiting.job();
+    let (id, revision, session) = (job.id.clone(), job.revision, job.session.clone());
+    let Ok(_room) = http.waiting.try_acquire() else {
+        return Some(overload(&id, format_args!("all {MAX_CALLS} that may be at work at a time are")));
     };
-    Some(match answer {
-        Ok(Ok(result)) => Answer { json: message::result(&id, &result), status: StatusCode::OK, id: Some(id) },
+    let answering = AssertUnwindSafe(http.engine.finish(waiting)).catch_unwind();
+    let answer = match session.map(|session| session.running(&id)) {
+        None => answering.await,
+        // From here on the client can cancel it.
+        Some(Ok(running)) => tokio::select! {
+            biased;
+            () = running.cancelled() => return None,
+            answer = answering => answer,
+        },
+        Some(Err(busy)) => return Some(overload(&id, format_args!("{busy}"))),
+    };
+    Some(rendered(id, revision, answer))
+}
+
+/// A call's answer, or the error that it ended with, or its panic.
+fn rendered(id: Id, revision: Revision, answer: std::thread::Result<Result<Vec<u8>, RpcError>>) -> Answer {
+    match answer {
+        Ok(Ok(json)) => Answer { json, status: StatusCode::OK, id: Some(id) },
         Ok(Err(error)) => {
             let json = message::error(Some(&id), &error);
             Answer { json, status: error_status(&error, revision), id: Some(id) }
@@ -234,10 +318,10 @@ async fn run_one(http: &Http, job: Job) -> Option<Answer> {
             let json = message::error(Some(&id), &internal_error());
             Answer { json, status: StatusCode::INTERNAL_SERVER_ERROR, id: Some(id) }
         }
-    })
+    }
 }
 
-/// The answer to a call that is one too many. It has not begun: what is not ready at once waits before it does anything.
+/// The answer to a call that is one too many. It has not begun.
 fn overload(id: &Id, why: std::fmt::Arguments<'_>) -> Answer {
     let error = RpcError::new(RpcError::INTERNAL_ERROR, format!("Too many calls: {why}; try again later"));
     let json = message::error(Some(id), &error);

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::headers::{self, Accepts};
 use super::refusal::Refusal;
-use super::run::{self, Disconnect};
+use super::run::{self, Answering, Calls, Disconnect, Work};
 use super::strict::{self, Asked};
 use super::{Http, listen};
 use crate::diagnosis::redact;
@@ -28,15 +28,12 @@ const METHOD: HeaderName = HeaderName::from_static("mcp-method");
 const NAME: HeaderName = HeaderName::from_static("mcp-name");
 
 /// Answers a request of the stateless era.
-pub async fn answer(
-    http: &Arc<Http>,
-    request: &Arc<Request>,
-    accepts: Accepts,
-    call: Call,
-) -> Result<Response, Refusal> {
+pub fn answer(http: &Arc<Http>, request: &Arc<Request>, accepts: Accepts, call: Call) -> Answering {
     let id = call.id.clone();
-    let meta =
-        check(http, &request.headers, &call).map_err(|error| Refusal::new(status(&error), error).to(Some(&id)))?;
+    let meta = match check(http, &request.headers, &call) {
+        Ok(meta) => meta,
+        Err(error) => return Refusal::new(status(&error), error).to(Some(&id)).into(),
+    };
     let revision = http.engine.config.protocol.get(&meta.version).unwrap_or(crate::protocol::Revision::V2026_07_28);
     let asked = Asked {
         kind: Kind::Post,
@@ -46,9 +43,11 @@ pub async fn answer(
         named: Some(revision),
         calls: &[],
     };
-    strict::check(http, &asked).map_err(|refusal| refusal.to(Some(&id)))?;
+    if let Err(refusal) = strict::check(http, &asked) {
+        return refusal.to(Some(&id)).into();
+    }
     if call.method == "subscriptions/listen" {
-        return listen::answer(http, accepts, &call).map_err(|refusal| refusal.to(Some(&id)));
+        return Answering::from(listen::answer(http, accepts, &call)).to(&id);
     }
     let job = Job {
         id: call.id,
@@ -60,9 +59,7 @@ pub async fn answer(
         client: Some(meta),
         outbox: None,
     };
-    let work =
-        run::Work { jobs: vec![job], errors: Vec::new(), batch: false, visit: None, disconnect: Disconnect::Cancels };
-    run::answer(http, accepts, work).await
+    run::answer(http, accepts, Work { calls: Calls::One(job), visit: None, disconnect: Disconnect::Cancels })
 }
 
 /// Takes a notification. There is nothing to do: this era defines none that a client sends over HTTP, since closing a

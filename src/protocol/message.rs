@@ -308,12 +308,18 @@ fn parse_error(what: &str, (line, column): (usize, usize)) -> Malformed {
 /// A successful answer; `result` is JSON.
 #[must_use]
 pub fn result(id: &Id, result: &[u8]) -> Vec<u8> {
+    result_with(id, result.len(), |answer| answer.extend_from_slice(result))
+}
+
+/// A successful answer; `write` appends the result as JSON, of `bytes` bytes or so.
+#[must_use]
+pub fn result_with(id: &Id, bytes: usize, write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     let id = id.as_json().as_bytes();
-    let mut answer = Vec::with_capacity(result.len() + id.len() + 36);
+    let mut answer = Vec::with_capacity(bytes + id.len() + 36);
     answer.extend_from_slice(b"{\"jsonrpc\":\"2.0\",\"id\":");
     answer.extend_from_slice(id);
     answer.extend_from_slice(b",\"result\":");
-    answer.extend_from_slice(result);
+    write(&mut answer);
     answer.push(b'}');
     answer
 }

@@ -62,29 +62,42 @@ pub(super) const TOOL: Tool = Tool {
     annotations: Annotations { read_only: false, idempotent: false },
     handle: Handle::Makes,
     findings: &[],
-    run: Run::Later(run),
+    run: Run::Either { waits: |arguments| delay_ms(arguments) > 0, now: answer, later },
 };
 
-fn run<'a>(context: &'a Context<'a>, arguments: &'a Arguments) -> BoxFuture<'a, Result<Outcome, ToolError>> {
-    Box::pin(echo(context, arguments))
+fn delay_ms(arguments: &Arguments) -> u64 {
+    arguments.u64("delayMs").unwrap_or_default()
 }
 
-async fn echo(context: &Context<'_>, arguments: &Arguments) -> Result<Outcome, ToolError> {
+fn later<'a>(context: &'a Context<'a>, arguments: &'a Arguments) -> BoxFuture<'a, Result<Outcome, ToolError>> {
+    Box::pin(async move {
+        // What is refused is refused at once.
+        message(context, arguments)?;
+        wait(context, delay_ms(arguments)).await;
+        answer(context, arguments)
+    })
+}
+
+/// The message as it will be kept, or what is wrong with the arguments.
+fn message(context: &Context<'_>, arguments: &Arguments) -> Result<String, ToolError> {
     let given = arguments.str("message").unwrap_or_default();
-    let delay_ms = arguments.u64("delayMs").unwrap_or_default();
-    let custom = arguments.object("customData");
-    // As it will be kept: some letters grow when they are made upper case.
+    // Some letters grow when they are made upper case.
     let message = if arguments.bool("uppercase") { given.to_uppercase() } else { given.to_owned() };
     let length = message.len().max(given.len());
     if length > MAX_MESSAGE {
         return Err(invalid(format!("`message` is {length} bytes long; at most {MAX_MESSAGE} are taken")));
     }
+    let custom = arguments.object("customData");
     if custom.is_some() && context.session.is_none() && context.new_session.is_none() {
         return Err(invalid("`customData` needs a session to be kept in: initialize first".to_owned()));
     }
-    if delay_ms > 0 {
-        wait(context, delay_ms).await;
-    }
+    Ok(message)
+}
+
+fn answer(context: &Context<'_>, arguments: &Arguments) -> Result<Outcome, ToolError> {
+    let message = message(context, arguments)?;
+    let custom = arguments.object("customData");
+    let delay_ms = delay_ms(arguments);
     let made = match (context.session, context.new_session) {
         (None, Some(new_session)) => {
             // Checked before a session is made: a refused echo leaves nothing behind.

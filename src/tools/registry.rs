@@ -5,8 +5,8 @@ use std::sync::OnceLock;
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
-use super::{Arguments, Context, Handle, Outcome, Run, Tool, ToolError};
-use crate::diagnosis::findings::{self, Family};
+use super::{Arguments, Handle, Tool, ToolError};
+use crate::diagnosis::findings;
 use crate::protocol::{Revision, server_meta};
 
 /// How long a client may keep `tools/list` and `server/discover` of the stateless era, in milliseconds: neither changes
@@ -35,7 +35,6 @@ pub struct Entry {
     /// By era: handshake, stateless.
     input_schemas: [Value; 2],
     mirrored: Vec<Mirrored>,
-    logger: String,
 }
 
 /// An argument that clients of the stateless era mirror into a header (`x-mcp-header`, MCP 2026-07-28 streamable-http,
@@ -69,7 +68,6 @@ impl Registry {
                     tool,
                     mirrored: mirrored(&stateless, &[]),
                     input_schemas: [input_schema(tool, false), stateless],
-                    logger: format!("tools.{}", tool.name),
                 }
             })
             .collect();
@@ -96,28 +94,10 @@ impl Registry {
 }
 
 impl Entry {
-    /// The tool's name.
+    /// The tool.
     #[must_use]
-    pub fn name(&self) -> &'static str {
-        self.tool.name
-    }
-
-    /// `tools.NAME`: the logger of its log lines.
-    #[must_use]
-    pub fn logger(&self) -> &str {
-        &self.logger
-    }
-
-    /// How it comes by its session in the stateless era.
-    #[must_use]
-    pub fn handle(&self) -> Handle {
-        self.tool.handle
-    }
-
-    /// The families of findings that its answer shows.
-    #[must_use]
-    pub fn families(&self) -> &'static [Family] {
-        self.tool.findings
+    pub fn tool(&self) -> &'static Tool {
+        self.tool
     }
 
     /// The arguments that clients of the stateless era mirror into headers.
@@ -132,17 +112,6 @@ impl Entry {
     /// Everything that is wrong with them.
     pub fn check(&self, arguments: Map<String, Value>, revision: Revision) -> Result<Arguments, ToolError> {
         Arguments::check(arguments, &self.input_schemas[usize::from(revision.is_stateless())])
-    }
-
-    /// Runs the tool.
-    ///
-    /// # Errors
-    /// What the tool refuses.
-    pub async fn run(&self, context: &Context<'_>, arguments: &Arguments) -> Result<Outcome, ToolError> {
-        match self.tool.run {
-            Run::Now(run) => run(context, arguments),
-            Run::Later(run) => run(context, arguments).await,
-        }
     }
 }
 
