@@ -25,6 +25,7 @@ mod who_is_the_goat;
 use std::sync::{Arc, RwLock};
 
 use futures_util::future::BoxFuture;
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 pub use arguments::Arguments;
@@ -156,8 +157,8 @@ impl Annotations {
 pub struct Outcome {
     /// For people; left out of the content when empty.
     pub text: String,
-    /// For scripts: an object that satisfies the output schema; `null` for none.
-    pub structured: Value,
+    /// For scripts: an object that satisfies the output schema; none by default.
+    pub structured: Structured,
     /// Further content blocks, as the protocol writes them (schema `ContentBlock`).
     pub content: Vec<Value>,
     /// Whether the tool failed at its work.
@@ -169,8 +170,55 @@ pub struct Outcome {
 impl Outcome {
     /// Text and structured form of the same facts.
     #[must_use]
-    pub fn new(text: String, structured: Value) -> Self {
-        Self { text, structured, ..Self::default() }
+    pub fn new(text: String, structured: impl Into<Structured>) -> Self {
+        Self { text, structured: structured.into(), ..Self::default() }
+    }
+}
+
+/// What a tool found, for scripts.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Structured {
+    /// As a tree; `null` for nothing.
+    Tree(Value),
+    /// As JSON text: an object.
+    Text(String),
+}
+
+impl Structured {
+    /// `facts` as JSON text: for tools that are called so often that a tree would cost too much. Of `bytes` bytes or so.
+    #[must_use]
+    pub fn written(facts: &impl Serialize, bytes: usize) -> Self {
+        let mut text = Vec::with_capacity(bytes);
+        // Texts and numbers: all of it can be written, and as UTF-8.
+        let _ = serde_json::to_writer(&mut text, facts);
+        Self::Text(String::from_utf8(text).unwrap_or_default())
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub const fn is_none(&self) -> bool {
+        matches!(self, Self::Tree(Value::Null))
+    }
+
+    /// As a tree.
+    #[must_use]
+    pub fn into_tree(self) -> Value {
+        match self {
+            Self::Tree(tree) => tree,
+            Self::Text(text) => serde_json::from_str(&text).unwrap_or_default(),
+        }
+    }
+}
+
+impl Default for Structured {
+    fn default() -> Self {
+        Self::Tree(Value::Null)
+    }
+}
+
+impl From<Value> for Structured {
+    fn from(tree: Value) -> Self {
+        Self::Tree(tree)
     }
 }
 

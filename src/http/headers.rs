@@ -156,6 +156,9 @@ pub fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<Cow<'a, s
 }
 
 fn text(value: &HeaderValue) -> Cow<'_, str> {
+    if let Ok(text) = value.to_str() {
+        return Cow::Borrowed(text.trim());
+    }
     match String::from_utf8_lossy(value.as_bytes()) {
         Cow::Borrowed(text) => Cow::Borrowed(text.trim()),
         Cow::Owned(text) => Cow::Owned(text.trim().to_owned()),

@@ -88,7 +88,7 @@ impl Subject {
 /// What is seen of a request, from its arrival to its answer.
 pub struct Observed {
     at: Instant,
-    id: HeaderValue,
+    id: RequestId,
     /// Where its log lines belong; none where nobody will see any.
     pub span: Span,
     head: Head,
@@ -118,7 +118,7 @@ impl Observed {
         }
         let observed = Self {
             at,
-            id: id.as_header().clone(),
+            id: id.clone(),
             span,
             head,
             is_logged,
@@ -139,7 +139,7 @@ impl Observed {
         let headers = response.headers_mut();
         headers.insert(INSTANCE_ID, http.instance.clone());
         headers.insert(SERVER_TIMING, server_timing(took));
-        headers.insert(REQUEST_ID, self.id);
+        headers.insert(REQUEST_ID, self.id.to_header());
         // With LOG_LEVEL=WARNING the server's own mistakes still get their lines.
         let is_mistake = response.status().is_server_error();
         if self.is_logged || (is_mistake && !tracing::enabled!(tracing::Level::INFO) && http.lines.take(self.at)) {

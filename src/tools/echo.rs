@@ -1,13 +1,16 @@
 //! echo: the message back, remembered in the session.
 
+use std::borrow::Cow;
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::{Value, json};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::{Annotations, Arguments, Context, Handle, Outcome, Run, Tool, ToolError};
+use super::{Annotations, Arguments, Context, Handle, Outcome, Run, Structured, Tool, ToolError};
 use crate::session::{self, EndReason, MAX_CUSTOM_DATA, NotKept, Session};
 
 /// The longest delay, in milliseconds: the idle time-out of common proxies (nginx, AWS ALB) is 60 s.
@@ -79,10 +82,10 @@ fn later<'a>(context: &'a Context<'a>, arguments: &'a Arguments) -> BoxFuture<'a
 }
 
 /// The message as it will be kept, or what is wrong with the arguments.
-fn message(context: &Context<'_>, arguments: &Arguments) -> Result<String, ToolError> {
+fn message<'a>(context: &Context<'_>, arguments: &'a Arguments) -> Result<Cow<'a, str>, ToolError> {
     let given = arguments.str("message").unwrap_or_default();
     // Some letters grow when they are made upper case.
-    let message = if arguments.bool("uppercase") { given.to_uppercase() } else { given.to_owned() };
+    let message = if arguments.bool("uppercase") { Cow::Owned(given.to_uppercase()) } else { Cow::Borrowed(given) };
     let length = message.len().max(given.len());
     if length > MAX_MESSAGE {
         return Err(invalid(format!("`message` is {length} bytes long; at most {MAX_MESSAGE} are taken")));
@@ -110,38 +113,56 @@ fn answer(context: &Context<'_>, arguments: &Arguments) -> Result<Outcome, ToolE
         _ => None,
     };
     let session: Option<&Session> = made.as_ref().map(|visit| &**visit.session()).or(context.session.map(|s| &**s));
-    // Room for all of it: most calls of this server are echoes, and a map that grows is made anew.
-    let mut structured = Map::with_capacity(4);
-    structured.insert("message".to_owned(), message.as_str().into());
-    let text = match session {
-        None => message,
-        Some(session) => {
-            let mut kept = session.echo(&message, custom);
-            if let Err(NotKept::NoRoom { growth, .. }) = kept {
-                session::shed_and_tell(context.sessions, growth);
-                kept = session.echo(&message, custom);
+    let Some(session) = session else {
+        let facts = Facts { message: &message, session_id: None, echo_count: None, delay_ms };
+        let structured = Structured::written(&facts, message.len() + 32);
+        return Ok(Outcome::new(message.into_owned(), structured));
+    };
+    let mut kept = session.echo(&message, custom);
+    if let Err(NotKept::NoRoom { growth, .. }) = kept {
+        session::shed_and_tell(context.sessions, growth);
+        kept = session.echo(&message, custom);
+    }
+    let count = match kept {
+        Ok(count) => count,
+        Err(error) => {
+            if made.is_some() {
+                // A refused echo leaves nothing behind.
+                session::write(context.sessions).end(session, EndReason::Evicted);
             }
-            let count = match kept {
-                Ok(count) => count,
-                Err(error) => {
-                    if made.is_some() {
-                        // A refused echo leaves nothing behind.
-                        session::write(context.sessions).end(session, EndReason::Evicted);
-                    }
-                    return refuse(error);
-                }
-            };
-            let mut id = Uuid::encode_buffer();
-            let id = &*session.id().hyphenated().encode_lower(&mut id);
-            structured.insert("sessionId".to_owned(), id.into());
-            structured.insert("echoCount".to_owned(), count.into());
-            format!("{message}\n\nSession: {id}\nEcho count in session: {count}")
+            return refuse(error);
         }
     };
-    if delay_ms > 0 {
-        structured.insert("delayMs".to_owned(), delay_ms.into());
-    }
-    Ok(Outcome::new(text, Value::Object(structured)))
+    let mut id = Uuid::encode_buffer();
+    let id = &*session.id().hyphenated().encode_lower(&mut id);
+    let facts = Facts { message: &message, session_id: Some(id), echo_count: Some(count), delay_ms };
+    let structured = Structured::written(&facts, message.len() + 128);
+    // Room for all of it: most calls of this server are echoes.
+    let mut text = String::with_capacity(message.len() + 96);
+    text.push_str(&message);
+    text.push_str("\n\nSession: ");
+    text.push_str(id);
+    // Writing to a string does not fail.
+    let _ = write!(text, "\nEcho count in session: {count}");
+    Ok(Outcome::new(text, structured))
+}
+
+/// The structured form.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Facts<'a> {
+    message: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    echo_count: Option<u64>,
+    #[serde(skip_serializing_if = "is_zero")]
+    delay_ms: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// What is wrong with the arguments is told as such; that there is no room is the server's state.
