@@ -1,6 +1,7 @@
 //! The protocol itself: JSON-RPC messages, errors, and the table of revisions. Knows neither HTTP nor tools.
 
 mod error;
+pub mod json;
 mod level;
 mod members;
 pub mod message;

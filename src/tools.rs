@@ -25,7 +25,6 @@ mod who_is_the_goat;
 use std::sync::{Arc, RwLock};
 
 use futures_util::future::BoxFuture;
-use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 pub use arguments::Arguments;
@@ -180,20 +179,11 @@ impl Outcome {
 pub enum Structured {
     /// As a tree; `null` for nothing.
     Tree(Value),
-    /// As JSON text: an object.
-    Text(String),
+    /// As JSON, which a tool wrote itself that is called so often that a tree would cost too much: an object.
+    Written(Vec<u8>),
 }
 
 impl Structured {
-    /// `facts` as JSON text: for tools that are called so often that a tree would cost too much. Of `bytes` bytes or so.
-    #[must_use]
-    pub fn written(facts: &impl Serialize, bytes: usize) -> Self {
-        let mut text = Vec::with_capacity(bytes);
-        // Texts and numbers: all of it can be written, and as UTF-8.
-        let _ = serde_json::to_writer(&mut text, facts);
-        Self::Text(String::from_utf8(text).unwrap_or_default())
-    }
-
     /// Whether there is none.
     #[must_use]
     pub const fn is_none(&self) -> bool {
@@ -205,7 +195,7 @@ impl Structured {
     pub fn into_tree(self) -> Value {
         match self {
             Self::Tree(tree) => tree,
-            Self::Text(text) => serde_json::from_str(&text).unwrap_or_default(),
+            Self::Written(json) => serde_json::from_slice(&json).unwrap_or_default(),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 use serde::Serialize;
 use serde_json::json;
 
+use crate::protocol::json::write_string;
 use crate::protocol::{Id, Revision, RpcError, message, server_meta};
 use crate::tools::{Outcome, Structured, ToolError};
 
@@ -13,14 +14,18 @@ use crate::tools::{Outcome, Structured, ToolError};
 pub fn result(id: &Id, outcome: &Outcome, revision: Revision) -> Vec<u8> {
     // Room for most results, so that few grow while they are written.
     let bytes = outcome.text.len() + outcome.text.len() / 8 + 256;
-    let bytes = bytes + if let Structured::Text(text) = &outcome.structured { text.len() } else { outcome.text.len() };
+    let bytes = bytes
+        + match &outcome.structured {
+            Structured::Written(json) => json.len(),
+            Structured::Tree(_) => outcome.text.len(),
+        };
     message::result_with(id, bytes, |json| {
         json.extend_from_slice(b"{\"content\":[");
         let mut separator: &[u8] = b"";
         // The text, unless there is none and something else instead.
         if !outcome.text.is_empty() || outcome.content.is_empty() {
             json.extend_from_slice(b"{\"type\":\"text\",\"text\":");
-            write(json, &outcome.text);
+            write_string(json, &outcome.text);
             json.push(b'}');
             separator = b",";
         }
@@ -34,7 +39,7 @@ pub fn result(id: &Id, outcome: &Outcome, revision: Revision) -> Vec<u8> {
             json.extend_from_slice(b",\"structuredContent\":");
             match &outcome.structured {
                 Structured::Tree(tree) => write(json, tree),
-                Structured::Text(text) => json.extend_from_slice(text.as_bytes()),
+                Structured::Written(written) => json.extend_from_slice(written),
             }
         }
         if revision.is_stateless() {

@@ -2,10 +2,11 @@
 //!
 //! Parameters and arguments have a handful of members: to look at them one by one costs less than to hash one name.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
-use serde::de::{Error, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
@@ -15,7 +16,37 @@ const FEW: usize = 16;
 
 /// The members of an object. Of those with the same name the last counts, at the place of the first.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Members(Vec<(String, Value)>);
+pub struct Members(Vec<(Name, Value)>);
+
+/// A member's name.
+type Name = Cow<'static, str>;
+
+/// Names that nearly every message has: they need no memory of their own.
+const USUAL: [&str; 5] = ["name", "arguments", "_meta", "message", "sessionId"];
+
+/// Reads a name.
+struct ReadName;
+
+impl<'de> DeserializeSeed<'de> for ReadName {
+    type Value = Name;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Name, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for ReadName {
+    type Value = Name;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a name")
+    }
+
+    fn visit_str<E: Error>(self, name: &str) -> Result<Name, E> {
+        let usual = USUAL.into_iter().find(|usual| *usual == name);
+        Ok(usual.map_or_else(|| Cow::Owned(name.to_owned()), Cow::Borrowed))
+    }
+}
 
 impl Members {
     /// None.
@@ -32,7 +63,7 @@ impl Members {
 
     /// All, in their order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
-        self.0.iter().map(|(name, value)| (name.as_str(), value))
+        self.0.iter().map(|(name, value)| (&**name, value))
     }
 
     /// Whether there are none.
@@ -46,7 +77,7 @@ impl Members {
         self.0.retain(|(_, value)| keep(value));
     }
 
-    fn insert(&mut self, name: String, value: Value) {
+    fn insert(&mut self, name: Name, value: Value) {
         match self.0.iter_mut().find(|(own, _)| *own == name) {
             Some((_, own)) => *own = value,
             None => self.0.push((name, value)),
@@ -54,9 +85,15 @@ impl Members {
     }
 }
 
+impl Members {
+    fn into_map(self) -> Map<String, Value> {
+        self.0.into_iter().map(|(name, value)| (name.into_owned(), value)).collect()
+    }
+}
+
 impl From<Map<String, Value>> for Members {
     fn from(members: Map<String, Value>) -> Self {
-        Self(members.into_iter().collect())
+        Self(members.into_iter().map(|(name, value)| (Cow::Owned(name), value)).collect())
     }
 }
 
@@ -78,10 +115,10 @@ impl<'de> Visitor<'de> for Read {
 
     fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Members, A::Error> {
         let mut members = Members::new();
-        while let Some((name, value)) = access.next_entry()? {
-            members.insert(name, value);
+        while let Some(name) = access.next_key_seed(ReadName)? {
+            members.insert(name, access.next_value()?);
             if members.0.len() > FEW {
-                let mut many: Map<String, Value> = members.0.into_iter().collect();
+                let mut many = members.into_map();
                 while let Some((name, value)) = access.next_entry::<String, Value>()? {
                     many.insert(name, value);
                 }
@@ -167,14 +204,14 @@ impl<'de> Deserialize<'de> for Params {
 
             fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Params, A::Error> {
                 let mut params = Params::new();
-                while let Some(name) = access.next_key::<String>()? {
+                while let Some(name) = access.next_key_seed(ReadName)? {
                     if name == "arguments" {
                         params.arguments = Some(access.next_value()?);
                         continue;
                     }
                     params.members.insert(name, access.next_value()?);
                     if params.members.0.len() > FEW {
-                        let mut many: Map<String, Value> = params.members.0.into_iter().collect();
+                        let mut many = params.members.into_map();
                         many.extend(Map::deserialize(MapAccessDeserializer::new(access))?);
                         let rest = Params::from(many);
                         return Ok(Params { arguments: rest.arguments.or(params.arguments), members: rest.members });

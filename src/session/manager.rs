@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -303,7 +303,7 @@ impl SessionManager {
         let session = Arc::new(Session::new(record, place, Arc::clone(&self.house)));
         self.sessions.insert(id, Arc::clone(&session));
         self.counters.created += 1;
-        Ok((Visit::new(session), evicted))
+        Ok((Visit::new(session, Instant::now()), evicted))
     }
 
     /// What became of a session, for the next one of the same client.
@@ -398,7 +398,8 @@ impl SessionManager {
         let Some(session) = self.sessions.get(&id) else {
             return Err(self.missing(id, caller));
         };
-        let now = self.house.clock.now();
+        let started = Instant::now();
+        let now = self.house.clock.at(started);
         let kept = &mut lock(&session.kept);
         if let Some(owner) = &kept.record.owner {
             let caller = caller();
@@ -417,7 +418,7 @@ impl SessionManager {
             self.dead_ids_used.fetch_add(1, Ordering::Relaxed);
             return Err(Missing::Ended { reason: EndReason::Expired, at: expires, tries: *tries });
         }
-        Ok(Visit::new(Arc::clone(session)))
+        Ok(Visit::new(Arc::clone(session), started))
     }
 
     fn missing(&self, id: Uuid, caller: impl FnOnce() -> Option<Identity>) -> Missing {

@@ -2,15 +2,16 @@
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
+use std::io::Write as _;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::{Annotations, Arguments, Context, Handle, Outcome, Run, Structured, Tool, ToolError};
+use crate::protocol::json::write_string;
 use crate::session::{self, EndReason, MAX_CUSTOM_DATA, NotKept, Session};
 
 /// The longest delay, in milliseconds: the idle time-out of common proxies (nginx, AWS ALB) is 60 s.
@@ -114,8 +115,7 @@ fn answer(context: &Context<'_>, arguments: &Arguments) -> Result<Outcome, ToolE
     };
     let session: Option<&Session> = made.as_ref().map(|visit| &**visit.session()).or(context.session.map(|s| &**s));
     let Some(session) = session else {
-        let facts = Facts { message: &message, session_id: None, echo_count: None, delay_ms };
-        let structured = Structured::written(&facts, message.len() + 32);
+        let structured = structured(&message, None, delay_ms);
         return Ok(Outcome::new(message.into_owned(), structured));
     };
     let mut kept = session.echo(&message, custom);
@@ -135,8 +135,7 @@ fn answer(context: &Context<'_>, arguments: &Arguments) -> Result<Outcome, ToolE
     };
     let mut id = Uuid::encode_buffer();
     let id = &*session.id().hyphenated().encode_lower(&mut id);
-    let facts = Facts { message: &message, session_id: Some(id), echo_count: Some(count), delay_ms };
-    let structured = Structured::written(&facts, message.len() + 128);
+    let structured = structured(&message, Some((id, count)), delay_ms);
     // Room for all of it: most calls of this server are echoes.
     let mut text = String::with_capacity(message.len() + 96);
     text.push_str(&message);
@@ -147,22 +146,20 @@ fn answer(context: &Context<'_>, arguments: &Arguments) -> Result<Outcome, ToolE
     Ok(Outcome::new(text, structured))
 }
 
-/// The structured form.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Facts<'a> {
-    message: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    session_id: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    echo_count: Option<u64>,
-    #[serde(skip_serializing_if = "is_zero")]
-    delay_ms: u64,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
-fn is_zero(number: &u64) -> bool {
-    *number == 0
+/// The structured form. `session` is an id and the number of the echo in it.
+fn structured(message: &str, session: Option<(&str, u64)>, delay_ms: u64) -> Structured {
+    let mut json = Vec::with_capacity(message.len() + 128);
+    json.extend_from_slice(b"{\"message\":");
+    write_string(&mut json, message);
+    // Writing to a vector does not fail.
+    if let Some((id, count)) = session {
+        let _ = write!(json, ",\"sessionId\":\"{id}\",\"echoCount\":{count}");
+    }
+    if delay_ms > 0 {
+        let _ = write!(json, ",\"delayMs\":{delay_ms}");
+    }
+    json.push(b'}');
+    Structured::Written(json)
 }
 
 /// What is wrong with the arguments is told as such; that there is no room is the server's state.
