@@ -1,7 +1,7 @@
 //! All sessions: creation, look-up, the bound, expiry and the memory of those that ended.
 
 use std::collections::{HashMap, VecDeque};
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{BuildHasherDefault, DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -221,9 +221,36 @@ struct Counters {
     lifetime: Duration,
 }
 
+/// Hashes ids of sessions. This server made them itself and half of each is random, so that a hash needs no secret: who
+/// asks for ids of his own choice finds none, and puts none in.
+#[derive(Debug, Default)]
+struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        let (words, rest) = bytes.as_chunks::<8>();
+        for word in words {
+            self.write_u64(u64::from_ne_bytes(*word));
+        }
+        for byte in rest {
+            self.write_u64(u64::from(*byte));
+        }
+    }
+
+    fn write_u64(&mut self, word: u64) {
+        // 2^64 divided by the golden ratio, made odd: spreads every bit to the upper ones, and the rotation brings these
+        // down, since the map looks at both ends.
+        self.0 = (self.0 ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
 /// All sessions. Shared as `Arc<RwLock<SessionManager>>`; every operation is short and none waits.
 pub struct SessionManager {
-    sessions: HashMap<Uuid, Arc<Session>>,
+    sessions: HashMap<Uuid, Arc<Session>, BuildHasherDefault<IdHasher>>,
     tombstones: HashMap<Uuid, Tombstone>,
     buried: VecDeque<Uuid>,
     /// The last session of each client that has one here, alive or remembered.
@@ -248,7 +275,7 @@ impl SessionManager {
             shedding: Mutex::default(),
         };
         Self {
-            sessions: HashMap::new(),
+            sessions: HashMap::default(),
             tombstones: HashMap::new(),
             buried: VecDeque::new(),
             clients: HashMap::new(),

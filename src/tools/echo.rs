@@ -1,8 +1,6 @@
 //! echo: the message back, remembered in the session.
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
-use std::io::Write as _;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -141,8 +139,8 @@ fn answer(context: &Context<'_>, arguments: &Arguments) -> Result<Outcome, ToolE
     text.push_str(&message);
     text.push_str("\n\nSession: ");
     text.push_str(id);
-    // Writing to a string does not fail.
-    let _ = write!(text, "\nEcho count in session: {count}");
+    text.push_str("\nEcho count in session: ");
+    text.push_str(itoa::Buffer::new().format(count));
     Ok(Outcome::new(text, structured))
 }
 
@@ -151,12 +149,15 @@ fn structured(message: &str, session: Option<(&str, u64)>, delay_ms: u64) -> Str
     let mut json = Vec::with_capacity(message.len() + 128);
     json.extend_from_slice(b"{\"message\":");
     write_string(&mut json, message);
-    // Writing to a vector does not fail.
     if let Some((id, count)) = session {
-        let _ = write!(json, ",\"sessionId\":\"{id}\",\"echoCount\":{count}");
+        json.extend_from_slice(b",\"sessionId\":\"");
+        json.extend_from_slice(id.as_bytes());
+        json.extend_from_slice(b"\",\"echoCount\":");
+        json.extend_from_slice(itoa::Buffer::new().format(count).as_bytes());
     }
     if delay_ms > 0 {
-        let _ = write!(json, ",\"delayMs\":{delay_ms}");
+        json.extend_from_slice(b",\"delayMs\":");
+        json.extend_from_slice(itoa::Buffer::new().format(delay_ms).as_bytes());
     }
     json.push(b'}');
     Structured::Written(json)
