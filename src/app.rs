@@ -6,6 +6,7 @@ use std::pin::pin;
 use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt as _;
 use http::{HeaderValue, Request};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -236,11 +237,11 @@ fn serve_connection(
     let told = Arc::clone(&activity);
     let service = service_fn(move |request: Request<Incoming>| {
         let at_work = told.begin(request.version());
-        let answering = stack.respond(connection, request);
-        async move {
-            let response = unless_unread(answering.await, timeouts.unread);
+        // Not a block that awaits: that would hold the future twice, and it is moved.
+        stack.respond(connection, request).map(move |response| {
+            let response = unless_unread(response, timeouts.unread);
             Ok::<_, Infallible>(kept_at_work(response, at_work))
-        }
+        })
     });
     let server = Arc::clone(server);
     tokio::spawn(async move {

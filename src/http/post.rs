@@ -59,7 +59,7 @@ impl<B: Body> Arrived<B> {
         Self { request, body, is_logged: arrival.is_logged }
     }
 
-    /// Reads the body and answers.
+    /// Reads the body and answers. What hardly any request needs is boxed: the future of every request has room for the rest.
     pub async fn answer(self, http: &Arc<Http>) -> Response {
         let Self { mut request, body, is_logged } = self;
         let headers = &request.headers;
@@ -67,31 +67,50 @@ impl<B: Body> Arrived<B> {
             Ok(accepts) => accepts,
             Err(refusal) => return body::refuse(headers, body, refusal).boxed().await.into_response(),
         };
-        let (bytes, share) = match body::read(headers, body, http.engine.config.max_body_bytes, &http.budget).await {
-            Ok(read) => read,
+        let taken = match body::read(headers, body, http.engine.config.max_body_bytes, &http.budget).await {
+            Ok((bytes, share)) => {
+                // Nobody else has it yet.
+                if let Some(request) = Arc::get_mut(&mut request) {
+                    request.body_bytes = bytes.len();
+                    request.share = share.map(Arc::new);
+                }
+                take(http, request, accepts, &bytes, is_logged)
+            }
             Err(refusal) => return refusal.into_response(),
         };
-        // Nobody else has it yet.
-        if let Some(request) = Arc::get_mut(&mut request) {
-            request.body_bytes = bytes.len();
-            request.share = share.map(Arc::new);
+        match taken {
+            Taken { answering: Answering::Now(answered), subject, .. } if !is_large(&answered) => {
+                noted(answered, subject)
+            }
+            taken => settle(http, taken).boxed().await,
         }
-        let Taken { answering, id, subject } = take(http, request, accepts, &bytes, is_logged);
-        drop(bytes);
-        let mut answered = match answering {
-            Answering::Now(answered) => answered,
-            Answering::Later(answering) => answering.await,
-        };
-        if let Ok(response) = answered.as_mut()
-            && response.body().size_hint().lower() > LARGE as u64
-        {
-            let large = std::mem::take(response);
-            *response = held(http, large, id.as_ref()).boxed().await;
-        }
-        match subject {
-            Some(subject) => subject.noted_on(answered),
-            None => answered.into_response(),
-        }
+    }
+}
+
+/// Waits for an answer, and until there is memory for it.
+async fn settle(http: &Http, taken: Taken) -> Response {
+    let Taken { answering, id, subject } = taken;
+    let mut answered = match answering {
+        Answering::Now(answered) => answered,
+        Answering::Later(answering) => answering.await,
+    };
+    if is_large(&answered)
+        && let Ok(response) = answered.as_mut()
+    {
+        let large = std::mem::take(response);
+        *response = held(http, large, id.as_ref()).await;
+    }
+    noted(answered, subject)
+}
+
+fn is_large(answered: &Result<Response, Refusal>) -> bool {
+    answered.as_ref().is_ok_and(|response| response.body().size_hint().lower() > LARGE as u64)
+}
+
+fn noted(answered: Result<Response, Refusal>, subject: Option<Subject>) -> Response {
+    match subject {
+        Some(subject) => subject.noted_on(answered),
+        None => answered.into_response(),
     }
 }
 

@@ -76,18 +76,19 @@ impl Stack {
             catch_unwind(AssertUnwindSafe(|| self.way(arrival, request)))
                 .unwrap_or_else(|panic| Way::Other(std::future::ready(panicked(panic)).boxed()))
         });
-        async move {
-            let answering = async {
-                match way {
-                    Way::Post(post) => post.answer(&http).await,
-                    Way::Other(answering) => answering.await,
-                }
-            };
-            let answering = AssertUnwindSafe(answering).catch_unwind().instrument(observed.span.clone());
-            let mut response = answering.await.unwrap_or_else(panicked);
+        let shared = Arc::clone(&http);
+        let answering = async move {
+            match way {
+                Way::Post(post) => post.answer(&shared).await,
+                Way::Other(answering) => answering.await,
+            }
+        };
+        let span = observed.span.clone();
+        AssertUnwindSafe(answering).catch_unwind().instrument(span).map(move |answered| {
+            let mut response = answered.unwrap_or_else(panicked);
             observed.answered(&http, &mut response);
             response
-        }
+        })
     }
 
     fn way<B: Body>(&self, arrival: Arrival, request: http::Request<B>) -> Way<B> {
