@@ -18,7 +18,6 @@ mod outbox;
 mod print_header;
 mod replay_last_echo;
 mod request_timing;
-mod schema;
 mod session_info;
 mod who_is_the_goat;
 

@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 use super::redact;
 use crate::config::Config;
 use crate::protocol::Revision;
+use crate::schema;
 use crate::session::Identity;
 
 /// How bad it is.
@@ -204,24 +205,25 @@ pub fn section(findings: &[Finding]) -> String {
 /// The JSON Schema of `structuredContent.findings`.
 #[must_use]
 pub fn schema() -> Value {
-    let text = || json!({ "type": "string" });
-    json!({
-        "type": "array",
-        "description": "What is wrong, worst first",
-        "items": {
-            "type": "object",
-            "properties": {
-                "id": text(),
-                "severity": { "enum": ["info", "warning", "error"] },
-                "summary": text(),
-                "evidence": { "type": "array", "items": text(), "minItems": 1 },
-                "fix": text(),
-                "reference": text(),
-            },
-            "required": ["id", "severity", "summary", "evidence", "fix", "reference"],
-        },
-    })
+    schema::parse(SCHEMA)
 }
+
+const SCHEMA: &str = r#"{
+    "type": "array",
+    "description": "What is wrong, worst first",
+    "items": {
+        "type": "object",
+        "properties": {
+            "id": { "type": "string" },
+            "severity": { "enum": ["info", "warning", "error"] },
+            "summary": { "type": "string" },
+            "evidence": { "type": "array", "items": { "type": "string" }, "minItems": 1 },
+            "fix": { "type": "string" },
+            "reference": { "type": "string" }
+        },
+        "required": ["id", "severity", "summary", "evidence", "fix", "reference"]
+    }
+}"#;
 
 /// Worst first; findings of the same severity keep their order.
 pub fn sort(findings: &mut [Finding]) {

@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
-use super::schema::{no_arguments, nullable};
 use super::{Annotations, Arguments, Context, Family, Handle, Outcome, Run, Tool, ToolError};
+use crate::schema;
 use crate::session::{Record, Session, Stats, read};
 use crate::text::{bytes, duration, rfc3339, shorten, time};
 
@@ -15,108 +15,106 @@ pub(super) const TOOL: Tool = Tool {
     title: "Session information",
     description: "Shows the session: id, age, expiry, counters, queue, streams, client, custom data, and who it is bound \
                   to. Without a session it says how to get one.",
-    input_schema: no_arguments,
-    output_schema,
+    input_schema: schema::no_arguments,
+    output_schema: || schema::parse(OUTPUT),
     annotations: Annotations::READ_ONLY,
     handle: Handle::Reads,
     findings: &Family::ALL,
     run: Run::Now(run),
 };
 
-fn output_schema() -> Value {
-    json!({
-        "type": "object",
-        "properties": {
-            "session": {
-                "type": ["object", "null"],
-                "description": "null when the request has no session",
-                "properties": {
-                    "sessionId": { "type": "string" },
-                    "createdAt": { "type": "string", "format": "date-time" },
-                    "lastActivityAt": { "type": "string", "format": "date-time" },
-                    "ageSeconds": { "type": "integer" },
-                    "timeoutSeconds": { "type": "integer", "description": "Idle time after which it expires" },
-                    "expiresAt": { "type": "string", "format": "date-time", "description": "If this is the last request" },
-                    "totalRequests": { "type": "integer" },
-                    "toolCalls": { "type": "integer" },
-                    "averageResponseTimeMs": nullable("number"),
-                    "echoCount": { "type": "integer" },
-                    "replayCount": { "type": "integer" },
-                    "queue": {
-                        "type": "object",
-                        "properties": {
-                            "pending": { "type": "integer" },
-                            "held": { "type": "integer" },
-                            "dropped": { "type": "integer" },
-                            "bytes": { "type": "integer" },
-                        },
-                        "required": ["pending", "held", "dropped", "bytes"],
+const OUTPUT: &str = r#"{
+    "type": "object",
+    "properties": {
+        "session": {
+            "type": ["object", "null"],
+            "description": "null when the request has no session",
+            "properties": {
+                "sessionId": { "type": "string" },
+                "createdAt": { "type": "string", "format": "date-time" },
+                "lastActivityAt": { "type": "string", "format": "date-time" },
+                "ageSeconds": { "type": "integer" },
+                "timeoutSeconds": { "type": "integer", "description": "Idle time after which it expires" },
+                "expiresAt": { "type": "string", "format": "date-time", "description": "If this is the last request" },
+                "totalRequests": { "type": "integer" },
+                "toolCalls": { "type": "integer" },
+                "averageResponseTimeMs": { "type": ["number", "null"] },
+                "echoCount": { "type": "integer" },
+                "replayCount": { "type": "integer" },
+                "queue": {
+                    "type": "object",
+                    "properties": {
+                        "pending": { "type": "integer" },
+                        "held": { "type": "integer" },
+                        "dropped": { "type": "integer" },
+                        "bytes": { "type": "integer" }
                     },
-                    "openStreams": { "type": "integer" },
-                    "initialized": { "type": "boolean" },
-                    "clientReady": { "type": "boolean", "description": "notifications/initialized came" },
-                    "protocolVersion": { "type": "string" },
-                    "client": {
-                        "type": "object",
-                        "properties": {
-                            "name": { "type": "string" },
-                            "version": { "type": "string" },
-                            "title": { "type": "string" },
-                        },
-                        "required": ["name", "version"],
-                    },
-                    "clientCapabilities": { "type": ["object", "null"], "description": "null when they were too large to keep" },
-                    "logLevel": { "type": "string" },
-                    "customData": { "type": "object" },
-                    "boundTo": {
-                        "type": ["object", "null"],
-                        "properties": { "id": { "type": "string" }, "source": { "type": "string" } },
-                        "required": ["id", "source"],
-                    },
-                    "findingsSeen": {
-                        "type": "array",
-                        "description": "What this session's requests raised so far",
-                        "items": {
-                            "type": "object",
-                            "properties": {
-                                "id": { "type": "string" },
-                                "count": { "type": "integer" },
-                                "firstAt": { "type": "string", "format": "date-time" },
-                                "lastAt": { "type": "string", "format": "date-time" },
-                            },
-                            "required": ["id", "count", "firstAt", "lastAt"],
-                        },
-                    },
-                    "intrusions": {
-                        "type": "object",
-                        "description": "Attempts to use this session's id by others",
-                        "properties": {
-                            "otherIdentity": { "type": "integer" },
-                            "withoutIdentity": { "type": "integer" },
-                            "lastAt": { "type": ["string", "null"], "format": "date-time" },
-                        },
-                        "required": ["otherIdentity", "withoutIdentity", "lastAt"],
-                    },
+                    "required": ["pending", "held", "dropped", "bytes"]
                 },
-                "required": ["sessionId", "createdAt", "lastActivityAt", "totalRequests", "echoCount", "replayCount"],
-            },
-            "server": {
-                "type": "object",
-                "description": "All sessions of this server",
-                "properties": {
-                    "activeSessions": { "type": "integer" },
-                    "maxSessions": { "type": "integer" },
-                    "sessionsCreated": { "type": "integer" },
-                    "timeoutSeconds": { "type": "integer" },
+                "openStreams": { "type": "integer" },
+                "initialized": { "type": "boolean" },
+                "clientReady": { "type": "boolean", "description": "notifications/initialized came" },
+                "protocolVersion": { "type": "string" },
+                "client": {
+                    "type": "object",
+                    "properties": {
+                        "name": { "type": "string" },
+                        "version": { "type": "string" },
+                        "title": { "type": "string" }
+                    },
+                    "required": ["name", "version"]
                 },
-                "required": ["activeSessions", "maxSessions", "sessionsCreated", "timeoutSeconds"],
+                "clientCapabilities": { "type": ["object", "null"], "description": "null when they were too large to keep" },
+                "logLevel": { "type": "string" },
+                "customData": { "type": "object" },
+                "boundTo": {
+                    "type": ["object", "null"],
+                    "properties": { "id": { "type": "string" }, "source": { "type": "string" } },
+                    "required": ["id", "source"]
+                },
+                "findingsSeen": {
+                    "type": "array",
+                    "description": "What this session's requests raised so far",
+                    "items": {
+                        "type": "object",
+                        "properties": {
+                            "id": { "type": "string" },
+                            "count": { "type": "integer" },
+                            "firstAt": { "type": "string", "format": "date-time" },
+                            "lastAt": { "type": "string", "format": "date-time" }
+                        },
+                        "required": ["id", "count", "firstAt", "lastAt"]
+                    }
+                },
+                "intrusions": {
+                    "type": "object",
+                    "description": "Attempts to use this session's id by others",
+                    "properties": {
+                        "otherIdentity": { "type": "integer" },
+                        "withoutIdentity": { "type": "integer" },
+                        "lastAt": { "type": ["string", "null"], "format": "date-time" }
+                    },
+                    "required": ["otherIdentity", "withoutIdentity", "lastAt"]
+                }
             },
-            "hint": { "type": "string", "description": "How to get a session" },
+            "required": ["sessionId", "createdAt", "lastActivityAt", "totalRequests", "echoCount", "replayCount"]
         },
-        "required": ["session", "server"],
-        "additionalProperties": false,
-    })
-}
+        "server": {
+            "type": "object",
+            "description": "All sessions of this server",
+            "properties": {
+                "activeSessions": { "type": "integer" },
+                "maxSessions": { "type": "integer" },
+                "sessionsCreated": { "type": "integer" },
+                "timeoutSeconds": { "type": "integer" }
+            },
+            "required": ["activeSessions", "maxSessions", "sessionsCreated", "timeoutSeconds"]
+        },
+        "hint": { "type": "string", "description": "How to get a session" }
+    },
+    "required": ["session", "server"],
+    "additionalProperties": false
+}"#;
 
 const HOW_TO_STATELESS: &str = "call echo without sessionId: it makes a session and returns its handle; pass that as \
 sessionId (protocol version 2026-07-28 has no sessions of its own, and Mcp-Session-Id means nothing there)";
