@@ -2,12 +2,13 @@
 //! where it comes from.
 
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{Annotations, Arguments, Context, Family, Handle, Outcome, Run, Tool, ToolError};
 use crate::diagnosis::headers::title_case;
 use crate::diagnosis::token::{self, Binding, Format, Kind, MAX_TOKEN_BYTES, Note, Origin, Presented, Report};
 use crate::diagnosis::{findings, forwarding};
+use crate::object::object;
 use crate::request::Request;
 use crate::schema;
 
@@ -119,7 +120,7 @@ fn run(context: &Context<'_>, arguments: &Arguments) -> Result<Outcome, ToolErro
     let mut structured = found.report.to_json(include_raw);
     structured["source"] = found.source.into();
     structured["seenIn"] =
-        seen.iter().map(|(header, format)| json!({"header": header, "format": format.name()})).collect();
+        seen.iter().map(|(header, format)| object! { "header": header, "format": format.name() }).collect();
     let mut outcome = Outcome::new(text, structured);
     if found.source == "argument" {
         // The request's own token is judged by its family; this one is another.
@@ -261,6 +262,7 @@ fn raw_section(report: &Report) -> String {
 mod tests {
     use base64::Engine as _;
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    use serde_json::json;
 
     use super::*;
     use crate::config::Config;

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::{Annotations, Arguments, Context, Handle, Outcome, Run, Tool, ToolError};
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::object::object;
 use crate::schema;
 use crate::session::{Stats, read};
 use crate::system::Sample;
@@ -173,10 +174,10 @@ fn run(context: &Context<'_>, _: &Arguments) -> Result<Outcome, ToolError> {
     let depth = average(stats.pending_messages, stats.active);
     Ok(Outcome::new(
         text(context, &stats, &sample, status, &reasons, per_minute, depth),
-        json!({
+        object! {
             "status": status.name(),
             "reasons": reasons,
-            "sessions": {
+            "sessions": object! {
                 "active": stats.active,
                 "max": stats.max_sessions,
                 "created": stats.created,
@@ -189,19 +190,19 @@ fn run(context: &Context<'_>, _: &Arguments) -> Result<Outcome, ToolError> {
                 "cleanupRuns": stats.sweeps,
             },
             "lastCleanupAt": stats.last_sweep.map(|at| rfc3339(context.clock.wall(at))),
-            "memory": {
+            "memory": object! {
                 "processBytes": sample.memory_bytes,
                 "limitBytes": sample.memory_limit_bytes,
                 "sessionStorageBytes": stats.storage_bytes,
                 "messageQueueBytes": stats.queue_bytes,
             },
-            "performance": {
+            "performance": object! {
                 "averageSessionLifetimeSeconds": stats.average_lifetime.map(|lifetime| lifetime.as_secs_f64()),
                 "sessionsCreatedPerMinute": per_minute,
                 "averageQueueDepth": depth,
                 "cpuPercent": sample.cpu_percent,
             },
-            "process": {
+            "process": object! {
                 "uptimeSeconds": uptime.as_secs(),
                 "threads": sample.threads,
                 "openFiles": sample.open_files,
@@ -213,9 +214,9 @@ fn run(context: &Context<'_>, _: &Arguments) -> Result<Outcome, ToolError> {
                 .finding_counts
                 .by_id()
                 .into_iter()
-                .map(|(id, count)| json!({ "id": id, "count": count }))
+                .map(|(id, count)| object! { "id": id, "count": count })
                 .collect::<Value>(),
-        }),
+        },
     ))
 }
 
@@ -307,7 +308,9 @@ fn findings_line(counts: &BTreeMap<&'static str, u64>) -> String {
     if counts.is_empty() {
         return "none".to_owned();
     }
-    let mut counts: Vec<_> = counts.iter().collect();
-    counts.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
-    counts.iter().map(|(id, count)| format!("{id} {count}")).collect::<Vec<_>>().join(", ")
+    let mut sorted: Vec<(&str, u64)> = Vec::with_capacity(counts.len());
+    for (&id, &count) in counts {
+        sorted.insert(sorted.partition_point(|&(_, before)| before >= count), (id, count));
+    }
+    sorted.iter().map(|(id, count)| format!("{id} {count}")).collect::<Vec<_>>().join(", ")
 }

@@ -1,8 +1,9 @@
 //! replayLastEcho: the session's last echo again. It shows that state is kept.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{Annotations, Arguments, Context, Handle, Outcome, Run, Tool, ToolError};
+use crate::object::object;
 use crate::schema;
 
 const NOTHING_YET: &str = "No previous echo message found in this session. Use the echo tool first!";
@@ -39,13 +40,13 @@ const OUTPUT: &str = r#"{
 
 fn run(context: &Context<'_>, _: &Arguments) -> Result<Outcome, ToolError> {
     let session = context.session.ok_or(ToolError::SessionRequired("Session required for replay functionality"))?;
-    let mut structured = json!({
+    let mut structured = object! {
         "found": false,
         "message": Value::Null,
         "echoCount": 0,
         "replayCount": 0,
         "sessionId": session.id().to_string(),
-    });
+    };
     let Some(replay) = session.replay() else {
         if context.tool_calls > 1 {
             return Ok(Outcome::new(NOTHING_YET.to_owned(), structured));

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Annotations, Arguments, Context, Family, Handle, Outcome, Run, Tool, ToolError};
+use crate::object::object;
 use crate::schema;
 use crate::session::read;
 use crate::text::{duration, rfc3339, shorten, time_ms};
@@ -106,7 +107,7 @@ fn run(context: &Context<'_>, _: &Arguments) -> Result<Outcome, ToolError> {
         stats.active,
     );
     text += &trace_lines(&trace);
-    let structured = json!({
+    let structured = object! {
         "requestStart": rfc3339(context.request.received_at),
         "processingTimeMs": round(ms),
         "rating": rated,
@@ -117,13 +118,13 @@ fn run(context: &Context<'_>, _: &Arguments) -> Result<Outcome, ToolError> {
         "memoryLimitBytes": available,
         "activeSessions": stats.active,
         "pendingMessages": pending,
-        "session": record.map(|record| json!({
+        "session": record.map(|record| object! {
             "ageSeconds": context.clock.now().since(record.created).as_secs(),
             "requests": record.request_count,
             "averageResponseTimeMs": record.average_handling_ms(),
-        })),
+        }),
         "trace": trace,
-    });
+    };
     Ok(Outcome::new(text, structured))
 }
 
@@ -160,7 +161,7 @@ fn trace(context: &Context<'_>) -> Value {
         }
     }
     let note = trace_note(header["traceparent"].as_str(), meta["traceparent"].as_str());
-    let mut trace = json!({ "header": header, "meta": meta });
+    let mut trace = object! { "header": header, "meta": meta };
     if let Some(note) = note {
         trace["note"] = note.into();
     }

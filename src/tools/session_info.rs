@@ -1,8 +1,9 @@
 //! sessionInfo: the session as the server sees it; without one, how to get one.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::{Annotations, Arguments, Context, Family, Handle, Outcome, Run, Tool, ToolError};
+use crate::object::object;
 use crate::schema;
 use crate::session::{Record, Session, Stats, read};
 use crate::text::{bytes, duration, rfc3339, shorten, time};
@@ -123,12 +124,12 @@ const HOW_TO: &str = "POST initialize, take the Mcp-Session-Id header of the ans
 
 fn run(context: &Context<'_>, _: &Arguments) -> Result<Outcome, ToolError> {
     let stats = read(context.sessions).stats();
-    let server = json!({
+    let server = object! {
         "activeSessions": stats.active,
         "maxSessions": stats.max_sessions,
         "sessionsCreated": stats.created,
         "timeoutSeconds": context.config.session_timeout.as_secs(),
-    });
+    };
     Ok(match context.session {
         Some(session) => with_session(context, session, &server),
         None => without_session(context, &stats, &server),
@@ -154,7 +155,7 @@ fn without_session(context: &Context<'_>, stats: &Stats, server: &Value) -> Outc
         stats.created,
         duration(context.config.session_timeout),
     );
-    Outcome::new(text, json!({ "session": null, "server": server, "hint": how_to }))
+    Outcome::new(text, object! { "session": Value::Null, "server": server, "hint": how_to })
 }
 
 fn with_session(context: &Context<'_>, session: &Session, server: &Value) -> Outcome {
@@ -196,8 +197,8 @@ fn with_session(context: &Context<'_>, session: &Session, server: &Value) -> Out
         client = client(&record),
     );
     text += &details(&record, queue.streams, queue.dropped, queue.held);
-    let structured = json!({
-        "session": {
+    let structured = object! {
+        "session": object! {
             "sessionId": record.id.to_string(),
             "createdAt": rfc3339(created),
             "lastActivityAt": rfc3339(last),
@@ -209,7 +210,7 @@ fn with_session(context: &Context<'_>, session: &Session, server: &Value) -> Out
             "averageResponseTimeMs": record.average_handling_ms(),
             "echoCount": record.state.echo_count,
             "replayCount": record.state.replay_count,
-            "queue": { "pending": queue.pending, "held": queue.held, "dropped": queue.dropped, "bytes": queue.bytes },
+            "queue": object! { "pending": queue.pending, "held": queue.held, "dropped": queue.dropped, "bytes": queue.bytes },
             "openStreams": queue.streams,
             "initialized": record.initialized,
             "clientReady": record.client_ready,
@@ -217,14 +218,14 @@ fn with_session(context: &Context<'_>, session: &Session, server: &Value) -> Out
             "client": record.client_info,
             "clientCapabilities": record.client_capabilities,
             "logLevel": record.log_level,
-            "boundTo": record.owner.as_ref().map(|owner| json!({ "id": owner.id, "source": owner.source.name() })),
-            "findingsSeen": record.findings.iter().map(|seen| json!({
+            "boundTo": record.owner.as_ref().map(|owner| object! { "id": owner.id, "source": owner.source.name() }),
+            "findingsSeen": record.findings.iter().map(|seen| object! {
                 "id": seen.id,
                 "count": seen.count,
                 "firstAt": rfc3339(context.clock.wall(seen.first)),
                 "lastAt": rfc3339(context.clock.wall(seen.last)),
-            })).collect::<Value>(),
-            "intrusions": {
+            }).collect::<Value>(),
+            "intrusions": object! {
                 "otherIdentity": record.intrusions.other,
                 "withoutIdentity": record.intrusions.anonymous,
                 "lastAt": record.intrusions.last.map(|at| rfc3339(context.clock.wall(at))),
@@ -232,7 +233,7 @@ fn with_session(context: &Context<'_>, session: &Session, server: &Value) -> Out
             "customData": custom_data(&record),
         },
         "server": server,
-    });
+    };
     Outcome::new(text, structured)
 }
 

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{Document, Format, Kind, Note, Place, Problem, Proof, Report, Spot};
+use crate::object::object;
 use crate::schema;
 use crate::text::rfc3339;
 
@@ -12,7 +13,7 @@ impl Report {
     pub fn to_json(&self, include_raw: bool) -> Value {
         let times = &self.facts.times;
         let members = |document: &Option<Document>| document.as_ref().map(|document| &document.members).cloned();
-        let mut json = json!({
+        let mut json = object! {
             "format": self.facts.format.name(),
             "header": members(&self.facts.header),
             "payload": members(&self.facts.payload),
@@ -28,11 +29,11 @@ impl Report {
             "audience": self.facts.audience(),
             "scopes": self.facts.scopes(),
             "senderConstrained": self.facts.binding().is_some(),
-            "rfc9068": self.profile.as_ref().map(|profile| json!({
+            "rfc9068": self.profile.as_ref().map(|profile| object! {
                 "followed": profile.is_followed(),
                 "missing": profile.missing,
                 "verdict": profile.verdict(),
-            })),
+            }),
             "dpop": self.proof.as_ref().map(proof),
             "nested": self.nested.as_ref().map(|nested| nested.to_json(false)),
             "problems": self.problems.iter().map(problem).collect::<Vec<_>>(),
@@ -41,16 +42,16 @@ impl Report {
             "signatureBytes": self.facts.signature.and_then(|signature| signature.bytes),
             "sha256Prefix": self.sha256_prefix,
             "verified": false,
-        });
+        };
         if include_raw && let Some((header, payload)) = &self.raw {
-            json["raw"] = json!({"header": header, "payload": payload});
+            json["raw"] = object! { "header": header, "payload": payload };
         }
         json
     }
 }
 
 fn note(note: &Note) -> Value {
-    json!({"level": note.level.name(), "text": note.text})
+    object! { "level": note.level.name(), "text": note.text }
 }
 
 fn problem(problem: &Problem) -> Value {
@@ -74,7 +75,7 @@ fn problem(problem: &Problem) -> Value {
 }
 
 fn proof(proof: &Proof) -> Value {
-    json!({
+    object! {
         "htm": proof.method,
         "htu": proof.url,
         "jti": proof.id,
@@ -83,7 +84,7 @@ fn proof(proof: &Proof) -> Value {
         "ageSeconds": proof.age,
         "thumbprint": proof.thumbprint,
         "signature": proof.signature.name(),
-    })
+    }
 }
 
 /// JSON Schema 2020-12 of [`Report::to_json`]: an object schema, to which a tool adds properties of its own.
