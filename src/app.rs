@@ -18,11 +18,11 @@ use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::connections::{self, Place, Places, Timeouts};
+use crate::connections::{self, Activity, Place, Places, Timeouts};
 use crate::diagnosis::cors::Preflights;
 use crate::diagnosis::findings::FindingCounts;
 use crate::dispatch::Engine;
-use crate::http::{Budget, Connection, Http, Lines, MAX_CALLS, MAX_SUBSCRIPTIONS, Stack, unless_unread};
+use crate::http::{Budget, Connection, Http, Lines, MAX_CALLS, MAX_SUBSCRIPTIONS, Stack, kept_at_work, unless_unread};
 use crate::session::{Limits, SessionManager, read, sweep_regularly};
 use crate::system::System;
 use crate::tools::{Registry, TOOLS, Tool};
@@ -175,8 +175,8 @@ async fn accept(
     let mut server = auto::Builder::new(TokioExecutor::new());
     server
         .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(timeouts.head)
+        // How long a head may take is `connections::Activity`'s business: hyper would set a timer for each request.
+        .header_read_timeout(None)
         .max_buf_size(MAX_HEAD)
         .http2()
         .timer(TokioTimer::new())
@@ -232,31 +232,48 @@ fn serve_connection(
     let Ok(peer) = stream.peer_addr() else { return };
     let connection = Connection { peer, local: stream.local_addr().ok() };
     let stack = Arc::clone(stack);
-    let first_request = CancellationToken::new();
-    let spoke = first_request.clone();
+    let activity = Activity::new();
+    let told = Arc::clone(&activity);
     let service = service_fn(move |request: Request<Incoming>| {
-        if !spoke.is_cancelled() {
-            spoke.cancel();
-        }
+        let at_work = told.begin(request.version());
         let answering = stack.respond(connection, request);
-        async move { Ok::<_, Infallible>(unless_unread(answering.await, timeouts.unread)) }
+        async move {
+            let response = unless_unread(answering.await, timeouts.unread);
+            Ok::<_, Infallible>(kept_at_work(response, at_work))
+        }
     });
     let server = Arc::clone(server);
-    let patience = if place.refused { timeouts.refusal } else { timeouts.head };
     tokio::spawn(async move {
         let Place { watcher, crowded, refused, permit: _held } = place;
         let serving = server.serve_connection(TokioIo::new(stream), service);
         let mut serving = pin!(watcher.watch(serving));
-        // hyper's own time-out begins when it knows the HTTP version: not for a client that never says so much.
-        let served = tokio::select! {
+        let patience = if refused { timeouts.refusal } else { timeouts.head };
+        let mut patience_ends = pin!(tokio::time::sleep(patience));
+        let early = tokio::select! {
             biased;
-            served = &mut serving => served,
-            () = first_request.cancelled(), if !refused => serving.await,
+            served = &mut serving => Some(served),
+            () = activity.first_request(), if !refused => None,
             () = crowded.cancelled() => return,
-            () = tokio::time::sleep(patience) => {
+            () = &mut patience_ends => {
                 tracing::debug!(%peer, "connection closed: no request within {} s", patience.as_secs());
                 return;
             }
+        };
+        let served = match early {
+            Some(served) => served,
+            None => loop {
+                tokio::select! {
+                    biased;
+                    served = &mut serving => break served,
+                    () = &mut patience_ends => {
+                        let Some(later) = activity.look_again(patience) else {
+                            tracing::debug!(%peer, "connection closed: no other request within {} s", patience.as_secs());
+                            return;
+                        };
+                        patience_ends.as_mut().reset(later);
+                    }
+                }
+            },
         };
         if let Err(error) = served {
             if error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse_too_large) {

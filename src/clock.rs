@@ -67,8 +67,14 @@ impl Clock {
     /// Now, on the steady clock.
     #[must_use]
     pub fn now(&self) -> Moment {
-        let elapsed =
-            self.started.map_or(0, |started| u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX));
+        self.at(Instant::now())
+    }
+
+    /// What it shows `at` that time, or would if it had not been moved since: for who has looked already.
+    #[must_use]
+    pub fn at(&self, at: Instant) -> Moment {
+        let since = |started| u64::try_from(at.saturating_duration_since(started).as_millis()).unwrap_or(u64::MAX);
+        let elapsed = self.started.map_or(0, since);
         Moment(self.started_unix_ms + elapsed + self.moved_ms.load(Ordering::Relaxed))
     }
 
@@ -82,7 +88,10 @@ impl Clock {
     #[must_use]
     #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the wall clock")]
     pub fn wall_now(&self) -> Timestamp {
-        Timestamp::now() + Duration::from_millis(self.moved_ms.load(Ordering::Relaxed))
+        match self.moved_ms.load(Ordering::Relaxed) {
+            0 => Timestamp::now(),
+            moved => Timestamp::now() + Duration::from_millis(moved),
+        }
     }
 
     /// What the wall clock showed, or will show, at `moment`.

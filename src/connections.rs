@@ -6,11 +6,13 @@
 //! is locked out by connections that do nothing, and who is turned away hears why.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
+use http::Version;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::net::TcpStream;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -151,6 +153,76 @@ impl Places {
     }
 }
 
+/// Whether a connection is used: told by its requests, asked by who watches it. In place of a timer for each request, which
+/// would be set and taken back for nothing: one that wakes up when nothing may have happened for too long.
+#[derive(Debug)]
+pub struct Activity {
+    /// Requests at work, their answers included while these are being made.
+    at_work: AtomicU32,
+    spoke: AtomicBool,
+    first: Notify,
+    /// Whether it is of HTTP/2, which looks after itself by pings.
+    is_multiplexed: AtomicBool,
+    began: Instant,
+    /// Milliseconds from then to when the last request was done.
+    idle_since_ms: AtomicU64,
+}
+
+/// A request at work; dropping it ends that.
+#[derive(Debug)]
+pub struct AtWork(Arc<Activity>);
+
+impl Activity {
+    /// None so far.
+    #[must_use]
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self {
+            at_work: AtomicU32::new(0),
+            spoke: AtomicBool::new(false),
+            first: Notify::new(),
+            is_multiplexed: AtomicBool::new(false),
+            began: Instant::now(),
+            idle_since_ms: AtomicU64::new(0),
+        })
+    }
+
+    /// A request has come: its head is there.
+    #[must_use]
+    pub fn begin(self: &Arc<Self>, version: Version) -> AtWork {
+        self.at_work.fetch_add(1, Ordering::AcqRel);
+        if !self.spoke.swap(true, Ordering::AcqRel) {
+            self.is_multiplexed.store(version == Version::HTTP_2, Ordering::Release);
+            self.first.notify_one();
+        }
+        AtWork(Arc::clone(self))
+    }
+
+    /// Resolves when the first request has come.
+    pub async fn first_request(&self) {
+        self.first.notified().await;
+    }
+
+    /// When to look again whether it has had no request for `patience`; `None` when it has had none.
+    #[must_use]
+    pub fn look_again(&self, patience: Duration) -> Option<Instant> {
+        let now = Instant::now();
+        if self.at_work.load(Ordering::Acquire) > 0 || self.is_multiplexed.load(Ordering::Acquire) {
+            return Some(now + patience);
+        }
+        let due = self.began + Duration::from_millis(self.idle_since_ms.load(Ordering::Acquire)) + patience;
+        (due > now).then_some(due)
+    }
+}
+
+impl Drop for AtWork {
+    fn drop(&mut self) {
+        let activity = &self.0;
+        let since = u64::try_from(activity.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        activity.idle_since_ms.store(since, Ordering::Release);
+        activity.at_work.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
 /// How many connections a limit on open files leaves room for.
 fn affordable(files: usize) -> usize {
     files.saturating_sub(OTHER_FILES).max(files / 2).max(1)
@@ -192,6 +264,32 @@ mod tests {
         let crowded = first.crowded.clone();
         drop(first);
         assert!(crowded.is_cancelled() && !places.next().await.refused);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_is_given_up_when_it_has_had_no_request_for_too_long() {
+        let (patience, second) = (Duration::from_secs(120), Duration::from_secs(1));
+        let activity = Activity::new();
+        let began = activity.began;
+        tokio::time::advance(patience - second).await;
+        assert_eq!(activity.look_again(patience), Some(began + patience), "it has one second left to speak");
+        let at_work = activity.begin(Version::HTTP_11);
+        tokio::time::advance(patience * 3).await;
+        assert!(activity.look_again(patience).is_some(), "a request is at work for as long as it takes");
+        drop(at_work);
+        let done = Instant::now();
+        tokio::time::advance(patience - second).await;
+        assert_eq!(activity.look_again(patience), Some(done + patience));
+        tokio::time::advance(second).await;
+        assert_eq!(activity.look_again(patience), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_of_http2_is_not_given_up() {
+        let activity = Activity::new();
+        drop(activity.begin(Version::HTTP_2));
+        tokio::time::advance(Duration::from_secs(1000)).await;
+        assert!(activity.look_again(Duration::from_secs(120)).is_some());
     }
 
     #[tokio::test(start_paused = true)]

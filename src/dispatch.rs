@@ -71,7 +71,7 @@ pub struct Job {
     /// The HTTP request that carried it.
     pub request: Arc<Request>,
     /// What `_meta` says of the client: in the stateless era only.
-    pub client: Option<Meta>,
+    pub client: Option<Box<Meta>>,
     /// Where notifications that belong to it go; `None` where the client cannot have them.
     pub outbox: Option<Outbox>,
 }

@@ -49,7 +49,7 @@ use crate::protocol::{FIRST_STATELESS, Revision, RpcError};
 use crate::request::RequestId;
 use crate::session::history::{Entry, Kind, token_hash};
 use crate::session::{Missing, Session, Visit, prefix, read};
-pub use budget::{Budget, unless_unread};
+pub use budget::{Budget, kept_at_work, unless_unread};
 use era::Era;
 use headers::SessionHeader;
 pub use lines::Lines;

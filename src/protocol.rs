@@ -1,7 +1,9 @@
 //! The protocol itself: JSON-RPC messages, errors, and the table of revisions. Knows neither HTTP nor tools.
 
 mod error;
+pub mod json;
 mod level;
+mod members;
 pub mod message;
 pub mod meta;
 mod notice;
@@ -10,7 +12,8 @@ mod server;
 
 pub use error::RpcError;
 pub use level::LogLevel;
-pub use message::{Call, Id, Message, Notification, Params};
+pub use members::{Given, Members, Params};
+pub use message::{Call, Id, Message, Notification};
 pub use meta::{Capabilities, ClientInfo, Meta};
 pub use notice::Notice;
 pub use revision::{FIRST_STATELESS, Revision, Served, is_stateless};

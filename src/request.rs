@@ -49,7 +49,15 @@ pub const MAX_REQUEST_ID: usize = 128;
 
 /// The value of `X-Request-Id`: 1 to [`MAX_REQUEST_ID`] characters of `[A-Za-z0-9._:=+/@-]`, safe in any log or header.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RequestId(HeaderValue);
+pub struct RequestId(Id);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Id {
+    /// Of ours: no memory of its own.
+    Generated([u8; 16]),
+    /// The caller's.
+    Accepted(HeaderValue),
+}
 
 impl RequestId {
     /// The caller's id, if it is sane.
@@ -57,7 +65,7 @@ impl RequestId {
     pub fn accept(theirs: &str) -> Option<Self> {
         let sane = |b: u8| b.is_ascii_alphanumeric() || b"._:=+/@-".contains(&b);
         let is_sane = (1..=MAX_REQUEST_ID).contains(&theirs.len()) && theirs.bytes().all(sane);
-        Some(Self(HeaderValue::from_str(theirs).ok().filter(|_| is_sane)?))
+        Some(Self(Id::Accepted(HeaderValue::from_str(theirs).ok().filter(|_| is_sane)?)))
     }
 
     /// A new id: `req_` and 12 hex digits. They begin anywhere and go on by leaps, so that no two requests of a run share
@@ -74,21 +82,27 @@ impl RequestId {
             *digit = DIGITS[usize::try_from(number & 0xf).unwrap_or_default()];
             number >>= 4;
         }
-        // Letters and digits: always a header's value.
-        Self(HeaderValue::from_bytes(&id).unwrap_or(HeaderValue::from_static("req_0")))
+        Self(Id::Generated(id))
     }
 
     /// The id as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         // Made of nothing else than ASCII.
-        self.0.to_str().unwrap_or_default()
+        match &self.0 {
+            Id::Generated(id) => str::from_utf8(id).unwrap_or_default(),
+            Id::Accepted(id) => id.to_str().unwrap_or_default(),
+        }
     }
 
     /// The id as a header's value.
     #[must_use]
-    pub fn as_header(&self) -> &HeaderValue {
-        &self.0
+    pub fn to_header(&self) -> HeaderValue {
+        match &self.0 {
+            // Letters and digits: always a header's value.
+            Id::Generated(id) => HeaderValue::from_bytes(id).unwrap_or(HeaderValue::from_static("req_0")),
+            Id::Accepted(id) => id.clone(),
+        }
     }
 }
 

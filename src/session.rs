@@ -374,8 +374,8 @@ impl Session {
     }
 
     /// Ends a hold; the last one starts the idle time.
-    fn release(&self) {
-        lock(&self.kept).record.last_activity = self.house.clock.now();
+    fn release(&self, now: Instant) {
+        lock(&self.kept).record.last_activity = self.house.clock.at(now);
         // Counted under the lock of the order, so that a sweep does not set aside what is no longer held.
         let mut idle = lock(&self.house.idle);
         if self.holds.fetch_sub(1, Ordering::AcqRel) == 1 && self.ended().is_none() {
@@ -623,10 +623,11 @@ pub struct Visit {
 }
 
 impl Visit {
-    fn new(session: Arc<Session>) -> Self {
+    /// `now` it begins.
+    fn new(session: Arc<Session>, now: Instant) -> Self {
         session.hold();
         session.house.totals.in_flight.fetch_add(1, Ordering::Relaxed);
-        Self { session, started: Instant::now(), requests: 0 }
+        Self { session, started: now, requests: 0 }
     }
 
     /// The session.
@@ -644,14 +645,16 @@ impl Visit {
 
 impl Drop for Visit {
     fn drop(&mut self) {
+        let now = Instant::now();
         if self.requests > 0 {
-            let elapsed = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX);
+            let took = now.saturating_duration_since(self.started);
             let record = &mut lock(&self.session.kept).record;
-            record.total_handling_us = record.total_handling_us.saturating_add(elapsed);
+            record.total_handling_us =
+                record.total_handling_us.saturating_add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
             record.finished_count += u64::from(self.requests);
         }
         self.session.house.totals.in_flight.fetch_sub(1, Ordering::Relaxed);
-        self.session.release();
+        self.session.release(now);
     }
 }
 

@@ -156,8 +156,8 @@ impl Annotations {
 pub struct Outcome {
     /// For people; left out of the content when empty.
     pub text: String,
-    /// For scripts: an object that satisfies the output schema; `null` for none.
-    pub structured: Value,
+    /// For scripts: an object that satisfies the output schema; none by default.
+    pub structured: Structured,
     /// Further content blocks, as the protocol writes them (schema `ContentBlock`).
     pub content: Vec<Value>,
     /// Whether the tool failed at its work.
@@ -169,8 +169,46 @@ pub struct Outcome {
 impl Outcome {
     /// Text and structured form of the same facts.
     #[must_use]
-    pub fn new(text: String, structured: Value) -> Self {
-        Self { text, structured, ..Self::default() }
+    pub fn new(text: String, structured: impl Into<Structured>) -> Self {
+        Self { text, structured: structured.into(), ..Self::default() }
+    }
+}
+
+/// What a tool found, for scripts.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Structured {
+    /// As a tree; `null` for nothing.
+    Tree(Value),
+    /// As JSON, which a tool wrote itself that is called so often that a tree would cost too much: an object.
+    Written(Vec<u8>),
+}
+
+impl Structured {
+    /// Whether there is none.
+    #[must_use]
+    pub const fn is_none(&self) -> bool {
+        matches!(self, Self::Tree(Value::Null))
+    }
+
+    /// As a tree.
+    #[must_use]
+    pub fn into_tree(self) -> Value {
+        match self {
+            Self::Tree(tree) => tree,
+            Self::Written(json) => serde_json::from_slice(&json).unwrap_or_default(),
+        }
+    }
+}
+
+impl Default for Structured {
+    fn default() -> Self {
+        Self::Tree(Value::Null)
+    }
+}
+
+impl From<Value> for Structured {
+    fn from(tree: Value) -> Self {
+        Self::Tree(tree)
     }
 }
 

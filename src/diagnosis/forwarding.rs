@@ -6,7 +6,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use http::header::HOST;
-use http::{HeaderMap, Uri};
+use http::{HeaderMap, HeaderName, Uri};
 
 use super::redact::decode;
 
@@ -112,10 +112,13 @@ pub fn proxies(headers: &HeaderMap) -> Vec<Proxy> {
     found
 }
 
+/// Every request is asked for it.
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
 /// Where the client is, as far as the request tells: the first hop of X-Forwarded-For, else the other end of the connection.
 #[must_use]
 pub fn client_address(headers: &HeaderMap, peer: Option<SocketAddr>) -> Option<IpAddr> {
-    let first = headers.get("x-forwarded-for").and_then(|value| value.to_str().ok()?.split(',').next());
+    let first = headers.get(FORWARDED_FOR).and_then(|value| value.to_str().ok()?.split(',').next());
     let first = first.map(str::trim).and_then(|hop| {
         let hop = hop.trim_matches(['[', ']']);
         // Some proxies write the port too.

@@ -1,7 +1,7 @@
 //! Who the user is, as the headers of auth proxies and the bearer token tell it.
 
-use http::HeaderMap;
 use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderName};
 
 use super::products::{Meaning, PRODUCTS, Product};
 use super::redact::decode;
@@ -11,13 +11,16 @@ use crate::session::{Identity, IdentitySource};
 /// The header that decides whose a session is, before the bearer token does.
 pub const X_USER_ID: &str = "x-user-id";
 
+/// The same, ready to be looked up: every request is asked for it.
+const USER_ID: HeaderName = HeaderName::from_static(X_USER_ID);
+
 /// Who sent a request: `X-User-Id`, else the `sub` of the bearer token (not verified). What sessions are bound to.
 ///
 /// Several different values are joined with `, `, as a list header is (RFC 9110 section 5.3), so that they never equal
 /// one of them; empty values count as absent.
 #[must_use]
 pub fn caller(headers: &HeaderMap) -> Option<Identity> {
-    let ids = headers.get_all(X_USER_ID).iter().map(|value| decode(value.as_bytes()).trim().to_owned());
+    let ids = headers.get_all(USER_ID).iter().map(|value| decode(value.as_bytes()).trim().to_owned());
     if let Some(id) = joined(ids) {
         return Some(Identity { id, source: IdentitySource::XUserId });
     }

@@ -2,14 +2,14 @@
 
 use std::time::Instant;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 use uuid::Uuid;
 
 use super::result::{refuse, result};
 use super::{Engine, Job, MAX_PROGRESS_TOKEN};
 use crate::diagnosis::findings::{self, Finding};
 use crate::diagnosis::identity;
-use crate::protocol::{Capabilities, Notice, RpcError};
+use crate::protocol::{Capabilities, Given, Members, Notice, RpcError};
 use crate::request::Request;
 use crate::session::{self, Full, Missing, NewSession, Visit};
 use crate::tools::{Arguments, Context, Entry, HANDLE, Handle, Later, Outcome, Tool, ToolError, Way};
@@ -84,7 +84,7 @@ impl Engine {
     }
 
     /// Reads the parameters: the tool and its arguments, not yet checked against its schema.
-    fn read_call(&self, job: &mut Job) -> Result<(&Entry, Map<String, Value>), RpcError> {
+    fn read_call(&self, job: &mut Job) -> Result<(&Entry, Members), RpcError> {
         let entry = self.tool(&job.params)?;
         let token = job.params.get("_meta").and_then(|meta| meta.get("progressToken")).and_then(Value::as_str);
         if token.is_some_and(|token| token.len() > MAX_PROGRESS_TOKEN) {
@@ -93,15 +93,16 @@ impl Engine {
                  string"
             )));
         }
-        match job.params.get_mut("arguments").map(Value::take) {
-            None | Some(Value::Null) => Ok((entry, Map::new())),
-            Some(Value::Object(arguments)) => Ok((entry, arguments)),
-            Some(_) => Err(RpcError::invalid_params("Invalid params: \"arguments\" must be an object")),
+        match job.params.take_arguments() {
+            None => Ok((entry, Members::new())),
+            Some(Given::Members(arguments)) => Ok((entry, arguments)),
+            Some(Given::Other(other)) if other.is_null() => Ok((entry, Members::new())),
+            Some(Given::Other(_)) => Err(RpcError::invalid_params("Invalid params: \"arguments\" must be an object")),
         }
     }
 
     /// Counts the call, checks its arguments and finds its session.
-    fn ready(&self, entry: &Entry, arguments: Map<String, Value>, job: &Job) -> Result<Ready, ToolError> {
+    fn ready(&self, entry: &Entry, arguments: Members, job: &Job) -> Result<Ready, ToolError> {
         let mut tool_calls = job.session.as_ref().map_or(0, |session| session.count_tool_call());
         let arguments = entry.check(arguments, job.revision)?;
         let mut visit = None;
@@ -133,7 +134,7 @@ impl Engine {
             finding_counts: &self.findings,
             preflights: &self.preflights,
             meta: job.params.get("_meta").and_then(Value::as_object),
-            client: job.client.as_ref(),
+            client: job.client.as_deref(),
             new_session: (tool.handle == Handle::Makes && job.revision.is_stateless()).then_some(make_session),
             outbox: job.outbox.as_ref(),
             tool_calls: ready.tool_calls,
@@ -153,11 +154,13 @@ impl Engine {
         if let Some(reason) = ready.visit.as_ref().and_then(|visit| visit.session().ended()) {
             return Err(no_session(format!(" (it was {})", reason.name())));
         }
-        if !tool.findings.is_empty() && outcome.structured.is_object() {
+        if !tool.findings.is_empty() && !outcome.structured.is_none() {
             let found = outcome.findings.take().unwrap_or_else(|| context.findings(tool.findings));
             self.note(&found, context.session);
             outcome.text += &findings::section(&found);
-            outcome.structured["findings"] = found.iter().map(Finding::to_json).collect();
+            let mut structured = outcome.structured.into_tree();
+            structured["findings"] = found.iter().map(Finding::to_json).collect();
+            outcome.structured = structured.into();
         }
         Ok(outcome)
     }
@@ -215,7 +218,7 @@ impl Engine {
 
     /// Makes a session for a call of the stateless era.
     fn make_session(&self, job: &Job) -> Result<Visit, Full> {
-        let client = job.client.as_ref();
+        let client = job.client.as_deref();
         let new = NewSession {
             protocol_version: job.revision,
             client_info: client.and_then(|client| client.client_info.clone()).unwrap_or_default(),

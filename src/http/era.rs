@@ -57,7 +57,7 @@ mod tests {
             headers.insert(headers::PROTOCOL_VERSION, version.parse().unwrap());
         }
         let Value::Object(params) = params else { panic!() };
-        Era::of(method, &params, &headers, &Served::all())
+        Era::of(method, &params.into(), &headers, &Served::all())
     }
 
     #[test]

@@ -51,6 +51,9 @@ fn check_host<B>(config: &Config, bound_to_loopback: bool, request: &Request<B>)
     if !bound_to_loopback && config.allowed_hosts.is_empty() {
         return Ok(());
     }
+    if is_usual(host) {
+        return Ok(());
+    }
     let Some((name, port)) = split_host(host) else {
         // RFC 9112 section 3.2: 400 for a Host that is not `host[:port]`.
         let host = shorten(host, 100);
@@ -71,6 +74,13 @@ fn check_host<B>(config: &Config, bound_to_loopback: bool, request: &Request<B>)
         "Host not allowed: {name:?}; {why}. If this name is yours, add it to MCP_ALLOWED_HOSTS"
     ));
     Err(Refusal::new(StatusCode::FORBIDDEN, error).addressed_to_nobody())
+}
+
+/// Whether a Host value is what nearly every client on this machine sends: a name of it with a port. That needs no parsing.
+fn is_usual(host: &str) -> bool {
+    let name_and_port = ["localhost:", "127.0.0.1:"].iter().find_map(|name| host.strip_prefix(name));
+    let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok();
+    name_and_port.is_some_and(is_port)
 }
 
 /// Name (lower case, without the root's dot) and port of a Host value; `None` for what is none. User information is
@@ -136,6 +146,18 @@ mod tests {
             "localhost, evil.example",
         ] {
             assert_eq!(split_host(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_let_in_unparsed_would_be_let_in_parsed() {
+        for host in ["localhost:3000", "127.0.0.1:65535"] {
+            assert!(is_usual(host) && split_host(host).is_some(), "{host}");
+        }
+        for host in
+            ["localhost", "localhost:", "localhost:65536", "localhost:+80", "localhost:80@evil", "127.0.0.1.evil:80"]
+        {
+            assert!(!is_usual(host), "{host}");
         }
     }
 

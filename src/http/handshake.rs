@@ -34,7 +34,13 @@ pub fn answer(http: &Arc<Http>, request: &Arc<request::Request>, accepts: Accept
         visit.count_requests(1);
     }
     let calls = Calls::One(job(call, &place, request));
-    run::answer(http, accepts, Work { calls, visit: place.visit, disconnect: Disconnect::IsNothing }).to(&id)
+    run::answer(http, accepts, work(calls, place, request)).to(&id)
+}
+
+fn work(calls: Calls, place: Place, request: &request::Request) -> Work {
+    // As it came: the session was found by it, to the letter.
+    let session_id = place.visit.as_ref().and_then(|_| request.headers.get(headers::SESSION_ID).cloned());
+    Work { calls, visit: place.visit, session_id, disconnect: Disconnect::IsNothing }
 }
 
 /// Takes a notification.
@@ -93,6 +99,7 @@ fn job(call: Call, place: &Place, request: &Arc<request::Request>) -> Job {
     }
 }
 
+#[inline(never)]
 fn initialize(
     http: &Http,
     request: &Arc<request::Request>,
@@ -161,6 +168,7 @@ fn accepted(visit: Option<&Visit>) -> Response {
 }
 
 /// Answers a batch.
+#[inline(never)]
 pub fn answer_batch(
     http: &Arc<Http>,
     request: &Arc<request::Request>,
@@ -212,5 +220,5 @@ pub fn answer_batch(
         visit.count_requests(u32::try_from(jobs.len()).unwrap_or(u32::MAX));
     }
     let calls = Calls::Batch { jobs, errors };
-    run::answer(http, accepts, Work { calls, visit: place.visit, disconnect: Disconnect::IsNothing })
+    run::answer(http, accepts, work(calls, place, request))
 }

@@ -36,8 +36,8 @@ pub struct Accepts {
 /// Accept, or an empty one, accepts everything.
 #[must_use]
 pub fn accepts(headers: &HeaderMap) -> Accepts {
-    if says_both(headers) {
-        return Accepts { json: true, sse: true };
+    if let Some(usual) = usual(headers) {
+        return usual;
     }
     // How specific the best match so far is, and what it says: */* is 1, type/* is 2, type/subtype is 3.
     let (mut json, mut sse) = ((0, false), (0, false));
@@ -66,8 +66,8 @@ pub fn accepts(headers: &HeaderMap) -> Accepts {
 /// Which of the two forms `Accept` lists by name, not by a wildcard: what the specification asks of clients.
 #[must_use]
 pub fn lists(headers: &HeaderMap) -> Accepts {
-    if says_both(headers) {
-        return Accepts { json: true, sse: true };
+    if let Some(usual) = usual(headers) {
+        return usual;
     }
     let accept = |values: &str| {
         let (mut json, mut sse) = (false, false);
@@ -94,10 +94,16 @@ fn is_zero(q: &str) -> bool {
     q.trim().parse::<f32>().is_ok_and(|q| q <= 0.0)
 }
 
-/// Whether `Accept` is what nearly every client sends, to the letter: that needs no parsing.
-fn says_both(headers: &HeaderMap) -> bool {
+/// What an `Accept` lists, and accepts, that is to the letter what nearly every client sends: that needs no parsing.
+fn usual(headers: &HeaderMap) -> Option<Accepts> {
     let mut values = headers.get_all(ACCEPT).iter();
-    values.next().is_some_and(|value| value == "application/json, text/event-stream") && values.next().is_none()
+    let usual = match values.next()?.as_bytes() {
+        b"application/json, text/event-stream" => Accepts { json: true, sse: true },
+        b"application/json" => Accepts { json: true, sse: false },
+        b"text/event-stream" => Accepts { json: false, sse: true },
+        _ => return None,
+    };
+    values.next().is_none().then_some(usual)
 }
 
 fn specificity(range: &str, kind: &str, subtype: &str) -> u8 {
@@ -115,6 +121,9 @@ fn specificity(range: &str, kind: &str, subtype: &str) -> u8 {
 pub fn is_json(headers: &HeaderMap) -> bool {
     let mut values = headers.get_all(CONTENT_TYPE).iter();
     let (Some(value), None) = (values.next(), values.next()) else { return false };
+    if value == "application/json" {
+        return true;
+    }
     let essence = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();
     essence.eq_ignore_ascii_case("application/json")
 }
@@ -156,6 +165,9 @@ pub fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<Cow<'a, s
 }
 
 fn text(value: &HeaderValue) -> Cow<'_, str> {
+    if let Ok(text) = value.to_str() {
+        return Cow::Borrowed(text.trim_ascii());
+    }
     match String::from_utf8_lossy(value.as_bytes()) {
         Cow::Borrowed(text) => Cow::Borrowed(text.trim()),
         Cow::Owned(text) => Cow::Owned(text.trim().to_owned()),

@@ -1,10 +1,10 @@
 //! What is seen of every request: its id, one span, one log line, `Server-Timing`.
 
 use std::borrow::Cow;
-use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 use axum::response::{IntoResponse as _, Response};
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
 use tracing::Span;
 use tracing::field::{Empty, display};
@@ -88,7 +88,7 @@ impl Subject {
 /// What is seen of a request, from its arrival to its answer.
 pub struct Observed {
     at: Instant,
-    id: HeaderValue,
+    id: RequestId,
     /// Where its log lines belong; none where nobody will see any.
     pub span: Span,
     head: Head,
@@ -118,7 +118,7 @@ impl Observed {
         }
         let observed = Self {
             at,
-            id: id.as_header().clone(),
+            id: id.clone(),
             span,
             head,
             is_logged,
@@ -139,7 +139,7 @@ impl Observed {
         let headers = response.headers_mut();
         headers.insert(INSTANCE_ID, http.instance.clone());
         headers.insert(SERVER_TIMING, server_timing(took));
-        headers.insert(REQUEST_ID, self.id);
+        headers.insert(REQUEST_ID, self.id.to_header());
         // With LOG_LEVEL=WARNING the server's own mistakes still get their lines.
         let is_mistake = response.status().is_server_error();
         if self.is_logged || (is_mistake && !tracing::enabled!(tracing::Level::INFO) && http.lines.take(self.at)) {
@@ -150,12 +150,16 @@ impl Observed {
 
 /// `app;dur=MS`, to the microsecond.
 fn server_timing(took: Duration) -> HeaderValue {
-    let mut text = [0; 40];
-    let mut rest = &mut text[..];
-    let us = took.as_micros();
-    let written = write!(rest, "app;dur={}.{:03}", us / 1000, us % 1000).map(|()| 40 - rest.len());
+    let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+    let mut text = Vec::with_capacity(24);
+    text.extend_from_slice(b"app;dur=");
+    text.extend_from_slice(itoa::Buffer::new().format(us / 1000).as_bytes());
+    // A one in front of the three digits, so that zeros stay; the point takes its place.
+    let thousandths = text.len();
+    text.extend_from_slice(itoa::Buffer::new().format(1000 + us % 1000).as_bytes());
+    text[thousandths] = b'.';
     // Digits and a point: always a header's value.
-    written.ok().and_then(|end| HeaderValue::from_bytes(&text[..end]).ok()).unwrap_or(HeaderValue::from_static("app"))
+    HeaderValue::from_maybe_shared(Bytes::from(text)).unwrap_or(HeaderValue::from_static("app"))
 }
 
 /// What a request's line begins with.
@@ -250,6 +254,13 @@ fn log(span: &Span, head: &Head, response: &Response, took: Duration, quiet: boo
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn server_timing_is_in_milliseconds_to_the_microsecond() {
+        for (us, shown) in [(0, "0.000"), (7, "0.007"), (1_000, "1.000"), (61_234_050, "61234.050")] {
+            assert_eq!(server_timing(Duration::from_micros(us)), format!("app;dur={shown}"));
+        }
+    }
 
     #[test]
     fn all_headers_are_on_one_line_without_their_secrets() {

@@ -13,13 +13,13 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt as _, TryFutureExt as _};
-use http::StatusCode;
 use http::header::RETRY_AFTER;
+use http::{HeaderValue, StatusCode};
 use tokio::task::{JoinError, JoinHandle};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument as _;
 
-use super::headers::Accepts;
+use super::headers::{self, Accepts};
 use super::refusal::{self, Refusal};
 use super::{Budget, Http, MAX_CALLS, internal_error, note_panic, sse};
 use crate::config::ResponseMode;
@@ -34,12 +34,13 @@ pub struct Work {
     pub calls: Calls,
     /// The session they work on: kept from idling until they are done.
     pub visit: Option<Visit>,
+    /// Its id, as the request named it.
+    pub session_id: Option<HeaderValue>,
     /// What a client that goes away means.
     pub disconnect: Disconnect,
 }
 
 /// The calls of one POST.
-#[expect(clippy::large_enum_variant, reason = "nearly always it is the large one")]
 pub enum Calls {
     /// One.
     One(Job),
@@ -173,7 +174,7 @@ enum Answers {
 /// Runs `work` and answers it.
 pub fn answer(http: &Arc<Http>, accepts: Accepts, work: Work) -> Answering {
     let form = Form::choose(http.engine.config.response, accepts);
-    let Work { mut calls, visit, disconnect } = work;
+    let Work { mut calls, visit, session_id, disconnect } = work;
     let outbox = Outbox::default();
     if form != Form::Json {
         match &mut calls {
@@ -181,27 +182,45 @@ pub fn answer(http: &Arc<Http>, accepts: Accepts, work: Work) -> Answering {
             Calls::Batch { jobs, .. } => jobs.iter_mut().for_each(|job| job.outbox = Some(outbox.clone())),
         }
     }
-    let session = visit.as_ref().map(|visit| Arc::clone(visit.session()));
-    let all = match calls {
-        Calls::One(job) => match begin(http, job) {
-            Ok(answer) => {
-                drop(visit);
-                let response = at_once(form, Answers::One(Some(answer)), &drain(&outbox));
-                return Answering::Now(finish(http, form, session.as_deref(), response));
-            }
-            Err(waiting) => {
-                let http = Arc::clone(http);
-                async move {
-                    let answer = go_on(&http, *waiting).await;
-                    drop(visit);
-                    Answers::One(answer)
-                }
-                .boxed()
-            }
-        },
-        Calls::Batch { jobs, errors } => run_all(Arc::clone(http), jobs, errors, visit).boxed(),
+    let job = match calls {
+        Calls::One(job) => job,
+        Calls::Batch { jobs, errors } => {
+            let session = visit.as_ref().map(|visit| Arc::clone(visit.session()));
+            let all = run_all(Arc::clone(http), jobs, errors, visit).boxed();
+            return Answering::Later(
+                wait(Arc::clone(http), form, all, outbox, session, session_id, disconnect).boxed(),
+            );
+        }
     };
-    Answering::Later(wait(Arc::clone(http), form, all, outbox, session, disconnect).boxed())
+    match begin(http, job) {
+        Ok(answer) => {
+            let response = at_once(form, Answers::One(Some(answer)), &drain(&outbox));
+            let response = finish(http, form, visit.as_ref().map(|visit| &**visit.session()), session_id, response);
+            Answering::Now(response)
+        }
+        Err(waiting) => set_going(Arc::clone(http), form, waiting, outbox, visit, session_id, disconnect),
+    }
+}
+
+/// Has a call go on that was not answered in one go.
+#[inline(never)]
+fn set_going(
+    http: Arc<Http>,
+    form: Form,
+    waiting: Box<Waiting>,
+    outbox: Outbox,
+    visit: Option<Visit>,
+    session_id: Option<HeaderValue>,
+    disconnect: Disconnect,
+) -> Answering {
+    let session = visit.as_ref().map(|visit| Arc::clone(visit.session()));
+    let own = Arc::clone(&http);
+    let call = async move {
+        let answer = go_on(&own, *waiting).await;
+        drop(visit);
+        Answers::One(answer)
+    };
+    Answering::Later(wait(http, form, call.boxed(), outbox, session, session_id, disconnect).boxed())
 }
 
 /// Has calls go on that were not answered in one go.
@@ -211,6 +230,7 @@ async fn wait(
     mut all: BoxFuture<'static, Answers>,
     outbox: Outbox,
     session: Option<Arc<Session>>,
+    session_id: Option<HeaderValue>,
     disconnect: Disconnect,
 ) -> Result<Response, Refusal> {
     let response = match futures_util::poll!(&mut all) {
@@ -224,12 +244,18 @@ async fn wait(
             later(&http, form, Ongoing { task, outbox, session: session.clone() }).await
         }
     };
-    finish(&http, form, session.as_deref(), response)
+    finish(&http, form, session.as_deref(), session_id, response)
 }
 
 /// The response to a POST, naming its session; `None` where every call was cancelled: by the client, or because the
 /// session ended under it.
-fn finish(http: &Http, form: Form, session: Option<&Session>, response: Option<Response>) -> Result<Response, Refusal> {
+fn finish(
+    http: &Http,
+    form: Form,
+    session: Option<&Session>,
+    session_id: Option<HeaderValue>,
+    response: Option<Response>,
+) -> Result<Response, Refusal> {
     let mut response = match response {
         Some(response) => response,
         None => match session.and_then(Session::ended) {
@@ -241,8 +267,8 @@ fn finish(http: &Http, form: Form, session: Option<&Session>, response: Option<R
             None => sse::response_at_once(Vec::new()),
         },
     };
-    if let Some(session) = session {
-        refusal::name_session(&mut response, session.id());
+    if let Some(id) = session_id {
+        response.headers_mut().insert(headers::SESSION_ID, id);
     }
     Ok(response)
 }

@@ -37,10 +37,12 @@ pub fn write_message(event: &mut Vec<u8>, id: Option<&str>, json: &[u8]) {
     event.extend_from_slice(b"data: ");
     let start = event.len();
     event.extend_from_slice(json);
-    // A line break between JSON tokens would end the line; in JSON it means nothing.
-    for byte in &mut event[start..] {
-        if matches!(byte, b'\n' | b'\r') {
-            *byte = b' ';
+    // A line break between JSON tokens would end the line; in JSON it means nothing. Hardly any has one.
+    if json.contains(&b'\n') || json.contains(&b'\r') {
+        for byte in &mut event[start..] {
+            if matches!(byte, b'\n' | b'\r') {
+                *byte = b' ';
+            }
         }
     }
     event.extend_from_slice(b"\n\n");

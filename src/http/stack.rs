@@ -17,6 +17,7 @@ use tracing::Instrument as _;
 use super::body::Body;
 use super::observe::Observed;
 use super::post::Arrived;
+use super::refusal::Refusal;
 use super::{
     Arrival, Connection, HEALTH_PATH, Http, MCP_PATHS, body, cors_layer, guard, panicked, refusing_routes, routes,
     without_idle_cors,
@@ -92,9 +93,7 @@ impl Stack {
     fn way<B: Body>(&self, arrival: Arrival, request: http::Request<B>) -> Way<B> {
         // Origin and Host.
         if let Err(refusal) = guard::admit(&self.http.engine.config, self.http.bound_to_loopback, &request) {
-            let (parts, body) = request.into_parts();
-            let refusing = async move { body::refuse(&parts.headers, body, refusal).await.into_response() };
-            return Way::Other(refusing.boxed());
+            return Way::Other(refuse(request, refusal));
         }
         // CORS headers mean nothing to requests without an Origin.
         let cors = self.cors.as_ref().filter(|_| request.headers().contains_key(ORIGIN) && !is_lost_options(&request));
@@ -102,11 +101,21 @@ impl Stack {
         if is_post && self.is_serving && cors.is_none() {
             return Way::Post(Arrived::new(arrival, request));
         }
-        let mut request = request.map(axum::body::Body::new);
-        request.extensions_mut().insert(arrival);
-        let answering = cors.unwrap_or(&self.plain).clone().oneshot(request);
-        Way::Other(answering.map(IntoResponse::into_response).boxed())
+        Way::Other(route(cors.unwrap_or(&self.plain), arrival, request))
     }
+}
+
+#[inline(never)]
+fn refuse<B: Body>(request: http::Request<B>, refusal: Refusal) -> BoxFuture<'static, Response> {
+    let (parts, body) = request.into_parts();
+    async move { body::refuse(&parts.headers, body, refusal).await.into_response() }.boxed()
+}
+
+#[inline(never)]
+fn route<B: Body>(routes: &Router, arrival: Arrival, request: http::Request<B>) -> BoxFuture<'static, Response> {
+    let mut request = request.map(axum::body::Body::new);
+    request.extensions_mut().insert(arrival);
+    routes.clone().oneshot(request).map(IntoResponse::into_response).boxed()
 }
 
 /// The CORS layer takes every OPTIONS for a preflight, at any path. One that asks for no method is none (Fetch, CORS-preflight

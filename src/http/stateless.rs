@@ -17,7 +17,7 @@ use super::{Http, listen};
 use crate::diagnosis::redact;
 use crate::dispatch::{Job, unknown_method};
 use crate::protocol::meta::named_version;
-use crate::protocol::{Call, Meta, Notification, RpcError};
+use crate::protocol::{Call, Given, Members, Meta, Notification, RpcError};
 use crate::request::Request;
 use crate::session::history::Kind;
 use crate::tools::Mirrored;
@@ -28,6 +28,7 @@ const METHOD: HeaderName = HeaderName::from_static("mcp-method");
 const NAME: HeaderName = HeaderName::from_static("mcp-name");
 
 /// Answers a request of the stateless era.
+#[inline(never)]
 pub fn answer(http: &Arc<Http>, request: &Arc<Request>, accepts: Accepts, call: Call) -> Answering {
     let id = call.id.clone();
     let meta = match check(http, &request.headers, &call) {
@@ -56,10 +57,14 @@ pub fn answer(http: &Arc<Http>, request: &Arc<Request>, accepts: Accepts, call: 
         revision,
         session: None,
         request: Arc::clone(request),
-        client: Some(meta),
+        client: Some(Box::new(meta)),
         outbox: None,
     };
-    run::answer(http, accepts, Work { calls: Calls::One(job), visit: None, disconnect: Disconnect::Cancels })
+    run::answer(
+        http,
+        accepts,
+        Work { calls: Calls::One(job), visit: None, session_id: None, disconnect: Disconnect::Cancels },
+    )
 }
 
 /// Takes a notification. There is nothing to do: this era defines none that a client sends over HTTP, since closing a
@@ -119,8 +124,12 @@ fn check_tool_call(http: &Http, headers: &HeaderMap, call: &Call) -> Result<(), 
     };
     matches(headers, &NAME, "Mcp-Name", name, "params.name")?;
     let Ok(entry) = http.engine.tool(&call.params) else { return Ok(()) };
-    let none = Value::Null;
-    let arguments = call.params.get("arguments").unwrap_or(&none);
+    let none = Members::new();
+    let arguments = match call.params.arguments() {
+        Some(Given::Members(arguments)) => arguments,
+        // The dispatcher says what is wrong.
+        None | Some(Given::Other(_)) => &none,
+    };
     entry.mirrored().iter().try_for_each(|mirrored| check_mirrored(headers, mirrored, arguments))
 }
 
@@ -143,7 +152,7 @@ fn matches(headers: &HeaderMap, name: &HeaderName, shown: &str, body: &str, plac
 
 /// An `Mcp-Param-*` header against the argument that it mirrors (MCP 2026-07-28 streamable-http, Server Behavior for
 /// Custom Headers).
-fn check_mirrored(headers: &HeaderMap, mirrored: &Mirrored, arguments: &Value) -> Result<(), RpcError> {
+fn check_mirrored(headers: &HeaderMap, mirrored: &Mirrored, arguments: &Members) -> Result<(), RpcError> {
     let shown = mirrored.header.as_str();
     let Ok(name) = HeaderName::try_from(shown) else { return Ok(()) };
     let header = value(headers, &name, shown)?;
@@ -239,6 +248,7 @@ mod tests {
         let mirrored = Mirrored { header: "Mcp-Param-Region".to_owned(), path: vec!["region".to_owned()] };
         let check = |header: Option<&str>, arguments: Value| {
             let headers = header.map(|value| headers("mcp-param-region", value)).unwrap_or_default();
+            let arguments = arguments.as_object().cloned().unwrap_or_default().into();
             check_mirrored(&headers, &mirrored, &arguments).is_ok()
         };
         assert!(check(None, json!({})) && check(None, json!({ "region": null })) && check(None, Value::Null));

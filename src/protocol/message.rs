@@ -6,9 +6,9 @@ use std::sync::Arc;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use super::RpcError;
+use super::{Params, RpcError};
 
 /// The most messages in a batch. A batch is answered when its last call is, so a bound keeps one POST from holding
 /// the work of thousands; no known client sends more than a handful.
@@ -89,9 +89,6 @@ pub struct Notification {
     /// Its parameters; empty when it has none.
     pub params: Params,
 }
-
-/// Parameters by name.
-pub type Params = Map<String, Value>;
 
 /// A message that is not acceptable, with the id to answer under where it could be read.
 #[derive(Debug, Clone, PartialEq)]
@@ -264,7 +261,7 @@ fn closer_look(text: &str, whole: &str) -> Result<Message, Malformed> {
     }
     let params = match envelope.params.map(|raw| (raw, serde_json::from_str::<Value>(raw.get()))) {
         None | Some((_, Ok(Value::Null))) => Params::new(),
-        Some((_, Ok(Value::Object(params)))) => params,
+        Some((_, Ok(Value::Object(params)))) => params.into(),
         Some((_, Ok(_))) => return Err(Malformed::invalid(id, "Invalid Request: \"params\" must be an object")),
         Some((_, Err(error))) if error.to_string().starts_with("recursion limit exceeded") => {
             return Err(Malformed::invalid(id, "Invalid Request: \"params\" are nested deeper than 127 levels"));

@@ -30,7 +30,7 @@ pub struct CallFinished {
     /// The tool's name.
     tool: &'static str,
     /// The call's id.
-    request_id: Box<str>,
+    request_id: ShortText,
     /// How long it took, in hundredths of a millisecond.
     duration: u32,
     is_error: bool,
@@ -51,9 +51,9 @@ impl Notice {
     pub fn call_finished(tool: &'static str, id: &Id, took: Duration, is_error: bool) -> Self {
         let id = id.as_json();
         let request_id = if id.len() <= MAX_ID {
-            id.into()
+            ShortText::new(id)
         } else {
-            Value::String(shorten(id.trim_matches('"'), MAX_ID - 1)).to_string().into()
+            ShortText::new(&Value::String(shorten(id.trim_matches('"'), MAX_ID - 1)).to_string())
         };
         let duration = u32::try_from((took.as_micros() + 5) / 10).unwrap_or(u32::MAX);
         Self::CallFinished(Box::new(CallFinished { tool, request_id, duration, is_error }))
@@ -73,8 +73,41 @@ impl Notice {
     pub fn weight(&self) -> usize {
         match self {
             Self::Json(json) => json.len(),
-            Self::CallFinished(call) => size_of::<CallFinished>() + call.request_id.len(),
+            Self::CallFinished(call) => size_of::<CallFinished>() + call.request_id.weight(),
         }
+    }
+}
+
+/// Text that is nearly always short, as ids are that count: then it has no memory of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum ShortText {
+    Short { length: u8, bytes: [u8; 14] },
+    Long(Box<str>),
+}
+
+impl ShortText {
+    fn new(text: &str) -> Self {
+        let mut bytes = [0; 14];
+        match (u8::try_from(text.len()), bytes.get_mut(..text.len())) {
+            (Ok(length), Some(room)) => {
+                room.copy_from_slice(text.as_bytes());
+                Self::Short { length, bytes }
+            }
+            _ => Self::Long(text.into()),
+        }
+    }
+
+    fn as_str(&self) -> &str {
+        match self {
+            // It was text.
+            Self::Short { length, bytes } => str::from_utf8(&bytes[..usize::from(*length)]).unwrap_or_default(),
+            Self::Long(text) => text,
+        }
+    }
+
+    /// Memory held besides itself, in bytes.
+    fn weight(&self) -> usize {
+        if let Self::Long(text) = self { text.len() } else { 0 }
     }
 }
 
@@ -101,7 +134,7 @@ impl CallFinished {
                 tool: self.tool,
                 duration_ms: f64::from(self.duration) / 100.0,
                 is_error: self.is_error,
-                request_id: serde_json::from_str(&self.request_id).ok(),
+                request_id: serde_json::from_str(self.request_id.as_str()).ok(),
             },
         };
         message::notification("notifications/message", &params)
@@ -122,6 +155,15 @@ mod tests {
             &*notice.to_json(),
             r#"{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","logger":"tools.echo","data":{"tool":"echo","durationMs":1.23,"isError":false,"requestId":"a"}}}"#
         );
+    }
+
+    #[test]
+    fn an_id_comes_back_as_it_was_however_long() {
+        for length in 0..=MAX_ID {
+            let text = "é".repeat(length / 2) + &"x".repeat(length % 2);
+            assert_eq!(ShortText::new(&text).as_str(), text);
+        }
+        assert!(size_of::<CallFinished>() <= 48);
     }
 
     #[test]

@@ -121,8 +121,8 @@ pub struct History {
     pub reused_ids: u32,
     /// GET streams whose connection ended though nobody here ended it.
     pub streams_ended: u32,
-    /// How long the last of them lived, in milliseconds; the oldest is overwritten.
-    pub lifetimes_ms: [u32; LIFETIMES],
+    /// How long the last of them lived, in milliseconds; the oldest is overwritten. Boxed: most sessions have had none.
+    pub lifetimes_ms: Option<Box<[u32; LIFETIMES]>>,
     /// How often the id was used after the session had expired.
     pub tries_when_dead: u32,
     /// A number for the client, as far as it can be told.
@@ -210,7 +210,7 @@ impl History {
 
     /// Notes that a stream's connection ended after `lifetime`, by nobody's wish here.
     pub fn note_stream(&mut self, lifetime: Duration) {
-        self.lifetimes_ms[self.streams_ended as usize % LIFETIMES] =
+        self.lifetimes_ms.get_or_insert_default()[self.streams_ended as usize % LIFETIMES] =
             u32::try_from(lifetime.as_millis()).unwrap_or(u32::MAX);
         bump(&mut self.streams_ended);
     }
@@ -218,7 +218,8 @@ impl History {
     /// The kept lifetimes, in no order.
     #[must_use]
     pub fn lifetimes(&self) -> &[u32] {
-        &self.lifetimes_ms[..LIFETIMES.min(self.streams_ended as usize)]
+        let kept = LIFETIMES.min(self.streams_ended as usize);
+        self.lifetimes_ms.as_deref().map_or(&[], |lifetimes| &lifetimes[..kept])
     }
 
     /// Whether a GET stream was asked for.

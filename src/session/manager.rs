@@ -1,11 +1,11 @@
 //! All sessions: creation, look-up, the bound, expiry and the memory of those that ended.
 
 use std::collections::{HashMap, VecDeque};
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{BuildHasherDefault, DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -221,9 +221,36 @@ struct Counters {
     lifetime: Duration,
 }
 
+/// Hashes ids of sessions. This server made them itself and half of each is random, so that a hash needs no secret: who
+/// asks for ids of his own choice finds none, and puts none in.
+#[derive(Debug, Default)]
+struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        let (words, rest) = bytes.as_chunks::<8>();
+        for word in words {
+            self.write_u64(u64::from_ne_bytes(*word));
+        }
+        for byte in rest {
+            self.write_u64(u64::from(*byte));
+        }
+    }
+
+    fn write_u64(&mut self, word: u64) {
+        // 2^64 divided by the golden ratio, made odd: spreads every bit to the upper ones, and the rotation brings these
+        // down, since the map looks at both ends.
+        self.0 = (self.0 ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
 /// All sessions. Shared as `Arc<RwLock<SessionManager>>`; every operation is short and none waits.
 pub struct SessionManager {
-    sessions: HashMap<Uuid, Arc<Session>>,
+    sessions: HashMap<Uuid, Arc<Session>, BuildHasherDefault<IdHasher>>,
     tombstones: HashMap<Uuid, Tombstone>,
     buried: VecDeque<Uuid>,
     /// The last session of each client that has one here, alive or remembered.
@@ -248,7 +275,7 @@ impl SessionManager {
             shedding: Mutex::default(),
         };
         Self {
-            sessions: HashMap::new(),
+            sessions: HashMap::default(),
             tombstones: HashMap::new(),
             buried: VecDeque::new(),
             clients: HashMap::new(),
@@ -303,7 +330,7 @@ impl SessionManager {
         let session = Arc::new(Session::new(record, place, Arc::clone(&self.house)));
         self.sessions.insert(id, Arc::clone(&session));
         self.counters.created += 1;
-        Ok((Visit::new(session), evicted))
+        Ok((Visit::new(session, Instant::now()), evicted))
     }
 
     /// What became of a session, for the next one of the same client.
@@ -398,7 +425,8 @@ impl SessionManager {
         let Some(session) = self.sessions.get(&id) else {
             return Err(self.missing(id, caller));
         };
-        let now = self.house.clock.now();
+        let started = Instant::now();
+        let now = self.house.clock.at(started);
         let kept = &mut lock(&session.kept);
         if let Some(owner) = &kept.record.owner {
             let caller = caller();
@@ -417,7 +445,7 @@ impl SessionManager {
             self.dead_ids_used.fetch_add(1, Ordering::Relaxed);
             return Err(Missing::Ended { reason: EndReason::Expired, at: expires, tries: *tries });
         }
-        Ok(Visit::new(Arc::clone(session)))
+        Ok(Visit::new(Arc::clone(session), started))
     }
 
     fn missing(&self, id: Uuid, caller: impl FnOnce() -> Option<Identity>) -> Missing {

@@ -1,6 +1,7 @@
 //! A GET stream's place at a session's queue.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::mailbox::{Connection, Next, event_id};
 use super::{Session, lock};
@@ -107,6 +108,6 @@ impl Drop for Stream {
             let lifetime = self.session.house.clock.now().since(self.opened);
             lock(&self.session.kept).record.history.note_stream(lifetime);
         }
-        self.session.release();
+        self.session.release(Instant::now());
     }
 }

@@ -3,44 +3,135 @@
 use serde_json::{Map, Value};
 
 use super::ToolError;
+use crate::protocol::Members;
 use crate::text::shorten;
 
 /// The most problems that are named one by one: an answer is read by people, and must not grow with what is sent.
 const MAX_PROBLEMS: usize = 20;
 
+/// A tool's input schema, ready to check with.
+#[derive(Debug, Clone, Default)]
+pub struct Rules {
+    all: Vec<Rule>,
+    required: Vec<String>,
+}
+
+/// What an argument has to be.
+#[derive(Debug, Clone)]
+struct Rule {
+    name: String,
+    kind: Kind,
+    is_required: bool,
+    /// Whether the schema says more than the kind.
+    says_more: bool,
+    schema: Value,
+}
+
+/// JSON Schema's `type`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    String,
+    Boolean,
+    Integer,
+    Number,
+    Object,
+    Array,
+    Any,
+}
+
+impl Kind {
+    fn of(schema: &Value) -> Self {
+        match schema.get("type").and_then(Value::as_str) {
+            Some("string") => Self::String,
+            Some("boolean") => Self::Boolean,
+            Some("integer") => Self::Integer,
+            Some("number") => Self::Number,
+            Some("object") => Self::Object,
+            Some("array") => Self::Array,
+            _ => Self::Any,
+        }
+    }
+
+    /// With its article.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::String => "a string",
+            Self::Boolean => "a boolean",
+            Self::Integer => "an integer",
+            Self::Number => "a number",
+            Self::Object => "an object",
+            Self::Array => "an array",
+            Self::Any => "a value",
+        }
+    }
+
+    fn fits(self, value: &Value) -> bool {
+        match self {
+            Self::String => value.is_string(),
+            Self::Boolean => value.is_boolean(),
+            Self::Integer => {
+                value.is_i64() || value.is_u64() || value.as_f64().is_some_and(|float| float.fract() == 0.0)
+            }
+            Self::Number => value.is_number(),
+            Self::Object => value.is_object(),
+            Self::Array => value.is_array(),
+            Self::Any => true,
+        }
+    }
+}
+
+impl Rules {
+    /// The rules of a schema that uses `properties`, `required`, `type`, `minimum`, `maximum`, `enum` and `items.type`.
+    /// Every property that it does not name is refused.
+    #[must_use]
+    pub fn of(schema: &Value) -> Self {
+        let required = schema.get("required").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        let required: Vec<String> = required.iter().filter_map(Value::as_str).map(str::to_owned).collect();
+        let properties = schema.get("properties").and_then(Value::as_object);
+        let rule = |(name, schema): (&String, &Value)| Rule {
+            name: name.clone(),
+            kind: Kind::of(schema),
+            is_required: required.contains(name),
+            says_more: ["minimum", "maximum", "enum", "items"].iter().any(|key| schema.get(key).is_some()),
+            schema: schema.clone(),
+        };
+        Self { all: properties.into_iter().flatten().map(rule).collect(), required }
+    }
+
+    fn get(&self, name: &str) -> Option<&Rule> {
+        self.all.iter().find(|rule| rule.name == name)
+    }
+}
+
 /// Arguments that satisfy their tool's input schema.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Arguments(Map<String, Value>);
+pub struct Arguments(Members);
 
 impl Arguments {
-    /// Checks `given` against `schema`, which uses `properties`, `required`, `type`, `minimum`, `maximum`, `enum` and
-    /// `items.type`; every property that it does not name is refused. An optional argument that is `null` counts as
-    /// left out.
+    /// Checks `given` against `rules`. An optional argument that is `null` counts as left out.
     ///
     /// # Errors
     /// [`ToolError::InvalidArguments`] with one sentence for each problem.
-    pub fn check(mut given: Map<String, Value>, schema: &Value) -> Result<Self, ToolError> {
-        let none = Map::new();
-        let properties = schema.get("properties").and_then(Value::as_object).unwrap_or(&none);
-        let required = schema.get("required").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    pub fn check(mut given: Members, rules: &Rules) -> Result<Self, ToolError> {
         let mut problems = Vec::new();
-        for name in required.iter().filter_map(Value::as_str) {
-            if !given.contains_key(name) {
-                let kind = properties.get(name).map_or("value", kind_of);
-                problems.push(format!("`{name}` is required: {} {kind}", article(kind)));
+        for name in &rules.required {
+            if given.get(name).is_none() {
+                let kind = rules.get(name).map_or(Kind::Any, |rule| rule.kind);
+                problems.push(format!("`{name}` is required: {}", kind.name()));
             }
         }
         let mut has_null = false;
-        for (name, value) in &given {
-            match properties.get(name) {
-                None => problems.push(unknown(name, properties)),
-                Some(_) if value.is_null() && !required.contains(&Value::String(name.clone())) => has_null = true,
-                Some(rule) => problems.extend(problem(name, value, rule)),
+        for (name, value) in given.iter() {
+            match rules.get(name) {
+                None => problems.push(unknown(name, rules)),
+                Some(rule) if value.is_null() && !rule.is_required => has_null = true,
+                Some(rule) if rule.kind.fits(value) && !rule.says_more => {}
+                Some(rule) => problems.extend(problem(name, value, &rule.schema)),
             }
         }
         if problems.is_empty() {
             if has_null {
-                given.retain(|_, value| !value.is_null());
+                given.retain(|value| !value.is_null());
             }
             return Ok(Self(given));
         }
@@ -89,36 +180,19 @@ impl Arguments {
     }
 }
 
-fn kind_of(rule: &Value) -> &str {
-    rule.get("type").and_then(Value::as_str).unwrap_or("value")
-}
-
-fn article(kind: &str) -> &'static str {
-    if kind.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" }
-}
-
-fn unknown(name: &str, properties: &Map<String, Value>) -> String {
+fn unknown(name: &str, rules: &Rules) -> String {
     let name = shorten(name, 40);
-    if properties.is_empty() {
+    if rules.all.is_empty() {
         return format!("`{name}` is unknown: this tool takes no arguments");
     }
-    let known: Vec<String> = properties.keys().map(|key| format!("`{key}`")).collect();
+    let known: Vec<String> = rules.all.iter().map(|rule| format!("`{}`", rule.name)).collect();
     format!("`{name}` is unknown: this tool takes {}", known.join(", "))
 }
 
 fn problem(name: &str, value: &Value, rule: &Value) -> Option<String> {
-    let kind = kind_of(rule);
-    let fits = match kind {
-        "string" => value.is_string(),
-        "boolean" => value.is_boolean(),
-        "integer" => value.is_i64() || value.is_u64() || value.as_f64().is_some_and(|float| float.fract() == 0.0),
-        "number" => value.is_number(),
-        "object" => value.is_object(),
-        "array" => value.is_array(),
-        _ => true,
-    };
-    if !fits {
-        return Some(format!("`{name}` must be {} {kind}, got {}", article(kind), describe(value)));
+    let kind = Kind::of(rule);
+    if !kind.fits(value) {
+        return Some(format!("`{name}` must be {}, got {}", kind.name(), describe(value)));
     }
     if let Some(number) = value.as_f64() {
         let (min, max) = (rule.get("minimum").and_then(Value::as_f64), rule.get("maximum").and_then(Value::as_f64));
@@ -174,7 +248,7 @@ mod tests {
     }
 
     fn problems(given: &Value) -> Vec<String> {
-        match Arguments::check(given.as_object().unwrap().clone(), &schema()) {
+        match Arguments::check(given.as_object().unwrap().clone().into(), &Rules::of(&schema())) {
             Ok(_) => Vec::new(),
             Err(ToolError::InvalidArguments(problems)) => problems,
             Err(other) => panic!("{other}"),
@@ -206,7 +280,7 @@ mod tests {
     #[test]
     fn what_the_schema_allows_is_read_back() {
         let given = json!({"message": "hi", "delayMs": 5.0, "headers": null});
-        let arguments = Arguments::check(given.as_object().unwrap().clone(), &schema()).unwrap();
+        let arguments = Arguments::check(given.as_object().unwrap().clone().into(), &Rules::of(&schema())).unwrap();
         assert_eq!(arguments.str("message"), Some("hi"));
         assert_eq!(arguments.u64("delayMs"), Some(5));
         assert_eq!(arguments.strings("headers"), None);

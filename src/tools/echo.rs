@@ -1,13 +1,15 @@
 //! echo: the message back, remembered in the session.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::{Annotations, Arguments, Context, Handle, Outcome, Run, Tool, ToolError};
+use super::{Annotations, Arguments, Context, Handle, Outcome, Run, Structured, Tool, ToolError};
+use crate::protocol::json::write_string;
 use crate::schema;
 use crate::session::{self, EndReason, MAX_CUSTOM_DATA, NotKept, Session};
 
@@ -80,10 +82,10 @@ fn later<'a>(context: &'a Context<'a>, arguments: &'a Arguments) -> BoxFuture<'a
 }
 
 /// The message as it will be kept, or what is wrong with the arguments.
-fn message(context: &Context<'_>, arguments: &Arguments) -> Result<String, ToolError> {
+fn message<'a>(context: &Context<'_>, arguments: &'a Arguments) -> Result<Cow<'a, str>, ToolError> {
     let given = arguments.str("message").unwrap_or_default();
     // Some letters grow when they are made upper case.
-    let message = if arguments.bool("uppercase") { given.to_uppercase() } else { given.to_owned() };
+    let message = if arguments.bool("uppercase") { Cow::Owned(given.to_uppercase()) } else { Cow::Borrowed(given) };
     let length = message.len().max(given.len());
     if length > MAX_MESSAGE {
         return Err(invalid(format!("`message` is {length} bytes long; at most {MAX_MESSAGE} are taken")));
@@ -111,38 +113,55 @@ fn answer(context: &Context<'_>, arguments: &Arguments) -> Result<Outcome, ToolE
         _ => None,
     };
     let session: Option<&Session> = made.as_ref().map(|visit| &**visit.session()).or(context.session.map(|s| &**s));
-    // Room for all of it: most calls of this server are echoes, and a map that grows is made anew.
-    let mut structured = Map::with_capacity(4);
-    structured.insert("message".to_owned(), message.as_str().into());
-    let text = match session {
-        None => message,
-        Some(session) => {
-            let mut kept = session.echo(&message, custom);
-            if let Err(NotKept::NoRoom { growth, .. }) = kept {
-                session::shed_and_tell(context.sessions, growth);
-                kept = session.echo(&message, custom);
+    let Some(session) = session else {
+        let structured = structured(&message, None, delay_ms);
+        return Ok(Outcome::new(message.into_owned(), structured));
+    };
+    let mut kept = session.echo(&message, custom);
+    if let Err(NotKept::NoRoom { growth, .. }) = kept {
+        session::shed_and_tell(context.sessions, growth);
+        kept = session.echo(&message, custom);
+    }
+    let count = match kept {
+        Ok(count) => count,
+        Err(error) => {
+            if made.is_some() {
+                // A refused echo leaves nothing behind.
+                session::write(context.sessions).end(session, EndReason::Evicted);
             }
-            let count = match kept {
-                Ok(count) => count,
-                Err(error) => {
-                    if made.is_some() {
-                        // A refused echo leaves nothing behind.
-                        session::write(context.sessions).end(session, EndReason::Evicted);
-                    }
-                    return refuse(error);
-                }
-            };
-            let mut id = Uuid::encode_buffer();
-            let id = &*session.id().hyphenated().encode_lower(&mut id);
-            structured.insert("sessionId".to_owned(), id.into());
-            structured.insert("echoCount".to_owned(), count.into());
-            format!("{message}\n\nSession: {id}\nEcho count in session: {count}")
+            return refuse(error);
         }
     };
-    if delay_ms > 0 {
-        structured.insert("delayMs".to_owned(), delay_ms.into());
+    let mut id = Uuid::encode_buffer();
+    let id = &*session.id().hyphenated().encode_lower(&mut id);
+    let structured = structured(&message, Some((id, count)), delay_ms);
+    // Room for all of it: most calls of this server are echoes.
+    let mut text = String::with_capacity(message.len() + 96);
+    text.push_str(&message);
+    text.push_str("\n\nSession: ");
+    text.push_str(id);
+    text.push_str("\nEcho count in session: ");
+    text.push_str(itoa::Buffer::new().format(count));
+    Ok(Outcome::new(text, structured))
+}
+
+/// The structured form. `session` is an id and the number of the echo in it.
+fn structured(message: &str, session: Option<(&str, u64)>, delay_ms: u64) -> Structured {
+    let mut json = Vec::with_capacity(message.len() + 128);
+    json.extend_from_slice(b"{\"message\":");
+    write_string(&mut json, message);
+    if let Some((id, count)) = session {
+        json.extend_from_slice(b",\"sessionId\":\"");
+        json.extend_from_slice(id.as_bytes());
+        json.extend_from_slice(b"\",\"echoCount\":");
+        json.extend_from_slice(itoa::Buffer::new().format(count).as_bytes());
     }
-    Ok(Outcome::new(text, Value::Object(structured)))
+    if delay_ms > 0 {
+        json.extend_from_slice(b",\"delayMs\":");
+        json.extend_from_slice(itoa::Buffer::new().format(delay_ms).as_bytes());
+    }
+    json.push(b'}');
+    Structured::Written(json)
 }
 
 /// What is wrong with the arguments is told as such; that there is no room is the server's state.

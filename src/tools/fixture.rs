@@ -6,7 +6,8 @@ use std::time::Instant;
 use http::{Method, Uri, Version};
 use serde_json::{Map, Value};
 
-use super::{Arguments, Context, Outcome, Run, Tool, ToolError};
+use super::arguments::Rules;
+use super::{Arguments, Context, Outcome, Run, Structured, Tool, ToolError};
 use crate::clock::{Clock, Moment};
 use crate::config::Config;
 use crate::diagnosis::cors::Preflights;
@@ -62,10 +63,20 @@ pub(crate) fn record(owner: Option<Identity>) -> Record {
     }
 }
 
+impl std::ops::Deref for Structured {
+    type Target = Value;
+
+    /// The tree: the tools that are tested alone make one.
+    fn deref(&self) -> &Value {
+        let Self::Tree(tree) = self else { panic!("{self:?}") };
+        tree
+    }
+}
+
 /// Calls `tool` without a session, checks its arguments as the server does and its answer against its output schema.
 pub(crate) fn call(tool: &Tool, request: &Request, config: &Config, arguments: &Value) -> Result<Outcome, ToolError> {
     let arguments: Map<String, Value> = arguments.as_object().unwrap().clone();
-    let arguments = Arguments::check(arguments, &(tool.input_schema)())?;
+    let arguments = Arguments::check(arguments.into(), &Rules::of(&(tool.input_schema)()))?;
     let clock = Arc::new(Clock::new());
     let sessions = RwLock::new(SessionManager::new(Limits::from(config), Arc::clone(&clock)));
     let system = System::unsampled();
@@ -102,5 +113,5 @@ pub(crate) fn satisfies(tool: &Tool, outcome: &Outcome) {
     let validator = jsonschema::draft202012::new(&output).unwrap();
     let errors: Vec<String> =
         validator.iter_errors(&outcome.structured).map(|error| format!("{}: {error}", error.instance_path())).collect();
-    assert!(errors.is_empty(), "{}: {errors:?}\n{}", tool.name, outcome.structured);
+    assert!(errors.is_empty(), "{}: {errors:?}\n{}", tool.name, *outcome.structured);
 }

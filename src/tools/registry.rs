@@ -3,11 +3,12 @@
 use std::sync::OnceLock;
 
 use bytes::Bytes;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
+use super::arguments::Rules;
 use super::{Arguments, Handle, Tool, ToolError};
 use crate::diagnosis::findings;
-use crate::protocol::{Revision, server_meta};
+use crate::protocol::{Members, Revision, server_meta};
 
 /// How long a client may keep `tools/list` and `server/discover` of the stateless era, in milliseconds: neither changes
 /// while the server runs, and an hour after an update nobody should work with the old ones (MCP 2026-07-28
@@ -33,7 +34,7 @@ pub struct Registry {
 pub struct Entry {
     tool: &'static Tool,
     /// By era: handshake, stateless.
-    input_schemas: [Value; 2],
+    input_schemas: [Rules; 2],
     mirrored: Vec<Mirrored>,
 }
 
@@ -50,8 +51,9 @@ pub struct Mirrored {
 impl Mirrored {
     /// The argument's value, if it is there and not `null`.
     #[must_use]
-    pub fn value<'a>(&self, arguments: &'a Value) -> Option<&'a Value> {
-        let value = self.path.iter().try_fold(arguments, |value, key| value.get(key))?;
+    pub fn value<'a>(&self, arguments: &'a Members) -> Option<&'a Value> {
+        let (first, rest) = self.path.split_first()?;
+        let value = rest.iter().try_fold(arguments.get(first)?, |value, key| value.get(key))?;
         (!value.is_null()).then_some(value)
     }
 }
@@ -67,7 +69,7 @@ impl Registry {
                 Entry {
                     tool,
                     mirrored: mirrored(&stateless, &[]),
-                    input_schemas: [input_schema(tool, false), stateless],
+                    input_schemas: [Rules::of(&input_schema(tool, false)), Rules::of(&stateless)],
                 }
             })
             .collect();
@@ -110,7 +112,7 @@ impl Entry {
     ///
     /// # Errors
     /// Everything that is wrong with them.
-    pub fn check(&self, arguments: Map<String, Value>, revision: Revision) -> Result<Arguments, ToolError> {
+    pub fn check(&self, arguments: Members, revision: Revision) -> Result<Arguments, ToolError> {
         Arguments::check(arguments, &self.input_schemas[usize::from(revision.is_stateless())])
     }
 }
@@ -205,7 +207,8 @@ mod tests {
         let found = mirrored(&schema, &[]);
         let headers: Vec<&str> = found.iter().map(|one| one.header.as_str()).collect();
         assert_eq!(headers, ["Mcp-Param-Region", "Mcp-Param-Id"]);
-        let arguments = json!({ "region": null, "nested": { "id": 7 } });
+        let Value::Object(arguments) = json!({ "region": null, "nested": { "id": 7 } }) else { panic!() };
+        let arguments = arguments.into();
         assert_eq!(found[0].value(&arguments), None);
         assert_eq!(found[1].value(&arguments), Some(&json!(7)));
     }

@@ -55,6 +55,19 @@ async fn a_connection_that_falls_silent_is_closed_also_after_a_request() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_stream_is_open_for_as_long_as_its_client_wants() {
+    let server = TestServer::start().await;
+    let session = server.session(VERSION).await;
+    let mut stream = session.stream().await;
+    let began = tokio::time::Instant::now();
+    // Longer by far than a connection without a request is waited for.
+    while began.elapsed() < EVER {
+        stream.next().await.expect("the stream was cut");
+    }
+    assert!(session.text("sessionInfo", json!({})).await.contains("Open Streams: 1"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_head_that_drips_is_not_waited_for() {
     let server = TestServer::start().await;
     for requests_before in [0, 1] {
