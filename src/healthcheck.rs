@@ -223,7 +223,7 @@ async fn read(response: &mut Response<Incoming>, is_enough: impl Fn(&[u8]) -> bo
 /// The versions that a server names which has no handshake to initialize (MCP 2026-07-28, `UnsupportedProtocolVersionError`):
 /// it is alive, and says so as it should.
 fn supported(body: &[u8]) -> Option<String> {
-    let message: Value = serde_json::from_slice(body).ok()?;
+    let message: Value = serde_json::from_str(std::str::from_utf8(body).ok()?).ok()?;
     let error = message.get("error").filter(|error| error["code"] == RpcError::UNSUPPORTED_PROTOCOL_VERSION)?;
     let versions: Vec<&str> = error["data"]["supported"].as_array()?.iter().filter_map(Value::as_str).collect();
     Some(text::shorten(&versions.join(", "), SHOWN))

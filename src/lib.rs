@@ -13,6 +13,7 @@
 //! - [`tools`]: the table of eleven, one file each.
 //! - [`diagnosis`]: what is wrong with a request; redaction.
 //! - [`request`]: the facts of one HTTP request.
+//! - [`schema`]: JSON Schemas written as text.
 //! - [`clock`]: time as a parameter.
 //! - [`text`]: how figures are written for people.
 #![forbid(unsafe_code)]
@@ -27,8 +28,10 @@ pub mod healthcheck;
 pub mod http;
 pub mod listen;
 pub mod logging;
+mod object;
 pub mod protocol;
 pub mod request;
+pub mod schema;
 pub mod session;
 pub mod system;
 pub mod text;

@@ -9,10 +9,11 @@ use std::io::{self, IsTerminal as _};
 use std::path::{Path, PathBuf};
 
 use tracing::Subscriber;
-use tracing_appender::non_blocking::WorkerGuard;
+use tracing_appender::non_blocking::{NonBlocking, WorkerGuard};
 use tracing_subscriber::field::RecordFields;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::format::{DefaultFields, FormatFields, Writer};
+use tracing_subscriber::fmt::writer::EitherWriter;
 use tracing_subscriber::fmt::{self as lines, MakeWriter};
 use tracing_subscriber::layer::{Layer, SubscriberExt as _};
 use tracing_subscriber::registry::LookupSpan;
@@ -77,18 +78,35 @@ where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
     let filter: Targets = config.log_filter.parse()?;
-    let (file, guard) = match &config.log_file {
-        Some(path) => {
-            let (writer, guard) = tracing_appender::non_blocking(open(path)?);
-            (Some(layer(config.log_format, writer, false, PlainFields::default())), Some(guard))
-        }
-        None => (None, None),
-    };
-    let stdout = layer(config.log_format, stdout, colours, DefaultFields::new());
-    Ok((tracing_subscriber::registry().with(filter).with(stdout).with(file), Guard { _file: guard }))
+    // One type of layers and one of writers: the library's code is there once for each.
+    let mut layers = vec![layer(config.log_format, Sink::Stdout(stdout), colours, DefaultFields::new())];
+    let mut guard = None;
+    if let Some(path) = &config.log_file {
+        let (writer, worker) = tracing_appender::non_blocking(open(path)?);
+        layers.push(layer(config.log_format, Sink::<W>::File(writer), false, PlainFields::default()));
+        guard = Some(worker);
+    }
+    Ok((tracing_subscriber::registry().with(filter).with(layers), Guard { _file: guard }))
 }
 
-fn layer<S, W, F>(format: LogFormat, writer: W, colours: bool, fields: F) -> Box<dyn Layer<S> + Send + Sync>
+/// Where lines go.
+enum Sink<W> {
+    Stdout(W),
+    File(NonBlocking),
+}
+
+impl<'w, W: MakeWriter<'w>> MakeWriter<'w> for Sink<W> {
+    type Writer = EitherWriter<W::Writer, NonBlocking>;
+
+    fn make_writer(&'w self) -> Self::Writer {
+        match self {
+            Self::Stdout(stdout) => EitherWriter::A(stdout.make_writer()),
+            Self::File(file) => EitherWriter::B(file.make_writer()),
+        }
+    }
+}
+
+fn layer<S, W, F>(format: LogFormat, writer: Sink<W>, colours: bool, fields: F) -> Box<dyn Layer<S> + Send + Sync>
 where
     S: Subscriber + for<'s> LookupSpan<'s>,
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,

@@ -3,17 +3,25 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::Offset;
 
 /// `2024-01-01 12:00:00 UTC`.
 #[must_use]
 pub fn time(at: Timestamp) -> String {
-    at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
+    format!("{} UTC", to_the_second(Offset::UTC.to_datetime(at)))
 }
 
 /// `2024-01-01 12:00:00.123 UTC`.
 #[must_use]
 pub fn time_ms(at: Timestamp) -> String {
-    at.strftime("%Y-%m-%d %H:%M:%S.%3f UTC").to_string()
+    let at = Offset::UTC.to_datetime(at);
+    format!("{}.{:03} UTC", to_the_second(at), at.millisecond())
+}
+
+/// By hand: `strftime` brings patterns and time zones along, 40 KB of code.
+fn to_the_second(at: DateTime) -> String {
+    format!("{:04}-{:02}-{:02} {:02}:{:02}:{:02}", at.year(), at.month(), at.day(), at.hour(), at.minute(), at.second())
 }
 
 /// RFC 3339 with milliseconds, for machines: `2024-01-01T12:00:00.123Z`.
@@ -101,6 +109,9 @@ mod tests {
         assert_eq!(time(at), "2018-01-18 01:30:22 UTC");
         assert_eq!(time_ms(at), "2018-01-18 01:30:22.500 UTC");
         assert_eq!(rfc3339(at), "2018-01-18T01:30:22.500Z");
+        let before_the_epoch = Timestamp::from_millisecond(-62_135_596_800_001).unwrap();
+        assert_eq!(time(before_the_epoch), "0000-12-31 23:59:59 UTC");
+        assert_eq!(time_ms(before_the_epoch), "0000-12-31 23:59:59.999 UTC");
     }
 
     #[test]

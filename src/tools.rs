@@ -18,14 +18,13 @@ mod outbox;
 mod print_header;
 mod replay_last_echo;
 mod request_timing;
-mod schema;
 mod session_info;
 mod who_is_the_goat;
 
 use std::sync::{Arc, RwLock};
 
 use futures_util::future::BoxFuture;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 pub use arguments::Arguments;
 pub use outbox::{Outbox, Outgoing};
@@ -35,6 +34,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::diagnosis::cors::Preflights;
 use crate::diagnosis::findings::{self, Facts, Family, Finding, FindingCounts};
+use crate::object::object;
 use crate::protocol::{LogLevel, Meta, Revision};
 use crate::request::Request;
 use crate::session::{Full, Session, SessionManager, Visit};
@@ -141,13 +141,13 @@ impl Annotations {
     /// As listed.
     #[must_use]
     pub fn to_json(self, title: &str) -> Value {
-        json!({
+        object! {
             "title": title,
             "readOnlyHint": self.read_only,
             "destructiveHint": false,
             "idempotentHint": self.idempotent,
             "openWorldHint": false,
-        })
+        }
     }
 }
 
@@ -300,7 +300,7 @@ impl Context<'_> {
         if let (Some(outbox), Some(least)) = (self.outbox, wanted)
             && level >= least
         {
-            let params = json!({ "level": level, "logger": logger, "data": data });
+            let params = object! { "level": level, "logger": logger, "data": data };
             outbox.send(crate::protocol::message::notification("notifications/message", &params));
         }
     }
@@ -344,7 +344,7 @@ impl Context<'_> {
         let (Some(token), Some(outbox)) = (token.filter(|t| t.is_string() || t.is_number()), self.outbox) else {
             return;
         };
-        let mut params = json!({ "progressToken": token, "progress": progress, "total": total });
+        let mut params = object! { "progressToken": token, "progress": progress, "total": total };
         if self.revision.has_progress_messages() {
             params["message"] = message.into();
         }

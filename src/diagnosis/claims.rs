@@ -53,7 +53,7 @@ pub fn jwt_claims(token: &str) -> Option<Map<String, Value>> {
         return None; // five segments: encrypted
     }
     let decoded = BASE64URL.decode(payload).ok()?;
-    serde_json::from_slice(&decoded).ok()
+    serde_json::from_str(std::str::from_utf8(&decoded).ok()?).ok()
 }
 
 /// The first of `names` that is a non-empty string or a number, with its name.

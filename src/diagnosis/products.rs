@@ -292,7 +292,7 @@ pub fn seen(headers: &HeaderMap) -> Vec<Seen> {
                 Some((row, name.as_str().to_owned()))
             })
             .collect();
-        names.sort();
+        names.sort_unstable();
         Seen { product: product.name, headers: names.into_iter().map(|(_, name)| name).collect() }
     });
     found.filter(|seen| !seen.headers.is_empty()).collect()

@@ -119,10 +119,10 @@ impl Report {
     pub fn add(&mut self, notes: impl IntoIterator<Item = Note>) {
         for note in notes {
             if !self.notes.contains(&note) {
-                self.notes.push(note);
+                let at = self.notes.partition_point(|before| before.level >= note.level);
+                self.notes.insert(at, note);
             }
         }
-        self.notes.sort_by_key(|note| std::cmp::Reverse(note.level));
     }
 
     /// Adds the DPoP proof that came with the token, and what is wrong with it.

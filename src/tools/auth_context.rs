@@ -3,7 +3,6 @@
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::schema::{no_arguments, nullable, texts};
 use super::{Annotations, Arguments, Context, Family, Handle, Outcome, Run, Tool, ToolError};
 use crate::diagnosis::agreement;
 use crate::diagnosis::claims::{bearer_claims, bearers, text_claim};
@@ -13,6 +12,7 @@ use crate::diagnosis::headers::title_case;
 use crate::diagnosis::identity::{User, caller};
 use crate::diagnosis::{products, redact};
 use crate::request::Request;
+use crate::schema;
 use crate::session::Record;
 
 /// See the module's documentation.
@@ -22,7 +22,7 @@ pub(crate) const TOOL: Tool = Tool {
     description: "Shows who the caller is as proxies and token tell it (nothing is verified here), the token's kind \
                   and length, the auth products and proxies seen, the public URL, and whether identity headers, token \
                   claims and session owner agree. Use it when a request arrives as the wrong user or as nobody.",
-    input_schema: no_arguments,
+    input_schema: schema::no_arguments,
     output_schema,
     annotations: Annotations::READ_ONLY,
     handle: Handle::None,
@@ -33,78 +33,80 @@ pub(crate) const TOOL: Tool = Tool {
 /// From this length on a token's ends are shown: the 12 characters are then a quarter of it at most.
 const PREVIEW_FROM: usize = 48;
 
-fn output_schema() -> Value {
-    let text = nullable("string");
-    let texts = texts();
-    json!({
-        "type": "object",
-        "properties": {
-            "user": {
-                "type": "object",
-                "properties": {
-                    "id": text, "name": text, "displayName": text, "email": text, "githubUser": text, "groups": texts,
-                },
-                "required": ["id", "name", "displayName", "email", "githubUser", "groups"],
+const OUTPUT: &str = r#"{
+    "type": "object",
+    "properties": {
+        "user": {
+            "type": "object",
+            "properties": {
+                "id": "$text", "name": "$text", "displayName": "$text", "email": "$text", "githubUser": "$text", "groups": "$texts"
             },
-            "token": {
-                "type": ["object", "null"],
-                "properties": {
-                    "type": {"type": "string"}, "length": {"type": "integer", "minimum": 0}, "preview": text,
-                    "placeholder": {"type": "boolean", "description": "`undefined`, `null`: the client has no token"},
-                },
-                "required": ["type", "length", "preview", "placeholder"],
-            },
-            "authenticated": {"type": "boolean", "description": "identity header or token present; not verified here"},
-            "sessionId": text,
-            "requestId": {"type": "string"},
-            "products": {
-                "type": "array",
-                "items": {
-                    "type": "object",
-                    "properties": {"name": {"type": "string"}, "headers": texts},
-                    "required": ["name", "headers"],
-                },
-            },
-            "proxies": {
-                "type": "array",
-                "items": {
-                    "type": "object",
-                    "properties": {"name": {"type": "string"}, "evidence": texts},
-                    "required": ["name", "evidence"],
-                },
-            },
-            "problem": {"type": ["string", "null"], "description": "what a server that checks the token would refuse it for"},
-            "challenge": {
-                "type": "object",
-                "properties": {
-                    "wwwAuthenticate": {"type": ["string", "null"], "description": "what a 401 should carry"},
-                    "metadataUrls": {"type": "array", "items": {"type": "string"}, "description": "in the order clients try them"},
-                },
-                "required": ["wwwAuthenticate", "metadataUrls"],
-            },
-            "publicUrl": {
-                "type": "object",
-                "properties": {"url": text, "sources": texts, "conflicts": texts},
-                "required": ["url", "sources", "conflicts"],
-            },
-            "agreement": {
-                "type": "array",
-                "items": {
-                    "type": "object",
-                    "properties": {
-                        "id": {"type": "string"},
-                        "subject": {"type": "string"},
-                        "agrees": {"type": "boolean"},
-                        "detail": {"type": "string"},
-                    },
-                    "required": ["id", "subject", "agrees", "detail"],
-                },
-            },
+            "required": ["id", "name", "displayName", "email", "githubUser", "groups"]
         },
-        "required": [
-            "user", "token", "authenticated", "sessionId", "requestId", "products", "proxies", "publicUrl", "agreement",
-        ],
-    })
+        "token": {
+            "type": ["object", "null"],
+            "properties": {
+                "type": {"type": "string"}, "length": {"type": "integer", "minimum": 0}, "preview": "$text",
+                "placeholder": {"type": "boolean", "description": "`undefined`, `null`: the client has no token"}
+            },
+            "required": ["type", "length", "preview", "placeholder"]
+        },
+        "authenticated": {"type": "boolean", "description": "identity header or token present; not verified here"},
+        "sessionId": "$text",
+        "requestId": {"type": "string"},
+        "products": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {"name": {"type": "string"}, "headers": "$texts"},
+                "required": ["name", "headers"]
+            }
+        },
+        "proxies": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {"name": {"type": "string"}, "evidence": "$texts"},
+                "required": ["name", "evidence"]
+            }
+        },
+        "problem": {"type": ["string", "null"], "description": "what a server that checks the token would refuse it for"},
+        "challenge": {
+            "type": "object",
+            "properties": {
+                "wwwAuthenticate": {"type": ["string", "null"], "description": "what a 401 should carry"},
+                "metadataUrls": {"type": "array", "items": {"type": "string"}, "description": "in the order clients try them"}
+            },
+            "required": ["wwwAuthenticate", "metadataUrls"]
+        },
+        "publicUrl": {
+            "type": "object",
+            "properties": {"url": "$text", "sources": "$texts", "conflicts": "$texts"},
+            "required": ["url", "sources", "conflicts"]
+        },
+        "agreement": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "id": {"type": "string"},
+                    "subject": {"type": "string"},
+                    "agrees": {"type": "boolean"},
+                    "detail": {"type": "string"}
+                },
+                "required": ["id", "subject", "agrees", "detail"]
+            }
+        }
+    },
+    "required": [
+        "user", "token", "authenticated", "sessionId", "requestId", "products", "proxies", "publicUrl", "agreement"
+    ]
+}"#;
+
+fn output_schema() -> Value {
+    let text = json!({"type": ["string", "null"]});
+    let texts = json!({"type": "array", "items": {"type": "string"}});
+    schema::fill(OUTPUT, &[("text", text), ("texts", texts)])
 }
 
 #[derive(Serialize)]

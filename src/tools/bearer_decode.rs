@@ -2,13 +2,15 @@
 //! where it comes from.
 
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{Annotations, Arguments, Context, Family, Handle, Outcome, Run, Tool, ToolError};
 use crate::diagnosis::headers::title_case;
 use crate::diagnosis::token::{self, Binding, Format, Kind, MAX_TOKEN_BYTES, Note, Origin, Presented, Report};
 use crate::diagnosis::{findings, forwarding};
+use crate::object::object;
 use crate::request::Request;
+use crate::schema;
 
 /// The tool.
 pub(crate) const TOOL: Tool = Tool {
@@ -18,7 +20,7 @@ pub(crate) const TOOL: Tool = Tool {
                   what kind of token it is and what verifiers would object to. Any alg, encrypted and opaque tokens, DPoP \
                   proofs; a malformed token gets the reason and the place. Without an argument it looks at the token of the \
                   request itself. Use it when a login works but calls are refused.",
-    input_schema,
+    input_schema: || schema::parse(INPUT),
     output_schema,
     annotations: Annotations::READ_ONLY,
     handle: Handle::None,
@@ -52,45 +54,49 @@ const TOKEN_HEADERS: [&str; 18] = [
 /// More headers than this with a token in them are counted, not named.
 const MOST_SEEN: usize = 10;
 
-fn input_schema() -> Value {
-    json!({
-        "type": "object",
-        "properties": {
-            "token": {
-                "type": "string",
-                "description": "The token, with or without `Bearer `. Left out: the Authorization header of this request.",
-            },
-            "includeRaw": {
-                "type": "boolean",
-                "default": false,
-                "description": "Also return the header and payload segments as sent. The signature is never returned.",
-            },
+const INPUT: &str = r#"{
+    "type": "object",
+    "properties": {
+        "token": {
+            "type": "string",
+            "description": "The token, with or without `Bearer `. Left out: the Authorization header of this request."
         },
-        "additionalProperties": false,
-    })
-}
+        "includeRaw": {
+            "type": "boolean",
+            "default": false,
+            "description": "Also return the header and payload segments as sent. The signature is never returned."
+        }
+    },
+    "additionalProperties": false
+}"#;
 
-fn output_schema() -> Value {
-    let mut schema = token::schema();
-    schema["properties"]["source"] =
-        json!({"enum": ["argument", "authorization", "none"], "description": "where the token came from"});
-    schema["properties"]["raw"] = json!({
+/// What is added to the properties of a report.
+const OUTPUT: &str = r#"{
+    "source": {"enum": ["argument", "authorization", "none"], "description": "where the token came from"},
+    "raw": {
         "type": "object",
         "description": "only with includeRaw: base64url segments as sent, not verified",
         "properties": {"header": {"type": "string"}, "payload": {"type": "string"}},
         "required": ["header", "payload"],
-        "additionalProperties": false,
-    });
-    schema["properties"]["seenIn"] = json!({
+        "additionalProperties": false
+    },
+    "seenIn": {
         "type": "array",
         "description": "other headers of this request that hold a token",
         "items": {
             "type": "object",
             "properties": {"header": {"type": "string"}, "format": {"type": "string"}},
             "required": ["header", "format"],
-            "additionalProperties": false,
-        },
-    });
+            "additionalProperties": false
+        }
+    }
+}"#;
+
+fn output_schema() -> Value {
+    let mut schema = token::schema();
+    if let (Some(properties), Value::Object(more)) = (schema["properties"].as_object_mut(), schema::parse(OUTPUT)) {
+        properties.extend(more);
+    }
     if let Some(required) = schema["required"].as_array_mut() {
         required.extend(["source".into(), "seenIn".into()]);
     }
@@ -114,7 +120,7 @@ fn run(context: &Context<'_>, arguments: &Arguments) -> Result<Outcome, ToolErro
     let mut structured = found.report.to_json(include_raw);
     structured["source"] = found.source.into();
     structured["seenIn"] =
-        seen.iter().map(|(header, format)| json!({"header": header, "format": format.name()})).collect();
+        seen.iter().map(|(header, format)| object! { "header": header, "format": format.name() }).collect();
     let mut outcome = Outcome::new(text, structured);
     if found.source == "argument" {
         // The request's own token is judged by its family; this one is another.
@@ -256,6 +262,7 @@ fn raw_section(report: &Report) -> String {
 mod tests {
     use base64::Engine as _;
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    use serde_json::json;
 
     use super::*;
     use crate::config::Config;

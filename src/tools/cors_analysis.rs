@@ -2,14 +2,14 @@
 
 use http::{HeaderName, Method};
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::schema::texts;
 use super::{Annotations, Arguments, Context, Family, Handle, Outcome, Run, Tool, ToolError};
 use crate::diagnosis::cors::{self, Attempt, Class, NEEDS, Policy};
 use crate::diagnosis::forwarding::proxies;
 use crate::diagnosis::headers::title_case;
 use crate::diagnosis::{findings, products, redact};
+use crate::schema;
 use crate::text::rfc3339;
 
 /// See the module's documentation.
@@ -19,8 +19,8 @@ pub(crate) const TOOL: Tool = Tool {
     description: "Says what kind of request this is to a browser, whether a preflight comes first and why, and plays \
                   it through against this server's own CORS policy, with pass or fail for each point. Give origin, \
                   method and headers to simulate another request. Use it when a browser client fails where curl works.",
-    input_schema,
-    output_schema,
+    input_schema: || schema::parse(INPUT),
+    output_schema: || schema::parse(OUTPUT),
     annotations: Annotations::READ_ONLY,
     handle: Handle::None,
     findings: &[Family::Cors],
@@ -33,107 +33,102 @@ const MAX_HEADERS: usize = 64;
 /// The longest origin, method or header name that is looked at.
 const MAX_LENGTH: usize = 256;
 
-fn input_schema() -> Value {
-    json!({
-        "type": "object",
-        "properties": {
-            "origin": {
-                "type": "string",
-                "description": "Origin to simulate, such as https://app.example. Default: this request's.",
-            },
-            "method": {"type": "string", "description": "HTTP method to simulate. Default: this request's."},
-            "headers": {
-                "type": "array",
-                "items": {"type": "string"},
-                "description": "Names of the headers that the script sets. Default: those of this request.",
-            },
+const INPUT: &str = r#"{
+    "type": "object",
+    "properties": {
+        "origin": {
+            "type": "string",
+            "description": "Origin to simulate, such as https://app.example. Default: this request's."
         },
-        "additionalProperties": false,
-    })
-}
+        "method": {"type": "string", "description": "HTTP method to simulate. Default: this request's."},
+        "headers": {
+            "type": "array",
+            "items": {"type": "string"},
+            "description": "Names of the headers that the script sets. Default: those of this request."
+        }
+    },
+    "additionalProperties": false
+}"#;
 
-fn output_schema() -> Value {
-    let texts = texts();
-    json!({
-        "type": "object",
-        "properties": {
-            "simulated": {"type": "boolean", "description": "whether an argument replaced a part of the request"},
-            "request": {
-                "type": "object",
-                "properties": {
-                    "origin": {"type": ["string", "null"]},
-                    "ownOrigin": {"type": ["string", "null"]},
-                    "method": {"type": "string"},
-                    "headers": texts,
-                    "class": {"type": "string"},
-                    "fetchSite": {"type": ["string", "null"]},
-                    "fetchMode": {"type": ["string", "null"]},
-                },
-                "required": ["origin", "ownOrigin", "method", "headers", "class", "fetchSite", "fetchMode"],
+const OUTPUT: &str = r#"{
+    "type": "object",
+    "properties": {
+        "simulated": {"type": "boolean", "description": "whether an argument replaced a part of the request"},
+        "request": {
+            "type": "object",
+            "properties": {
+                "origin": {"type": ["string", "null"]},
+                "ownOrigin": {"type": ["string", "null"]},
+                "method": {"type": "string"},
+                "headers": {"type": "array", "items": {"type": "string"}},
+                "class": {"type": "string"},
+                "fetchSite": {"type": ["string", "null"]},
+                "fetchMode": {"type": ["string", "null"]}
             },
-            "preflight": {
-                "type": "object",
-                "properties": {"needed": {"type": "boolean"}, "reasons": texts},
-                "required": ["needed", "reasons"],
-            },
-            "lastPreflight": {
-                "type": ["object", "null"],
-                "description": "the last preflight that reached this server; null when none did",
-                "properties": {
-                    "at": {"type": "string", "format": "date-time"},
-                    "origin": {"type": "string"},
-                    "method": {"type": "string"},
-                    "headers": {"type": "string"},
-                },
-                "required": ["at", "origin", "method", "headers"],
-            },
-            "policy": {
-                "type": "object",
-                "properties": {
-                    "setBy": {"type": "string", "enum": ["server", "proxy", "nobody"]},
-                    "origins": {"type": "string"},
-                    "allowMethods": texts,
-                    "allowHeaders": texts,
-                    "exposeHeaders": texts,
-                    "maxAgeSeconds": {"type": "integer"},
-                    "credentials": {"type": "boolean"},
-                },
-                "required": [
-                    "setBy", "origins", "allowMethods", "allowHeaders", "exposeHeaders", "maxAgeSeconds", "credentials",
-                ],
-            },
-            "points": {
-                "type": "array",
-                "items": {
-                    "type": "object",
-                    "properties": {
-                        "id": {"type": "string"},
-                        "verdict": {"type": "string", "enum": ["pass", "fail", "note"]},
-                        "summary": {"type": "string"},
-                        "fix": {"type": ["string", "null"]},
-                    },
-                    "required": ["id", "verdict", "summary", "fix"],
-                },
-            },
-            "needs": {
-                "type": "array",
-                "description": "what each protocol revision needs of whoever sets CORS",
-                "items": {
-                    "type": "object",
-                    "properties": {
-                        "revision": {"type": "string"},
-                        "current": {"type": "boolean"},
-                        "methods": texts,
-                        "headers": texts,
-                        "exposed": texts,
-                    },
-                    "required": ["revision", "current", "methods", "headers", "exposed"],
-                },
-            },
+            "required": ["origin", "ownOrigin", "method", "headers", "class", "fetchSite", "fetchMode"]
         },
-        "required": ["simulated", "request", "preflight", "policy", "points", "needs", "lastPreflight"],
-    })
-}
+        "preflight": {
+            "type": "object",
+            "properties": {"needed": {"type": "boolean"}, "reasons": {"type": "array", "items": {"type": "string"}}},
+            "required": ["needed", "reasons"]
+        },
+        "lastPreflight": {
+            "type": ["object", "null"],
+            "description": "the last preflight that reached this server; null when none did",
+            "properties": {
+                "at": {"type": "string", "format": "date-time"},
+                "origin": {"type": "string"},
+                "method": {"type": "string"},
+                "headers": {"type": "string"}
+            },
+            "required": ["at", "origin", "method", "headers"]
+        },
+        "policy": {
+            "type": "object",
+            "properties": {
+                "setBy": {"type": "string", "enum": ["server", "proxy", "nobody"]},
+                "origins": {"type": "string"},
+                "allowMethods": {"type": "array", "items": {"type": "string"}},
+                "allowHeaders": {"type": "array", "items": {"type": "string"}},
+                "exposeHeaders": {"type": "array", "items": {"type": "string"}},
+                "maxAgeSeconds": {"type": "integer"},
+                "credentials": {"type": "boolean"}
+            },
+            "required": [
+                "setBy", "origins", "allowMethods", "allowHeaders", "exposeHeaders", "maxAgeSeconds", "credentials"
+            ]
+        },
+        "points": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "id": {"type": "string"},
+                    "verdict": {"type": "string", "enum": ["pass", "fail", "note"]},
+                    "summary": {"type": "string"},
+                    "fix": {"type": ["string", "null"]}
+                },
+                "required": ["id", "verdict", "summary", "fix"]
+            }
+        },
+        "needs": {
+            "type": "array",
+            "description": "what each protocol revision needs of whoever sets CORS",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "revision": {"type": "string"},
+                    "current": {"type": "boolean"},
+                    "methods": {"type": "array", "items": {"type": "string"}},
+                    "headers": {"type": "array", "items": {"type": "string"}},
+                    "exposed": {"type": "array", "items": {"type": "string"}}
+                },
+                "required": ["revision", "current", "methods", "headers", "exposed"]
+            }
+        }
+    },
+    "required": ["simulated", "request", "preflight", "policy", "points", "needs", "lastPreflight"]
+}"#;
 
 #[derive(Serialize)]
 struct Facts {
@@ -410,6 +405,8 @@ fn list(names: &[String]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
     use crate::config::Config;
     use crate::tools::fixture::{call, request};

@@ -4,12 +4,13 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::{Annotations, Arguments, Context, Handle, Outcome, Run, Structured, Tool, ToolError};
 use crate::protocol::json::write_string;
+use crate::schema;
 use crate::session::{self, EndReason, MAX_CUSTOM_DATA, NotKept, Session};
 
 /// The longest delay, in milliseconds: the idle time-out of common proxies (nginx, AWS ALB) is 60 s.
@@ -26,46 +27,46 @@ pub(super) const TOOL: Tool = Tool {
     title: "Echo",
     description: "Returns the message, remembers it in the session for replayLastEcho, and counts. Can answer late \
                   (delayMs), with progress and cancellation, and keep custom data in the session.",
-    input_schema: || {
-        json!({
-            "type": "object",
-            "properties": {
-                "message": { "type": "string", "description": "The text to return (at most 1 MiB)" },
-                "uppercase": { "type": "boolean", "description": "Return it in upper case", "default": false },
-                "delayMs": {
-                    "type": "integer",
-                    "minimum": 0,
-                    "maximum": MAX_DELAY_MS,
-                    "default": 0,
-                    "description": "Answer this many milliseconds later; with a progressToken, progress comes about every second",
-                },
-                "customData": {
-                    "type": "object",
-                    "description": "Merged into the session's custom data (16 KiB at most); a null value removes its key",
-                },
-            },
-            "required": ["message"],
-            "additionalProperties": false,
-        })
-    },
-    output_schema: || {
-        json!({
-            "type": "object",
-            "properties": {
-                "message": { "type": "string", "description": "The message as returned" },
-                "sessionId": { "type": "string", "description": "The session that remembers it" },
-                "echoCount": { "type": "integer", "minimum": 1, "description": "Echoes in this session so far" },
-                "delayMs": { "type": "integer", "minimum": 0, "description": "The delay that was asked for" },
-            },
-            "required": ["message"],
-            "additionalProperties": false,
-        })
-    },
+    input_schema: || schema::fill(INPUT, &[("maxDelayMs", MAX_DELAY_MS.into())]),
+    output_schema: || schema::parse(OUTPUT),
     annotations: Annotations { read_only: false, idempotent: false },
     handle: Handle::Makes,
     findings: &[],
     run: Run::Either { waits: |arguments| delay_ms(arguments) > 0, now: answer, later },
 };
+
+const INPUT: &str = r#"{
+    "type": "object",
+    "properties": {
+        "message": { "type": "string", "description": "The text to return (at most 1 MiB)" },
+        "uppercase": { "type": "boolean", "description": "Return it in upper case", "default": false },
+        "delayMs": {
+            "type": "integer",
+            "minimum": 0,
+            "maximum": "$maxDelayMs",
+            "default": 0,
+            "description": "Answer this many milliseconds later; with a progressToken, progress comes about every second"
+        },
+        "customData": {
+            "type": "object",
+            "description": "Merged into the session's custom data (16 KiB at most); a null value removes its key"
+        }
+    },
+    "required": ["message"],
+    "additionalProperties": false
+}"#;
+
+const OUTPUT: &str = r#"{
+    "type": "object",
+    "properties": {
+        "message": { "type": "string", "description": "The message as returned" },
+        "sessionId": { "type": "string", "description": "The session that remembers it" },
+        "echoCount": { "type": "integer", "minimum": 1, "description": "Echoes in this session so far" },
+        "delayMs": { "type": "integer", "minimum": 0, "description": "The delay that was asked for" }
+    },
+    "required": ["message"],
+    "additionalProperties": false
+}"#;
 
 fn delay_ms(arguments: &Arguments) -> u64 {
     arguments.u64("delayMs").unwrap_or_default()

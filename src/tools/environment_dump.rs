@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::{Annotations, Arguments, Context, Handle, Outcome, Run, Tool, ToolError};
 use crate::diagnosis::redact;
+use crate::schema;
 use crate::text;
 
 /// See the module's documentation.
@@ -16,63 +17,61 @@ pub(crate) const TOOL: Tool = Tool {
     description: "Shows the effective configuration and where each value came from (flag, environment, default), the \
                   server's own environment variables, and the machine it runs on. Secrets are masked; nothing outside \
                   a short allow-list is shown. Use it to find out which setting is in effect.",
-    input_schema: || {
-        json!({
-            "type": "object",
-            "properties": {
-                "showSecrets": {
-                    "type": "boolean",
-                    "description": "Show the first and last 4 characters of masked values of 16 characters or more.",
-                },
-            },
-            "additionalProperties": false,
-        })
-    },
-    output_schema,
+    input_schema: || schema::parse(INPUT),
+    output_schema: || schema::parse(OUTPUT),
     annotations: Annotations::READ_ONLY,
     handle: Handle::None,
     findings: &[],
     run: Run::Now(run),
 };
 
-fn output_schema() -> Value {
-    json!({
-        "type": "object",
-        "properties": {
-            "configuration": {
-                "type": "array",
-                "items": {
-                    "type": "object",
-                    "properties": {
-                        "variable": {"type": "string"},
-                        "value": {"type": "string"},
-                        "source": {"type": "string", "enum": ["flag", "environment", "default"]},
-                    },
-                    "required": ["variable", "value", "source"],
-                },
-            },
-            "environment": {"type": "object", "additionalProperties": {"type": "string"}},
-            "system": {
+const INPUT: &str = r#"{
+    "type": "object",
+    "properties": {
+        "showSecrets": {
+            "type": "boolean",
+            "description": "Show the first and last 4 characters of masked values of 16 characters or more."
+        }
+    },
+    "additionalProperties": false
+}"#;
+
+const OUTPUT: &str = r#"{
+    "type": "object",
+    "properties": {
+        "configuration": {
+            "type": "array",
+            "items": {
                 "type": "object",
                 "properties": {
-                    "hostName": {"type": ["string", "null"]},
-                    "os": {"type": ["string", "null"]},
-                    "kernel": {"type": ["string", "null"]},
-                    "architecture": {"type": "string"},
-                    "cpuCount": {"type": ["integer", "null"], "minimum": 1},
-                    "processId": {"type": "integer"},
-                    "serverVersion": {"type": "string"},
-                    "uptimeSeconds": {"type": "integer", "minimum": 0},
+                    "variable": {"type": "string"},
+                    "value": {"type": "string"},
+                    "source": {"type": "string", "enum": ["flag", "environment", "default"]}
                 },
-                "required": [
-                    "hostName", "os", "kernel", "architecture", "cpuCount", "processId", "serverVersion", "uptimeSeconds",
-                ],
-            },
-            "secretsShown": {"type": "boolean"},
+                "required": ["variable", "value", "source"]
+            }
         },
-        "required": ["configuration", "environment", "system", "secretsShown"],
-    })
-}
+        "environment": {"type": "object", "additionalProperties": {"type": "string"}},
+        "system": {
+            "type": "object",
+            "properties": {
+                "hostName": {"type": ["string", "null"]},
+                "os": {"type": ["string", "null"]},
+                "kernel": {"type": ["string", "null"]},
+                "architecture": {"type": "string"},
+                "cpuCount": {"type": ["integer", "null"], "minimum": 1},
+                "processId": {"type": "integer"},
+                "serverVersion": {"type": "string"},
+                "uptimeSeconds": {"type": "integer", "minimum": 0}
+            },
+            "required": [
+                "hostName", "os", "kernel", "architecture", "cpuCount", "processId", "serverVersion", "uptimeSeconds"
+            ]
+        },
+        "secretsShown": {"type": "boolean"}
+    },
+    "required": ["configuration", "environment", "system", "secretsShown"]
+}"#;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::schema::no_arguments;
 use super::{Annotations, Arguments, Context, Handle, Outcome, Run, Tool, ToolError};
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::object::object;
+use crate::schema;
 use crate::session::{Stats, read};
 use crate::system::Sample;
 use crate::text::{bytes, duration, rfc3339};
@@ -18,53 +19,77 @@ pub(super) const TOOL: Tool = Tool {
     title: "Health probe",
     description: "Deep health check: overall status with its reasons, session statistics, memory, queues, and how the \
                   sweep is doing. For load balancers, GET /healthz is cheaper.",
-    input_schema: no_arguments,
-    output_schema,
+    input_schema: schema::no_arguments,
+    output_schema: || schema::fill(OUTPUT, &[("integer", json!({ "type": ["integer", "null"] }))]),
     annotations: Annotations::READ_ONLY,
     handle: Handle::None,
     findings: &[],
     run: Run::Now(run),
 };
 
-fn output_schema() -> Value {
-    let integers = |names: &[&str]| -> Value {
-        names.iter().map(|name| ((*name).to_owned(), json!({ "type": ["integer", "null"] }))).collect()
-    };
-    let object = |properties: Value| json!({ "type": "object", "properties": properties });
-    json!({
-        "type": "object",
-        "properties": {
-            "status": { "enum": ["HEALTHY", "DEGRADED", "UNHEALTHY"] },
-            "reasons": { "type": "array", "items": { "type": "string" }, "description": "Why it is not HEALTHY" },
-            "sessions": object(integers(&[
-                "active", "max", "created", "expired", "deleted", "evicted", "refused", "openStreams", "requestsInFlight",
-                "cleanupRuns",
-            ])),
-            "lastCleanupAt": { "type": ["string", "null"], "format": "date-time" },
-            "memory": object(integers(&["processBytes", "limitBytes", "sessionStorageBytes", "messageQueueBytes"])),
-            "performance": object(json!({
+const OUTPUT: &str = r#"{
+    "type": "object",
+    "properties": {
+        "status": { "enum": ["HEALTHY", "DEGRADED", "UNHEALTHY"] },
+        "reasons": { "type": "array", "items": { "type": "string" }, "description": "Why it is not HEALTHY" },
+        "sessions": {
+            "type": "object",
+            "properties": {
+                "active": "$integer",
+                "max": "$integer",
+                "created": "$integer",
+                "expired": "$integer",
+                "deleted": "$integer",
+                "evicted": "$integer",
+                "refused": "$integer",
+                "openStreams": "$integer",
+                "requestsInFlight": "$integer",
+                "cleanupRuns": "$integer"
+            }
+        },
+        "lastCleanupAt": { "type": ["string", "null"], "format": "date-time" },
+        "memory": {
+            "type": "object",
+            "properties": {
+                "processBytes": "$integer",
+                "limitBytes": "$integer",
+                "sessionStorageBytes": "$integer",
+                "messageQueueBytes": "$integer"
+            }
+        },
+        "performance": {
+            "type": "object",
+            "properties": {
                 "averageSessionLifetimeSeconds": { "type": ["number", "null"] },
                 "sessionsCreatedPerMinute": { "type": "number" },
                 "averageQueueDepth": { "type": "number" },
-                "cpuPercent": { "type": ["number", "null"] },
-            })),
-            "process": object(integers(&["uptimeSeconds", "threads", "openFiles", "openFilesLimit"])),
-            "version": { "type": "string" },
-            "instance": { "type": "string", "description": "This run of the server, as in X-Instance-Id: replicas differ" },
-            "findingsRaised": {
-                "type": "array",
-                "description": "How often each finding was raised since the server started",
-                "items": {
-                    "type": "object",
-                    "properties": { "id": { "type": "string" }, "count": { "type": "integer" } },
-                    "required": ["id", "count"],
-                },
-            },
+                "cpuPercent": { "type": ["number", "null"] }
+            }
         },
-        "required": ["status", "reasons", "sessions", "memory", "performance", "process", "version", "instance"],
-        "additionalProperties": false,
-    })
-}
+        "process": {
+            "type": "object",
+            "properties": {
+                "uptimeSeconds": "$integer",
+                "threads": "$integer",
+                "openFiles": "$integer",
+                "openFilesLimit": "$integer"
+            }
+        },
+        "version": { "type": "string" },
+        "instance": { "type": "string", "description": "This run of the server, as in X-Instance-Id: replicas differ" },
+        "findingsRaised": {
+            "type": "array",
+            "description": "How often each finding was raised since the server started",
+            "items": {
+                "type": "object",
+                "properties": { "id": { "type": "string" }, "count": { "type": "integer" } },
+                "required": ["id", "count"]
+            }
+        }
+    },
+    "required": ["status", "reasons", "sessions", "memory", "performance", "process", "version", "instance"],
+    "additionalProperties": false
+}"#;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Status {
@@ -149,10 +174,10 @@ fn run(context: &Context<'_>, _: &Arguments) -> Result<Outcome, ToolError> {
     let depth = average(stats.pending_messages, stats.active);
     Ok(Outcome::new(
         text(context, &stats, &sample, status, &reasons, per_minute, depth),
-        json!({
+        object! {
             "status": status.name(),
             "reasons": reasons,
-            "sessions": {
+            "sessions": object! {
                 "active": stats.active,
                 "max": stats.max_sessions,
                 "created": stats.created,
@@ -165,19 +190,19 @@ fn run(context: &Context<'_>, _: &Arguments) -> Result<Outcome, ToolError> {
                 "cleanupRuns": stats.sweeps,
             },
             "lastCleanupAt": stats.last_sweep.map(|at| rfc3339(context.clock.wall(at))),
-            "memory": {
+            "memory": object! {
                 "processBytes": sample.memory_bytes,
                 "limitBytes": sample.memory_limit_bytes,
                 "sessionStorageBytes": stats.storage_bytes,
                 "messageQueueBytes": stats.queue_bytes,
             },
-            "performance": {
+            "performance": object! {
                 "averageSessionLifetimeSeconds": stats.average_lifetime.map(|lifetime| lifetime.as_secs_f64()),
                 "sessionsCreatedPerMinute": per_minute,
                 "averageQueueDepth": depth,
                 "cpuPercent": sample.cpu_percent,
             },
-            "process": {
+            "process": object! {
                 "uptimeSeconds": uptime.as_secs(),
                 "threads": sample.threads,
                 "openFiles": sample.open_files,
@@ -189,9 +214,9 @@ fn run(context: &Context<'_>, _: &Arguments) -> Result<Outcome, ToolError> {
                 .finding_counts
                 .by_id()
                 .into_iter()
-                .map(|(id, count)| json!({ "id": id, "count": count }))
+                .map(|(id, count)| object! { "id": id, "count": count })
                 .collect::<Value>(),
-        }),
+        },
     ))
 }
 
@@ -283,7 +308,9 @@ fn findings_line(counts: &BTreeMap<&'static str, u64>) -> String {
     if counts.is_empty() {
         return "none".to_owned();
     }
-    let mut counts: Vec<_> = counts.iter().collect();
-    counts.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
-    counts.iter().map(|(id, count)| format!("{id} {count}")).collect::<Vec<_>>().join(", ")
+    let mut sorted: Vec<(&str, u64)> = Vec::with_capacity(counts.len());
+    for (&id, &count) in counts {
+        sorted.insert(sorted.partition_point(|&(_, before)| before >= count), (id, count));
+    }
+    sorted.iter().map(|(id, count)| format!("{id} {count}")).collect::<Vec<_>>().join(", ")
 }

@@ -1,13 +1,13 @@
 //! printHeader: every header of the request, sorted by what it says, secrets redacted.
 
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::schema::no_arguments;
 use super::{Annotations, Arguments, Context, Family, Handle, Outcome, Run, Tool, ToolError};
 use crate::diagnosis::headers::{Category, category, title_case};
 use crate::diagnosis::redact;
 use crate::request::Request;
+use crate::schema;
 
 /// See the module's documentation.
 pub(crate) const TOOL: Tool = Tool {
@@ -16,52 +16,56 @@ pub(crate) const TOOL: Tool = Tool {
     description: "Shows every HTTP header that reached the server, by category (authentication, forwarding, standard, \
                   MCP, custom), repeated ones each, with statistics. Secrets are redacted. Use it to see what a proxy \
                   added, removed or changed.",
-    input_schema: no_arguments,
-    output_schema,
+    input_schema: schema::no_arguments,
+    output_schema: || schema::fill(OUTPUT, &[("lines", schema::parse(LINES))]),
     annotations: Annotations::READ_ONLY,
     handle: Handle::None,
     findings: &[Family::Headers],
     run: Run::Now(run),
 };
 
-fn output_schema() -> Value {
-    let lines = json!({
-        "type": "array",
-        "items": {
+const OUTPUT: &str = r#"{
+    "type": "object",
+    "properties": {
+        "headers": {
             "type": "object",
             "properties": {
-                "name": {"type": "string"},
-                "value": {"type": "string", "description": "redacted where it is a secret"},
-                "redacted": {"type": "boolean", "description": "whether the value is shown otherwise than as received"},
-                "bytes": {"type": "integer", "minimum": 0, "description": "length of the value"},
+                "authentication": "$lines",
+                "forwarding": "$lines",
+                "standard": "$lines",
+                "mcp": "$lines",
+                "custom": "$lines"
             },
-            "required": ["name", "value", "redacted", "bytes"],
+            "required": ["authentication", "forwarding", "standard", "mcp", "custom"]
         },
-    });
-    let count = json!({"type": "integer", "minimum": 0});
-    json!({
+        "statistics": {
+            "type": "object",
+            "properties": {
+                "total": { "type": "integer", "minimum": 0 },
+                "auth": { "type": "integer", "minimum": 0 },
+                "custom": { "type": "integer", "minimum": 0 },
+                "bytes": { "type": "integer", "minimum": 0 }
+            },
+            "required": ["total", "auth", "custom", "bytes"]
+        }
+    },
+    "required": ["headers", "statistics"]
+}"#;
+
+/// A group of headers in [`OUTPUT`].
+const LINES: &str = r#"{
+    "type": "array",
+    "items": {
         "type": "object",
         "properties": {
-            "headers": {
-                "type": "object",
-                "properties": {
-                    "authentication": lines,
-                    "forwarding": lines,
-                    "standard": lines,
-                    "mcp": lines,
-                    "custom": lines,
-                },
-                "required": ["authentication", "forwarding", "standard", "mcp", "custom"],
-            },
-            "statistics": {
-                "type": "object",
-                "properties": {"total": count, "auth": count, "custom": count, "bytes": count},
-                "required": ["total", "auth", "custom", "bytes"],
-            },
+            "name": { "type": "string" },
+            "value": { "type": "string", "description": "redacted where it is a secret" },
+            "redacted": { "type": "boolean", "description": "whether the value is shown otherwise than as received" },
+            "bytes": { "type": "integer", "minimum": 0, "description": "length of the value" }
         },
-        "required": ["headers", "statistics"],
-    })
-}
+        "required": ["name", "value", "redacted", "bytes"]
+    }
+}"#;
 
 #[derive(Serialize)]
 struct Facts {

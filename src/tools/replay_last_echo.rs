@@ -1,9 +1,10 @@
 //! replayLastEcho: the session's last echo again. It shows that state is kept.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::schema::no_arguments;
 use super::{Annotations, Arguments, Context, Handle, Outcome, Run, Tool, ToolError};
+use crate::object::object;
+use crate::schema;
 
 const NOTHING_YET: &str = "No previous echo message found in this session. Use the echo tool first!";
 
@@ -15,37 +16,37 @@ pub(super) const TOOL: Tool = Tool {
     title: "Replay last echo",
     description: "Returns the last message that echo returned in this session: the quickest proof that a client keeps its \
                   session.",
-    input_schema: no_arguments,
-    output_schema: || {
-        json!({
-            "type": "object",
-            "properties": {
-                "found": { "type": "boolean", "description": "Whether there was an echo to replay" },
-                "message": { "type": ["string", "null"], "description": "The last echo" },
-                "echoCount": { "type": "integer", "minimum": 0, "description": "Its number in the session; 0 without one" },
-                "replayCount": { "type": "integer", "minimum": 0, "description": "Replays so far, this one included" },
-                "sessionId": { "type": "string" },
-                "hint": { "type": "string", "description": "What may be wrong" },
-            },
-            "required": ["found", "message", "echoCount", "replayCount", "sessionId"],
-            "additionalProperties": false,
-        })
-    },
+    input_schema: schema::no_arguments,
+    output_schema: || schema::parse(OUTPUT),
     annotations: Annotations { read_only: false, idempotent: false },
     handle: Handle::Reads,
     findings: &[],
     run: Run::Now(run),
 };
 
+const OUTPUT: &str = r#"{
+    "type": "object",
+    "properties": {
+        "found": { "type": "boolean", "description": "Whether there was an echo to replay" },
+        "message": { "type": ["string", "null"], "description": "The last echo" },
+        "echoCount": { "type": "integer", "minimum": 0, "description": "Its number in the session; 0 without one" },
+        "replayCount": { "type": "integer", "minimum": 0, "description": "Replays so far, this one included" },
+        "sessionId": { "type": "string" },
+        "hint": { "type": "string", "description": "What may be wrong" }
+    },
+    "required": ["found", "message", "echoCount", "replayCount", "sessionId"],
+    "additionalProperties": false
+}"#;
+
 fn run(context: &Context<'_>, _: &Arguments) -> Result<Outcome, ToolError> {
     let session = context.session.ok_or(ToolError::SessionRequired("Session required for replay functionality"))?;
-    let mut structured = json!({
+    let mut structured = object! {
         "found": false,
         "message": Value::Null,
         "echoCount": 0,
         "replayCount": 0,
         "sessionId": session.id().to_string(),
-    });
+    };
     let Some(replay) = session.replay() else {
         if context.tool_calls > 1 {
             return Ok(Outcome::new(NOTHING_YET.to_owned(), structured));

@@ -2,8 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::schema::{no_arguments, nullable};
 use super::{Annotations, Arguments, Context, Family, Handle, Outcome, Run, Tool, ToolError};
+use crate::object::object;
+use crate::schema;
 use crate::session::read;
 use crate::text::{duration, rfc3339, shorten, time_ms};
 
@@ -12,52 +13,50 @@ pub(super) const TOOL: Tool = Tool {
     title: "Request timing",
     description: "Shows how long the server has taken for this request so far, CPU and memory of the process, the session's \
                   averages, and the trace context that arrived.",
-    input_schema: no_arguments,
-    output_schema,
+    input_schema: schema::no_arguments,
+    output_schema: || schema::parse(OUTPUT),
     annotations: Annotations::READ_ONLY,
     handle: Handle::None,
     findings: &[Family::Session],
     run: Run::Now(run),
 };
 
-fn output_schema() -> Value {
-    json!({
-        "type": "object",
-        "properties": {
-            "requestStart": { "type": "string", "format": "date-time" },
-            "processingTimeMs": { "type": "number", "description": "From the request's head to this answer's making" },
-            "rating": { "enum": ["excellent", "good", "acceptable", "slow"] },
-            "requestBodyBytes": { "type": "integer" },
-            "requestId": { "type": "string", "description": "X-Request-Id" },
-            "cpuPercent": nullable("number"),
-            "memoryBytes": nullable("integer"),
-            "memoryLimitBytes": { "type": ["integer", "null"], "description": "The container's limit, else the machine's memory" },
-            "activeSessions": { "type": "integer" },
-            "pendingMessages": { "type": "integer", "description": "Of this session, else of all" },
-            "session": {
-                "type": ["object", "null"],
-                "properties": {
-                    "ageSeconds": { "type": "integer" },
-                    "requests": { "type": "integer" },
-                    "averageResponseTimeMs": nullable("number"),
-                },
-                "required": ["ageSeconds", "requests", "averageResponseTimeMs"],
+const OUTPUT: &str = r#"{
+    "type": "object",
+    "properties": {
+        "requestStart": { "type": "string", "format": "date-time" },
+        "processingTimeMs": { "type": "number", "description": "From the request's head to this answer's making" },
+        "rating": { "enum": ["excellent", "good", "acceptable", "slow"] },
+        "requestBodyBytes": { "type": "integer" },
+        "requestId": { "type": "string", "description": "X-Request-Id" },
+        "cpuPercent": { "type": ["number", "null"] },
+        "memoryBytes": { "type": ["integer", "null"] },
+        "memoryLimitBytes": { "type": ["integer", "null"], "description": "The container's limit, else the machine's memory" },
+        "activeSessions": { "type": "integer" },
+        "pendingMessages": { "type": "integer", "description": "Of this session, else of all" },
+        "session": {
+            "type": ["object", "null"],
+            "properties": {
+                "ageSeconds": { "type": "integer" },
+                "requests": { "type": "integer" },
+                "averageResponseTimeMs": { "type": ["number", "null"] }
             },
-            "trace": {
-                "type": "object",
-                "description": "Trace context (W3C) as it arrived: in headers, and in _meta of the call",
-                "properties": {
-                    "header": { "type": "object" },
-                    "meta": { "type": "object" },
-                    "note": { "type": "string" },
-                },
-                "required": ["header", "meta"],
-            },
+            "required": ["ageSeconds", "requests", "averageResponseTimeMs"]
         },
-        "required": ["requestStart", "processingTimeMs", "rating", "activeSessions", "pendingMessages", "session", "trace"],
-        "additionalProperties": false,
-    })
-}
+        "trace": {
+            "type": "object",
+            "description": "Trace context (W3C) as it arrived: in headers, and in _meta of the call",
+            "properties": {
+                "header": { "type": "object" },
+                "meta": { "type": "object" },
+                "note": { "type": "string" }
+            },
+            "required": ["header", "meta"]
+        }
+    },
+    "required": ["requestStart", "processingTimeMs", "rating", "activeSessions", "pendingMessages", "session", "trace"],
+    "additionalProperties": false
+}"#;
 
 /// The ratings and the time below which each is given, in milliseconds.
 const RATINGS: [(f64, &str, &str); 4] = [
@@ -108,7 +107,7 @@ fn run(context: &Context<'_>, _: &Arguments) -> Result<Outcome, ToolError> {
         stats.active,
     );
     text += &trace_lines(&trace);
-    let structured = json!({
+    let structured = object! {
         "requestStart": rfc3339(context.request.received_at),
         "processingTimeMs": round(ms),
         "rating": rated,
@@ -119,13 +118,13 @@ fn run(context: &Context<'_>, _: &Arguments) -> Result<Outcome, ToolError> {
         "memoryLimitBytes": available,
         "activeSessions": stats.active,
         "pendingMessages": pending,
-        "session": record.map(|record| json!({
+        "session": record.map(|record| object! {
             "ageSeconds": context.clock.now().since(record.created).as_secs(),
             "requests": record.request_count,
             "averageResponseTimeMs": record.average_handling_ms(),
-        })),
+        }),
         "trace": trace,
-    });
+    };
     Ok(Outcome::new(text, structured))
 }
 
@@ -162,7 +161,7 @@ fn trace(context: &Context<'_>) -> Value {
         }
     }
     let note = trace_note(header["traceparent"].as_str(), meta["traceparent"].as_str());
-    let mut trace = json!({ "header": header, "meta": meta });
+    let mut trace = object! { "header": header, "meta": meta };
     if let Some(note) = note {
         trace["note"] = note.into();
     }

@@ -1,9 +1,10 @@
 //! sessionInfo: the session as the server sees it; without one, how to get one.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
-use super::schema::{no_arguments, nullable};
 use super::{Annotations, Arguments, Context, Family, Handle, Outcome, Run, Tool, ToolError};
+use crate::object::object;
+use crate::schema;
 use crate::session::{Record, Session, Stats, read};
 use crate::text::{bytes, duration, rfc3339, shorten, time};
 
@@ -15,108 +16,106 @@ pub(super) const TOOL: Tool = Tool {
     title: "Session information",
     description: "Shows the session: id, age, expiry, counters, queue, streams, client, custom data, and who it is bound \
                   to. Without a session it says how to get one.",
-    input_schema: no_arguments,
-    output_schema,
+    input_schema: schema::no_arguments,
+    output_schema: || schema::parse(OUTPUT),
     annotations: Annotations::READ_ONLY,
     handle: Handle::Reads,
     findings: &Family::ALL,
     run: Run::Now(run),
 };
 
-fn output_schema() -> Value {
-    json!({
-        "type": "object",
-        "properties": {
-            "session": {
-                "type": ["object", "null"],
-                "description": "null when the request has no session",
-                "properties": {
-                    "sessionId": { "type": "string" },
-                    "createdAt": { "type": "string", "format": "date-time" },
-                    "lastActivityAt": { "type": "string", "format": "date-time" },
-                    "ageSeconds": { "type": "integer" },
-                    "timeoutSeconds": { "type": "integer", "description": "Idle time after which it expires" },
-                    "expiresAt": { "type": "string", "format": "date-time", "description": "If this is the last request" },
-                    "totalRequests": { "type": "integer" },
-                    "toolCalls": { "type": "integer" },
-                    "averageResponseTimeMs": nullable("number"),
-                    "echoCount": { "type": "integer" },
-                    "replayCount": { "type": "integer" },
-                    "queue": {
-                        "type": "object",
-                        "properties": {
-                            "pending": { "type": "integer" },
-                            "held": { "type": "integer" },
-                            "dropped": { "type": "integer" },
-                            "bytes": { "type": "integer" },
-                        },
-                        "required": ["pending", "held", "dropped", "bytes"],
+const OUTPUT: &str = r#"{
+    "type": "object",
+    "properties": {
+        "session": {
+            "type": ["object", "null"],
+            "description": "null when the request has no session",
+            "properties": {
+                "sessionId": { "type": "string" },
+                "createdAt": { "type": "string", "format": "date-time" },
+                "lastActivityAt": { "type": "string", "format": "date-time" },
+                "ageSeconds": { "type": "integer" },
+                "timeoutSeconds": { "type": "integer", "description": "Idle time after which it expires" },
+                "expiresAt": { "type": "string", "format": "date-time", "description": "If this is the last request" },
+                "totalRequests": { "type": "integer" },
+                "toolCalls": { "type": "integer" },
+                "averageResponseTimeMs": { "type": ["number", "null"] },
+                "echoCount": { "type": "integer" },
+                "replayCount": { "type": "integer" },
+                "queue": {
+                    "type": "object",
+                    "properties": {
+                        "pending": { "type": "integer" },
+                        "held": { "type": "integer" },
+                        "dropped": { "type": "integer" },
+                        "bytes": { "type": "integer" }
                     },
-                    "openStreams": { "type": "integer" },
-                    "initialized": { "type": "boolean" },
-                    "clientReady": { "type": "boolean", "description": "notifications/initialized came" },
-                    "protocolVersion": { "type": "string" },
-                    "client": {
-                        "type": "object",
-                        "properties": {
-                            "name": { "type": "string" },
-                            "version": { "type": "string" },
-                            "title": { "type": "string" },
-                        },
-                        "required": ["name", "version"],
-                    },
-                    "clientCapabilities": { "type": ["object", "null"], "description": "null when they were too large to keep" },
-                    "logLevel": { "type": "string" },
-                    "customData": { "type": "object" },
-                    "boundTo": {
-                        "type": ["object", "null"],
-                        "properties": { "id": { "type": "string" }, "source": { "type": "string" } },
-                        "required": ["id", "source"],
-                    },
-                    "findingsSeen": {
-                        "type": "array",
-                        "description": "What this session's requests raised so far",
-                        "items": {
-                            "type": "object",
-                            "properties": {
-                                "id": { "type": "string" },
-                                "count": { "type": "integer" },
-                                "firstAt": { "type": "string", "format": "date-time" },
-                                "lastAt": { "type": "string", "format": "date-time" },
-                            },
-                            "required": ["id", "count", "firstAt", "lastAt"],
-                        },
-                    },
-                    "intrusions": {
-                        "type": "object",
-                        "description": "Attempts to use this session's id by others",
-                        "properties": {
-                            "otherIdentity": { "type": "integer" },
-                            "withoutIdentity": { "type": "integer" },
-                            "lastAt": { "type": ["string", "null"], "format": "date-time" },
-                        },
-                        "required": ["otherIdentity", "withoutIdentity", "lastAt"],
-                    },
+                    "required": ["pending", "held", "dropped", "bytes"]
                 },
-                "required": ["sessionId", "createdAt", "lastActivityAt", "totalRequests", "echoCount", "replayCount"],
-            },
-            "server": {
-                "type": "object",
-                "description": "All sessions of this server",
-                "properties": {
-                    "activeSessions": { "type": "integer" },
-                    "maxSessions": { "type": "integer" },
-                    "sessionsCreated": { "type": "integer" },
-                    "timeoutSeconds": { "type": "integer" },
+                "openStreams": { "type": "integer" },
+                "initialized": { "type": "boolean" },
+                "clientReady": { "type": "boolean", "description": "notifications/initialized came" },
+                "protocolVersion": { "type": "string" },
+                "client": {
+                    "type": "object",
+                    "properties": {
+                        "name": { "type": "string" },
+                        "version": { "type": "string" },
+                        "title": { "type": "string" }
+                    },
+                    "required": ["name", "version"]
                 },
-                "required": ["activeSessions", "maxSessions", "sessionsCreated", "timeoutSeconds"],
+                "clientCapabilities": { "type": ["object", "null"], "description": "null when they were too large to keep" },
+                "logLevel": { "type": "string" },
+                "customData": { "type": "object" },
+                "boundTo": {
+                    "type": ["object", "null"],
+                    "properties": { "id": { "type": "string" }, "source": { "type": "string" } },
+                    "required": ["id", "source"]
+                },
+                "findingsSeen": {
+                    "type": "array",
+                    "description": "What this session's requests raised so far",
+                    "items": {
+                        "type": "object",
+                        "properties": {
+                            "id": { "type": "string" },
+                            "count": { "type": "integer" },
+                            "firstAt": { "type": "string", "format": "date-time" },
+                            "lastAt": { "type": "string", "format": "date-time" }
+                        },
+                        "required": ["id", "count", "firstAt", "lastAt"]
+                    }
+                },
+                "intrusions": {
+                    "type": "object",
+                    "description": "Attempts to use this session's id by others",
+                    "properties": {
+                        "otherIdentity": { "type": "integer" },
+                        "withoutIdentity": { "type": "integer" },
+                        "lastAt": { "type": ["string", "null"], "format": "date-time" }
+                    },
+                    "required": ["otherIdentity", "withoutIdentity", "lastAt"]
+                }
             },
-            "hint": { "type": "string", "description": "How to get a session" },
+            "required": ["sessionId", "createdAt", "lastActivityAt", "totalRequests", "echoCount", "replayCount"]
         },
-        "required": ["session", "server"],
-        "additionalProperties": false,
-    })
-}
+        "server": {
+            "type": "object",
+            "description": "All sessions of this server",
+            "properties": {
+                "activeSessions": { "type": "integer" },
+                "maxSessions": { "type": "integer" },
+                "sessionsCreated": { "type": "integer" },
+                "timeoutSeconds": { "type": "integer" }
+            },
+            "required": ["activeSessions", "maxSessions", "sessionsCreated", "timeoutSeconds"]
+        },
+        "hint": { "type": "string", "description": "How to get a session" }
+    },
+    "required": ["session", "server"],
+    "additionalProperties": false
+}"#;
 
 const HOW_TO_STATELESS: &str = "call echo without sessionId: it makes a session and returns its handle; pass that as \
 sessionId (protocol version 2026-07-28 has no sessions of its own, and Mcp-Session-Id means nothing there)";
@@ -125,12 +124,12 @@ const HOW_TO: &str = "POST initialize, take the Mcp-Session-Id header of the ans
 
 fn run(context: &Context<'_>, _: &Arguments) -> Result<Outcome, ToolError> {
     let stats = read(context.sessions).stats();
-    let server = json!({
+    let server = object! {
         "activeSessions": stats.active,
         "maxSessions": stats.max_sessions,
         "sessionsCreated": stats.created,
         "timeoutSeconds": context.config.session_timeout.as_secs(),
-    });
+    };
     Ok(match context.session {
         Some(session) => with_session(context, session, &server),
         None => without_session(context, &stats, &server),
@@ -156,7 +155,7 @@ fn without_session(context: &Context<'_>, stats: &Stats, server: &Value) -> Outc
         stats.created,
         duration(context.config.session_timeout),
     );
-    Outcome::new(text, json!({ "session": null, "server": server, "hint": how_to }))
+    Outcome::new(text, object! { "session": Value::Null, "server": server, "hint": how_to })
 }
 
 fn with_session(context: &Context<'_>, session: &Session, server: &Value) -> Outcome {
@@ -198,8 +197,8 @@ fn with_session(context: &Context<'_>, session: &Session, server: &Value) -> Out
         client = client(&record),
     );
     text += &details(&record, queue.streams, queue.dropped, queue.held);
-    let structured = json!({
-        "session": {
+    let structured = object! {
+        "session": object! {
             "sessionId": record.id.to_string(),
             "createdAt": rfc3339(created),
             "lastActivityAt": rfc3339(last),
@@ -211,7 +210,7 @@ fn with_session(context: &Context<'_>, session: &Session, server: &Value) -> Out
             "averageResponseTimeMs": record.average_handling_ms(),
             "echoCount": record.state.echo_count,
             "replayCount": record.state.replay_count,
-            "queue": { "pending": queue.pending, "held": queue.held, "dropped": queue.dropped, "bytes": queue.bytes },
+            "queue": object! { "pending": queue.pending, "held": queue.held, "dropped": queue.dropped, "bytes": queue.bytes },
             "openStreams": queue.streams,
             "initialized": record.initialized,
             "clientReady": record.client_ready,
@@ -219,14 +218,14 @@ fn with_session(context: &Context<'_>, session: &Session, server: &Value) -> Out
             "client": record.client_info,
             "clientCapabilities": record.client_capabilities,
             "logLevel": record.log_level,
-            "boundTo": record.owner.as_ref().map(|owner| json!({ "id": owner.id, "source": owner.source.name() })),
-            "findingsSeen": record.findings.iter().map(|seen| json!({
+            "boundTo": record.owner.as_ref().map(|owner| object! { "id": owner.id, "source": owner.source.name() }),
+            "findingsSeen": record.findings.iter().map(|seen| object! {
                 "id": seen.id,
                 "count": seen.count,
                 "firstAt": rfc3339(context.clock.wall(seen.first)),
                 "lastAt": rfc3339(context.clock.wall(seen.last)),
-            })).collect::<Value>(),
-            "intrusions": {
+            }).collect::<Value>(),
+            "intrusions": object! {
                 "otherIdentity": record.intrusions.other,
                 "withoutIdentity": record.intrusions.anonymous,
                 "lastAt": record.intrusions.last.map(|at| rfc3339(context.clock.wall(at))),
@@ -234,7 +233,7 @@ fn with_session(context: &Context<'_>, session: &Session, server: &Value) -> Out
             "customData": custom_data(&record),
         },
         "server": server,
-    });
+    };
     Outcome::new(text, structured)
 }
 

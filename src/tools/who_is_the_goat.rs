@@ -1,14 +1,14 @@
 //! whoIStheGOAT: a joke, kept. The analysis is a hash of the caller's name: the same caller, the same verdict.
 
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
-use super::schema::no_arguments;
 use super::{Annotations, Arguments, Context, Handle, Outcome, Run, Tool, ToolError};
 use crate::diagnosis::claims::{bearer_claims, text_claim};
 use crate::diagnosis::redact;
 use crate::request::Request;
+use crate::schema;
 use crate::text::shorten;
 
 /// See the module's documentation.
@@ -17,8 +17,8 @@ pub(crate) const TOOL: Tool = Tool {
     title: "Who is the GOAT?",
     description: "AI-powered excellence analyzer. Determines the greatest of all time by rigorous methods. Takes no \
                   arguments and no responsibility. (It is a joke: the figures are made up.)",
-    input_schema: no_arguments,
-    output_schema,
+    input_schema: schema::no_arguments,
+    output_schema: || schema::parse(OUTPUT),
     annotations: Annotations::READ_ONLY,
     handle: Handle::None,
     findings: &[],
@@ -67,34 +67,32 @@ const GROWTH: [&str; 8] = [
     "believes the staging environment resembles production",
 ];
 
-fn output_schema() -> Value {
-    json!({
-        "type": "object",
-        "properties": {
-            "goat": {"type": "string"},
-            "namedBy": {"type": "string"},
-            "statistics": {
-                "type": "object",
-                "description": "made up, but the same for the same caller",
-                "properties": {
-                    "excellencePercent": {"type": "number"},
-                    "percentile": {"type": "number"},
-                    "bugsFixedBeforeTheyHappened": {"type": "integer"},
-                    "tabsVersusSpacesDebatesEnded": {"type": "integer"},
-                    "humilityPercent": {"type": "integer"},
-                },
-                "required": [
-                    "excellencePercent", "percentile", "bugsFixedBeforeTheyHappened", "tabsVersusSpacesDebatesEnded",
-                    "humilityPercent",
-                ],
+const OUTPUT: &str = r#"{
+    "type": "object",
+    "properties": {
+        "goat": {"type": "string"},
+        "namedBy": {"type": "string"},
+        "statistics": {
+            "type": "object",
+            "description": "made up, but the same for the same caller",
+            "properties": {
+                "excellencePercent": {"type": "number"},
+                "percentile": {"type": "number"},
+                "bugsFixedBeforeTheyHappened": {"type": "integer"},
+                "tabsVersusSpacesDebatesEnded": {"type": "integer"},
+                "humilityPercent": {"type": "integer"}
             },
-            "strengths": {"type": "array", "items": {"type": "string"}},
-            "roomForGrowth": {"type": "string"},
-            "verdict": {"type": "string"},
+            "required": [
+                "excellencePercent", "percentile", "bugsFixedBeforeTheyHappened", "tabsVersusSpacesDebatesEnded",
+                "humilityPercent"
+            ]
         },
-        "required": ["goat", "namedBy", "statistics", "strengths", "roomForGrowth", "verdict"],
-    })
-}
+        "strengths": {"type": "array", "items": {"type": "string"}},
+        "roomForGrowth": {"type": "string"},
+        "verdict": {"type": "string"}
+    },
+    "required": ["goat", "namedBy", "statistics", "strengths", "roomForGrowth", "verdict"]
+}"#;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]

@@ -210,7 +210,7 @@ fn unread_session(facts: &Facts<'_>) -> Option<Finding> {
     }
     let exposed = needs(facts.revision).exposed;
     let summary = "a script that has initialized comes without Mcp-Session-Id: it most likely could not read it";
-    let finding = with_headers(&EXPOSE_MISSING, summary, headers, ["origin", "mcp-protocol-version"])?;
+    let finding = with_headers(&EXPOSE_MISSING, summary, headers, &["origin", "mcp-protocol-version"])?;
     let finding = finding.and_evidence("Mcp-Session-Id", "absent");
     let list = exposed.join(", ");
     Some(finding.with_fix(format!(
@@ -224,7 +224,7 @@ fn cookies(facts: &Facts<'_>) -> Option<Finding> {
     }
     let summary = "the script sends cookies: with Access-Control-Allow-Origin: * it cannot read the answer";
     facts.headers.get("cookie")?;
-    let finding = with_headers(&CREDENTIALS_WILDCARD, summary, facts.headers, ["cookie", "origin"])?;
+    let finding = with_headers(&CREDENTIALS_WILDCARD, summary, facts.headers, &["cookie", "origin"])?;
     Some(finding.and_evidence("MCP_CORS_ORIGINS", "*"))
 }
 

@@ -49,15 +49,15 @@ const MOST_SHOWN: usize = 5;
 
 /// `rule` with the lines of the headers `names` (lower case) as evidence; those that are absent are left out. `None`
 /// without any: no finding without evidence.
-pub(super) fn with_headers<'n>(
+pub(super) fn with_headers(
     rule: &'static Rule,
     summary: impl Into<String>,
     headers: &HeaderMap,
-    names: impl IntoIterator<Item = &'n str>,
+    names: &[&str],
 ) -> Option<Finding> {
     let mut finding: Option<Finding> = None;
     let mut summary = Some(summary.into());
-    for name in names.into_iter().take(MOST_SHOWN) {
+    for &name in names.iter().take(MOST_SHOWN) {
         let written = title_case(name);
         for line in headers.get_all(name).iter().take(MOST_SHOWN) {
             let shown = redact::header(name, line);

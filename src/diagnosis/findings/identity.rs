@@ -123,7 +123,7 @@ fn from_the_bearer(facts: &Facts<'_>, told: &[Fact], claims: &Map<String, Value>
         (false, claim, value) => {
             let header = title_case(&fact.header);
             let summary = format!("{header} is not what the token says in {claim}");
-            let finding = with_headers(&HEADER_CLAIM_MISMATCH, summary, facts.headers, [&*fact.header])?;
+            let finding = with_headers(&HEADER_CLAIM_MISMATCH, summary, facts.headers, &[&*fact.header])?;
             Some(finding.and_evidence(&format!("Claim {claim}"), &redact::header(claim, &value)))
         }
     });
@@ -151,7 +151,7 @@ fn other_users(facts: &Facts<'_>, told: &[Fact], claims: &Map<String, Value>) ->
             return None;
         }
         let summary = format!("{} names another user than the bearer token's {claim}", title_case(&fact.header));
-        let finding = with_headers(&OTHER_USER, summary, facts.headers, [&*fact.header])?;
+        let finding = with_headers(&OTHER_USER, summary, facts.headers, &[&*fact.header])?;
         Some(finding.and_evidence(&format!("Claim {claim}"), &redact::header(claim, value)))
     });
     differing.collect()
@@ -170,7 +170,7 @@ fn assertions(facts: &Facts<'_>, told: &[Fact]) -> Vec<Finding> {
             let Some((false, claim, value)) = compare(fact, &claims) else { continue };
             let [plain, assertion] = [title_case(&fact.header), title_case(header)];
             let summary = format!("{plain} is not what {assertion} says in {claim}");
-            let finding = with_headers(&ASSERTION_MISMATCH, summary, facts.headers, [&*fact.header]);
+            let finding = with_headers(&ASSERTION_MISMATCH, summary, facts.headers, &[&*fact.header]);
             let shown = redact::header(claim, &value);
             findings.extend(finding.map(|finding| finding.and_evidence(&format!("Claim {claim}"), &shown)));
         }
@@ -190,7 +190,7 @@ fn auth_token(facts: &Facts<'_>) -> Option<Finding> {
     } else {
         (&AUTH_TOKEN_NE_BEARER, "X-Auth-Token is another token than Authorization holds")
     };
-    with_headers(rule, summary, facts.headers, ["x-auth-token", "authorization"])
+    with_headers(rule, summary, facts.headers, &["x-auth-token", "authorization"])
 }
 
 /// A token without a scheme in front.

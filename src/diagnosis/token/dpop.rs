@@ -82,7 +82,7 @@ impl Proof {
             access_token_hash: claim("ath"),
             nonce: claim("nonce"),
             age: facts.times.age(),
-            thumbprint: facts.param("jwk").and_then(|jwk| Key::read(jwk).ok()).and_then(|key| key.thumbprint()),
+            thumbprint: facts.param("jwk").and_then(|jwk| Key::read(jwk).ok()).map(|key| key.thumbprint()),
             signature,
         }
     }

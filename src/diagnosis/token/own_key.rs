@@ -2,9 +2,12 @@
 
 use std::str::FromStr;
 
-use jsonwebtoken::DecodingKey;
-use jsonwebtoken::jwk::{Jwk, ThumbprintHash};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::crypto::rust_crypto::DEFAULT_PROVIDER;
+use jsonwebtoken::{Algorithm, DecodingKey};
 use serde_json::{Map, Value};
+use sha2::{Digest as _, Sha256};
 
 use super::dpop::Verification;
 use super::notes::quote;
@@ -13,7 +16,9 @@ use super::segment;
 /// Whether `signed` (header and payload segments with the dot between) carries a signature by the key in its own header.
 ///
 /// `jsonwebtoken` does the arithmetic. It knows neither `none` nor every registered algorithm, and slices short Ed25519
-/// keys out of bounds, so the key is measured before it sees it.
+/// keys out of bounds, so the key is measured before it sees it. Its verifier is asked for by name: `crypto::verify` would
+/// take whatever provider is installed at run time, and so bring everything that signs into the program (a quarter of a
+/// megabyte).
 pub(super) fn verify(header: &Map<String, Value>, signed: &str, signature: &str) -> Verification {
     let Some(jwk) = header.get("jwk") else {
         return Verification::NotChecked("the header has no key".to_owned());
@@ -33,18 +38,20 @@ pub(super) fn verify(header: &Map<String, Value>, signed: &str, signature: &str)
     // RFC 9864 gave the algorithm the curve's name.
     let name = if alg == "Ed25519" { "EdDSA" } else { alg };
     let unsupported = || Verification::NotChecked(format!("{} is not supported here", quote(alg)));
-    let Ok(algorithm) = jsonwebtoken::Algorithm::from_str(name) else { return unsupported() };
-    let Ok(decoding) = DecodingKey::from_jwk(&key.jwk) else { return unsupported() };
-    match jsonwebtoken::crypto::verify(signature, signed.as_bytes(), &decoding, algorithm) {
-        Ok(true) => Verification::Valid,
-        Ok(false) => Verification::Invalid,
-        Err(_) => Verification::NotChecked("the key or the signature is not well-formed".to_owned()),
+    let Ok(algorithm) = Algorithm::from_str(name) else { return unsupported() };
+    let Some(decoding) = key.decoding() else { return unsupported() };
+    let verifier = (DEFAULT_PROVIDER.verifier_factory)(&algorithm, &decoding);
+    match (verifier, URL_SAFE_NO_PAD.decode(signature)) {
+        (Ok(verifier), Ok(signature)) if verifier.verify(signed.as_bytes(), &signature).is_ok() => Verification::Valid,
+        (Ok(_), Ok(_)) => Verification::Invalid,
+        _ => Verification::NotChecked("the key or the signature is not well-formed".to_owned()),
     }
 }
 
 /// A public key of a kind and size that can be worked with.
 pub(super) struct Key {
-    jwk: Jwk,
+    /// The members that make the key, in the order of their names.
+    members: Map<String, Value>,
     name: &'static str,
     algorithms: &'static [&'static str],
 }
@@ -74,11 +81,11 @@ impl Key {
                 };
                 size("x", length)?;
                 size("y", length)?;
-                (name, algorithms, &["kty", "crv", "x", "y"])
+                (name, algorithms, &["crv", "kty", "x", "y"])
             }
             ("OKP", "Ed25519") => {
                 size("x", 32)?;
-                ("Ed25519", &["EdDSA", "Ed25519"], &["kty", "crv", "x"])
+                ("Ed25519", &["EdDSA", "Ed25519"], &["crv", "kty", "x"])
             }
             ("RSA", _) => {
                 let (n, e) = (bytes("n")?, bytes("e")?);
@@ -87,19 +94,29 @@ impl Key {
                 if !sound || e.len() > 4 || e[e.len() - 1] & 1 == 0 {
                     return Err("the RSA key in the jwk is not one of 2048 to 4096 bits".to_owned());
                 }
-                ("RSA", &["RS256", "RS384", "RS512", "PS256", "PS384", "PS512"], &["kty", "n", "e"])
+                ("RSA", &["RS256", "RS384", "RS512", "PS256", "PS384", "PS512"], &["e", "kty", "n"])
             }
             ("oct", _) => return Err("the jwk is a shared secret, which proves nothing".to_owned()),
             (kty, crv) => {
                 return Err(format!("keys of kty {} and crv {} are not supported here", quote(kty), quote(crv)));
             }
         };
-        let only: Map<String, Value> = members.iter().map(|name| ((*name).to_owned(), member(name).into())).collect();
-        let jwk = serde_json::from_value(Value::Object(only)).map_err(|_| "the jwk cannot be read".to_owned())?;
-        Ok(Self { jwk, name, algorithms })
+        let members = members.iter().map(|name| ((*name).to_owned(), member(name).into())).collect();
+        Ok(Self { members, name, algorithms })
     }
 
-    pub(super) fn thumbprint(&self) -> Option<String> {
-        self.jwk.thumbprint(ThumbprintHash::SHA256).ok()
+    /// The RFC 7638 thumbprint with SHA-256: of the members in the order of their names, without white space.
+    pub(super) fn thumbprint(&self) -> String {
+        URL_SAFE_NO_PAD.encode(Sha256::digest(serde_json::to_vec(&self.members).unwrap_or_default()))
+    }
+
+    fn decoding(&self) -> Option<DecodingKey> {
+        let member = |name| self.members.get(name).and_then(Value::as_str).unwrap_or_default();
+        match member("kty") {
+            "EC" => DecodingKey::from_ec_components(member("x"), member("y")),
+            "OKP" => DecodingKey::from_ed_components(member("x")),
+            _ => DecodingKey::from_rsa_components(member("n"), member("e")),
+        }
+        .ok()
     }
 }

@@ -228,7 +228,8 @@ fn sd_jwt(token: &str, now: Timestamp) -> Parsed {
 /// The name of a disclosure's claim: the second of three in a JSON array (RFC 9901 section 4.2.1).
 fn disclosed(text: &str) -> Option<String> {
     let (bytes, _) = segment::decode(text).ok()?;
-    let (_, name, _): (String, String, serde_json::Value) = serde_json::from_slice(&bytes).ok()?;
+    let (_, name, _): (String, String, serde_json::Value) =
+        serde_json::from_str(std::str::from_utf8(&bytes).ok()?).ok()?;
     Some(name)
 }
 

@@ -66,7 +66,7 @@ fn auth_failed(headers: &HeaderMap) -> Option<Finding> {
             .get_all(*name)
             .iter()
             .any(|value| redact::decode(value.as_bytes()).trim().eq_ignore_ascii_case("true"));
-        told.then(|| with_headers(&AUTH_FAILED_BUT_ALLOWED, *summary, headers, [*name])).flatten()
+        told.then(|| with_headers(&AUTH_FAILED_BUT_ALLOWED, *summary, headers, &[*name])).flatten()
     })
 }
 
@@ -83,8 +83,9 @@ fn basic(headers: &HeaderMap) -> Option<Finding> {
     let in_front =
         products.first().map(|seen| seen.product).or_else(|| proxies(headers).first().map(|proxy| proxy.name))?;
     let evidence = products.iter().flat_map(|seen| &seen.headers).take(2).map(String::as_str);
+    let names: Vec<&str> = std::iter::once(AUTHORIZATION.as_str()).chain(evidence).collect();
     let summary = format!("Authorization holds Basic credentials instead of a bearer token, behind {in_front}");
-    with_headers(&BASIC_INSTEAD_OF_BEARER, summary, headers, std::iter::once(AUTHORIZATION.as_str()).chain(evidence))
+    with_headers(&BASIC_INSTEAD_OF_BEARER, summary, headers, &names)
 }
 
 fn elsewhere(headers: &HeaderMap) -> Option<Finding> {
@@ -93,7 +94,7 @@ fn elsewhere(headers: &HeaderMap) -> Option<Finding> {
     }
     if headers.get("x-auth-token").is_some_and(|value| !value.is_empty()) {
         let summary = "X-Auth-Token holds a token, and Authorization is missing";
-        return with_headers(&AUTHORIZATION_LOST, summary, headers, ["x-auth-token"]);
+        return with_headers(&AUTHORIZATION_LOST, summary, headers, &["x-auth-token"]);
     }
     let tokens = products::PRODUCTS.iter().flat_map(|product| product.fields);
     let name = tokens
@@ -101,5 +102,5 @@ fn elsewhere(headers: &HeaderMap) -> Option<Finding> {
         .find(|field| headers.get(field.header).is_some_and(|value| !value.is_empty()))?
         .header;
     let summary = format!("{} holds a token, and Authorization is missing", title_case(name));
-    with_headers(&TOKEN_ELSEWHERE, summary, headers, [name])
+    with_headers(&TOKEN_ELSEWHERE, summary, headers, &[name])
 }

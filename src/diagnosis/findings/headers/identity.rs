@@ -73,7 +73,7 @@ pub(super) fn of_request(facts: &Facts<'_>) -> Vec<Finding> {
 fn underscores(headers: &HeaderMap) -> Vec<Finding> {
     let with_underscore = headers.keys().map(HeaderName::as_str).filter_map(|name| Some((name, alias_of(name)?)));
     let mut named: Vec<(&str, String)> = with_underscore.collect();
-    named.sort(); // the map's own order is nobody's
+    named.sort_unstable(); // the map's own order is nobody's
     let (telling, others): (Vec<_>, Vec<_>) = named
         .into_iter()
         .partition(|(_, dashed)| matches!(category(dashed), Category::Authentication | Category::Forwarding));
@@ -81,11 +81,11 @@ fn underscores(headers: &HeaderMap) -> Vec<Finding> {
     let alias = (!telling.is_empty()).then(|| {
         let meant: Vec<_> = telling.iter().map(|(_, dashed)| title_case(dashed)).collect();
         let summary = format!("{} may be taken for {} by a server behind the proxy", list(&telling), meant.join(", "));
-        with_headers(&UNDERSCORE_ALIAS, summary, headers, telling.iter().map(|(name, _)| *name))
+        with_headers(&UNDERSCORE_ALIAS, summary, headers, &telling.iter().map(|(name, _)| *name).collect::<Vec<_>>())
     });
     let other = (!others.is_empty()).then(|| {
         let summary = format!("{}: many proxies drop headers with underscores silently", list(&others));
-        with_headers(&UNDERSCORE_NAME, summary, headers, others.iter().map(|(name, _)| *name))
+        with_headers(&UNDERSCORE_NAME, summary, headers, &others.iter().map(|(name, _)| *name).collect::<Vec<_>>())
     });
     alias.flatten().into_iter().chain(other.flatten()).collect()
 }
@@ -103,7 +103,7 @@ fn duplicates(headers: &HeaderMap) -> Vec<Finding> {
     repeated.sort_unstable();
     for name in repeated {
         let summary = format!("{} comes {} times", title_case(name), headers.get_all(name).iter().count());
-        findings.extend(with_headers(&DUPLICATE_IDENTITY, summary, headers, [name]));
+        findings.extend(with_headers(&DUPLICATE_IDENTITY, summary, headers, &[name]));
     }
     let lines = headers.get_all(AUTHORIZATION).iter().count();
     // Credentials of these schemes hold no comma: a proxy has joined two lines.
@@ -119,7 +119,7 @@ fn duplicates(headers: &HeaderMap) -> Vec<Finding> {
             1 => "Authorization holds two credentials, joined by a comma".to_owned(),
             _ => format!("Authorization comes {lines} times"),
         };
-        findings.extend(with_headers(&DUPLICATE_AUTHORIZATION, summary, headers, [AUTHORIZATION.as_str()]));
+        findings.extend(with_headers(&DUPLICATE_AUTHORIZATION, summary, headers, &[AUTHORIZATION.as_str()]));
     }
     findings
 }
@@ -133,11 +133,11 @@ fn lone(headers: &HeaderMap) -> Vec<Finding> {
     if has("x-user-id") && !has("x-user-name") && !has("x-auth-token") {
         let summary = "X-User-Id comes without X-User-Name and X-Auth-Token: the proxy did not remove a client's \
                        header, or hands on only this one";
-        findings.extend(with_headers(&LONE_IDENTITY, summary, headers, ["x-user-id"]));
+        findings.extend(with_headers(&LONE_IDENTITY, summary, headers, &["x-user-id"]));
     } else if has("x-user-name") && !has("x-user-id") {
         let summary = "X-User-Name comes without X-User-Id: the proxy did not remove a client's header, or hands on \
                        only this one";
-        findings.extend(with_headers(&LONE_IDENTITY, summary, headers, ["x-user-name"]));
+        findings.extend(with_headers(&LONE_IDENTITY, summary, headers, &["x-user-name"]));
     }
     for product in products::PRODUCTS.iter().filter(|product| WITH_GROUPS.contains(&product.name)) {
         let present = || product.fields.iter().filter(|field| has(field.header));
@@ -146,7 +146,7 @@ fn lone(headers: &HeaderMap) -> Vec<Finding> {
             present().filter(|field| field.meaning == Meaning::Groups).map(|field| field.header).collect();
         if let Some(first) = groups.first().filter(|_| !user) {
             let summary = format!("{} names groups, and no header of {} a user", title_case(first), product.name);
-            findings.extend(with_headers(&LONE_IDENTITY, summary, headers, groups.iter().copied()));
+            findings.extend(with_headers(&LONE_IDENTITY, summary, headers, &groups));
         }
     }
     findings
@@ -177,5 +177,5 @@ fn two_products(headers: &HeaderMap) -> Option<Finding> {
         return None;
     }
     let summary = format!("identity headers of {}: only one of them should be in front", vendors.join(" and "));
-    with_headers(&TWO_PRODUCTS, summary, headers, names.iter().map(String::as_str))
+    with_headers(&TWO_PRODUCTS, summary, headers, &names.iter().map(String::as_str).collect::<Vec<_>>())
 }

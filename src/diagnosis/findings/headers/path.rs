@@ -101,7 +101,7 @@ fn forwarded_conflict(facts: &Facts<'_>) -> Option<Finding> {
     let conflicts = public_url(facts.headers, facts.uri).conflicts;
     let conflict = conflicts.iter().find(|conflict| conflict.starts_with("Forwarded says"))?;
     let names = ["forwarded", "x-forwarded-proto", "x-forwarded-host"];
-    with_headers(&FORWARDED_CONFLICT, redact::value(conflict), facts.headers, names)
+    with_headers(&FORWARDED_CONFLICT, redact::value(conflict), facts.headers, &names)
 }
 
 /// Something in front ended TLS and the scheme got lost: another header says so, or the name is one that the public
@@ -123,14 +123,14 @@ fn http_behind_tls(facts: &Facts<'_>) -> Option<Finding> {
     let shown = redact::value(host).into_owned();
     if let Some(tls) = tls_telltale(headers) {
         let summary = format!("{told} for {shown}, and {} tells of TLS", title_case(tls));
-        return with_headers(&XFP_HTTP_PUBLIC, summary, headers, [tls, name, "forwarded", "x-forwarded-host"]);
+        return with_headers(&XFP_HTTP_PUBLIC, summary, headers, &[tls, name, "forwarded", "x-forwarded-host"]);
     }
     if !is_public(host) {
         return None;
     }
     let summary = format!("{told} for the public name {shown}: URLs made from this request begin with http://");
     let names = [name, "forwarded", "x-forwarded-host", "x-forwarded-for", "host"];
-    let finding = with_headers(&XFP_HTTP_PUBLIC, summary, headers, names)?;
+    let finding = with_headers(&XFP_HTTP_PUBLIC, summary, headers, &names)?;
     // Behind a proxy that is known by other headers only: the public URL is evidence enough.
     Some(finding.and_evidence("URL of this request", &redact::uri(&url.url()?)))
 }
@@ -183,7 +183,7 @@ fn rewritten_host(headers: &HeaderMap) -> Option<Finding> {
     }
     let [asked, got] = [redact::value(&forwarded), redact::value(&host)];
     let summary = format!("the client asked for {asked}, the proxy asks this server for {got}");
-    with_headers(&XFH_NE_HOST, summary, headers, ["x-forwarded-host", "host"])
+    with_headers(&XFH_NE_HOST, summary, headers, &["x-forwarded-host", "host"])
 }
 
 /// The snippets of Authelia's documentation for nginx send X-Forwarded-URI to every backend: that of this very request
@@ -200,7 +200,7 @@ fn auth_request(facts: &Facts<'_>) -> Option<Finding> {
         (Some(_), false) => "X-Forwarded-Method, which a proxy sends to its auth service, reached this server",
         (None, false) => return None,
     };
-    with_headers(&FWD_URI_AT_BACKEND, summary, headers, ["x-forwarded-method", "x-forwarded-uri"])
+    with_headers(&FWD_URI_AT_BACKEND, summary, headers, &["x-forwarded-method", "x-forwarded-uri"])
 }
 
 /// Limits of common proxies and servers. A line: nginx, Apache. All of them: Tomcat and Jetty, Node.js, Kestrel.
@@ -264,7 +264,7 @@ fn hop_by_hop(headers: &HeaderMap) -> Option<Finding> {
         format!("{} should have ended at the proxy", leaked.iter().map(title).collect::<Vec<_>>().join(", "))
     };
     let connection = (!named.is_empty()).then_some(CONNECTION.as_str());
-    with_headers(&HOP_BY_HOP, summary, headers, connection.into_iter().chain(leaked))
+    with_headers(&HOP_BY_HOP, summary, headers, &connection.into_iter().chain(leaked).collect::<Vec<_>>())
 }
 
 /// Headers that every proxy must hand on: to name them in `Connection` makes one remove them.
