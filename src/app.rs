@@ -1,9 +1,11 @@
 //! The server put together: state, router, and the loop that accepts connections until it is told to stop.
 
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::io;
 use std::pin::pin;
 use std::sync::{Arc, RwLock};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
@@ -260,21 +262,33 @@ fn serve_connection(
                 return;
             }
         };
-        let served = match early {
-            Some(served) => served,
-            None => loop {
-                tokio::select! {
-                    biased;
-                    served = &mut serving => break served,
-                    () = &mut patience_ends => {
-                        let Some(later) = activity.look_again(patience) else {
-                            tracing::debug!(%peer, "connection closed: no other request within {} s", patience.as_secs());
-                            return;
-                        };
-                        patience_ends.as_mut().reset(later);
-                    }
+        let served = if let Some(served) = early {
+            served
+        } else {
+            let mut knows_waker = None;
+            let served = poll_fn(|context| {
+                if let Poll::Ready(served) = serving.as_mut().poll(context) {
+                    return Poll::Ready(Some(served));
                 }
-            },
+                // A timer that knows whom to wake need not be told again each time something else happens.
+                if knows_waker.as_ref().is_some_and(|waker| context.waker().will_wake(waker))
+                    && !patience_ends.is_elapsed()
+                {
+                    return Poll::Pending;
+                }
+                // Unconstrained: else it might say that it waits, and not have taken the waker (tokio's budget for a task).
+                while pin!(tokio::task::unconstrained(patience_ends.as_mut())).poll(context).is_ready() {
+                    let Some(later) = activity.look_again(patience) else { return Poll::Ready(None) };
+                    patience_ends.as_mut().reset(later);
+                }
+                knows_waker = Some(context.waker().clone());
+                Poll::Pending
+            });
+            let Some(served) = served.await else {
+                tracing::debug!(%peer, "connection closed: no other request within {} s", patience.as_secs());
+                return;
+            };
+            served
         };
         if let Err(error) = served {
             if error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse_too_large) {

@@ -287,7 +287,8 @@ fn internal_error() -> RpcError {
 /// 405 for GET and DELETE in the stateless era (MCP 2026-07-28 streamable-http, Earlier Streamable HTTP Revisions).
 fn refuse_stateless(http: &Http, headers: &http::HeaderMap, method: &str, instead: &str) -> Result<(), Refusal> {
     let served = &http.engine.config.protocol;
-    if served.has_stateless() && Era::by_header(headers, served) == Era::Stateless {
+    let named = headers::protocol_version_text(headers);
+    if served.has_stateless() && Era::by_header(named.as_deref(), served) == Era::Stateless {
         let error = RpcError::invalid_request(format!(
             "Method Not Allowed: {method} is not part of protocol version {FIRST_STATELESS} and later; {instead}"
         ));

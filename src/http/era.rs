@@ -1,8 +1,5 @@
 //! Which era a request belongs to: decided here and nowhere else.
 
-use http::HeaderMap;
-
-use super::headers;
 use crate::protocol::meta::META_VERSION;
 use crate::protocol::{Params, Served, is_stateless};
 
@@ -16,12 +13,12 @@ pub enum Era {
 }
 
 impl Era {
-    /// The era of a message: stateless when its `_meta` names a protocol version, its MCP-Protocol-Version header names one of
+    /// The era of a message whose request has `MCP-Protocol-Version: header`: stateless when its `_meta` names a protocol version, its MCP-Protocol-Version header names one of
     /// that era, or its method is `server/discover`; `initialize` only by its `_meta`. A `_meta` that names a handshake revision which is served is not held
     /// against a client: those revisions leave `_meta` free.
     /// Where no handshake revision is served, everything is stateless.
     #[must_use]
-    pub fn of(method: &str, params: &Params, headers: &HeaderMap, served: &Served) -> Self {
+    pub fn of(method: &str, params: &Params, header: Option<&str>, served: &Served) -> Self {
         let named = params.get("_meta").and_then(|meta| meta.get(META_VERSION));
         let by_meta = named.is_some_and(|named| {
             let handshake = named.as_str().and_then(|name| served.get(name)).is_some_and(|r| !r.is_stateless());
@@ -30,17 +27,17 @@ impl Era {
         // MCP 2026-07-28 basic/versioning: without that `_meta`, `initialize` selects the handshake era, where there is one.
         if !by_meta && method == "initialize" && served.preferred().is_some() {
             Self::Handshake
-        } else if by_meta || method == "server/discover" || Self::by_header(headers, served) == Self::Stateless {
+        } else if by_meta || method == "server/discover" || Self::by_header(header, served) == Self::Stateless {
             Self::Stateless
         } else {
             Self::Handshake
         }
     }
 
-    /// The era that the headers name: what decides for GET, DELETE and responses.
+    /// The era that `MCP-Protocol-Version` names: what decides for GET, DELETE and responses.
     #[must_use]
-    pub fn by_header(headers: &HeaderMap, served: &Served) -> Self {
-        let stateless = headers::protocol_version_text(headers).is_some_and(|version| is_stateless(&version));
+    pub fn by_header(header: Option<&str>, served: &Served) -> Self {
+        let stateless = header.is_some_and(is_stateless);
         if stateless || served.preferred().is_none() { Self::Stateless } else { Self::Handshake }
     }
 }
@@ -52,12 +49,8 @@ mod tests {
     use super::*;
 
     fn era(method: &str, params: Value, header: Option<&str>) -> Era {
-        let mut headers = HeaderMap::new();
-        if let Some(version) = header {
-            headers.insert(headers::PROTOCOL_VERSION, version.parse().unwrap());
-        }
         let Value::Object(params) = params else { panic!() };
-        Era::of(method, &params.into(), &headers, &Served::all())
+        Era::of(method, &params.into(), header, &Served::all())
     }
 
     #[test]

@@ -7,11 +7,11 @@ use http::StatusCode;
 use tracing::Span;
 use tracing::field::display;
 
-use super::headers::Accepts;
 use super::observe::{is_logged, loggable};
+use super::post::Posted;
 use super::refusal::Refusal;
 use super::run::{Answering, Calls, Disconnect, Work};
-use super::strict::{self, Asked};
+use super::strict;
 use super::{Http, enter_session, headers, note, prefix, refusal, revision, run};
 use crate::dispatch::Job;
 use crate::protocol::message::{self, Malformed};
@@ -21,20 +21,20 @@ use crate::session::history::Kind;
 use crate::session::{Session, Visit, write};
 
 /// Answers a request.
-pub fn answer(http: &Arc<Http>, request: &Arc<request::Request>, accepts: Accepts, call: Call) -> Answering {
+pub fn answer(http: &Arc<Http>, asked: &Posted<'_>, call: Call) -> Answering {
     let id = call.id.clone();
     if call.method == "initialize" {
-        return Answering::from(initialize(http, request, accepts, &call)).to(&id);
+        return Answering::from(initialize(http, asked, &call)).to(&id);
     }
-    let mut place = match place(http, request, &[(call.method.as_str(), &call.id)]) {
+    let mut place = match place(http, asked, &[(call.method.as_str(), &call.id)]) {
         Ok(place) => place,
         Err(refusal) => return refusal.to(Some(&id)).into(),
     };
     if let Some(visit) = &mut place.visit {
         visit.count_requests(1);
     }
-    let calls = Calls::One(job(call, &place, request));
-    run::answer(http, accepts, work(calls, place, request)).to(&id)
+    let calls = Calls::One(job(call, &place, asked.request));
+    run::answer(http, asked.accepts, work(calls, place, asked.request)).to(&id)
 }
 
 fn work(calls: Calls, place: Place, request: &request::Request) -> Work {
@@ -44,15 +44,15 @@ fn work(calls: Calls, place: Place, request: &request::Request) -> Work {
 }
 
 /// Takes a notification.
-pub fn notify(http: &Http, request: &request::Request, notification: &Notification) -> Result<Response, Refusal> {
-    let place = place(http, request, &[])?;
+pub fn notify(http: &Http, asked: &Posted<'_>, notification: &Notification) -> Result<Response, Refusal> {
+    let place = place(http, asked, &[])?;
     heed(&place, notification);
     Ok(accepted(place.visit.as_ref()))
 }
 
 /// Takes the client's answer to a request of the server's. None is ever sent, so there is nothing to match it with.
-pub fn take_response(http: &Http, request: &request::Request) -> Result<Response, Refusal> {
-    Ok(accepted(place(http, request, &[])?.visit.as_ref()))
+pub fn take_response(http: &Http, asked: &Posted<'_>) -> Result<Response, Refusal> {
+    Ok(accepted(place(http, asked, &[])?.visit.as_ref()))
 }
 
 /// Where a message is to be answered: the session it works on, and the revision.
@@ -63,10 +63,10 @@ struct Place {
 
 /// Finds the session and the revision, or refuses. Version first: it is a rule for every request. `calls` are methods and
 /// ids of the JSON-RPC requests.
-fn place(http: &Http, request: &request::Request, calls: &[(&str, &Id)]) -> Result<Place, Refusal> {
-    let headers = &request.headers;
+fn place(http: &Http, asked: &Posted<'_>, calls: &[(&str, &Id)]) -> Result<Place, Refusal> {
+    let headers = &asked.request.headers;
     let config = &http.engine.config;
-    let named = headers::protocol_version(headers, &config.protocol)
+    let named = headers::served_version(asked.version, &config.protocol)
         .map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, error))?;
     let visit = enter_session(http, headers)?;
     if visit.is_none() && config.require_session {
@@ -77,12 +77,12 @@ fn place(http: &Http, request: &request::Request, calls: &[(&str, &Id)]) -> Resu
     let revision = revision(http, visit.as_ref().map(|visit| &**visit.session()), named);
     let session = visit.as_ref().map(|visit| &**visit.session());
     if let Some(session) = session {
-        note(session, Kind::Post, headers, request.peer, named);
+        note(session, Kind::Post, headers, asked.request.peer, named);
         for (method, id) in calls {
             session.note_call(method, id);
         }
     }
-    strict::check(http, &Asked { kind: Kind::Post, headers, session, revision, named, calls })?;
+    strict::check(http, &strict::Asked { kind: Kind::Post, headers, session, revision, named, calls })?;
     Ok(Place { visit, revision })
 }
 
@@ -100,13 +100,9 @@ fn job(call: Call, place: &Place, request: &Arc<request::Request>) -> Job {
 }
 
 #[inline(never)]
-fn initialize(
-    http: &Http,
-    request: &Arc<request::Request>,
-    accepts: Accepts,
-    call: &Call,
-) -> Result<Response, Refusal> {
-    let named = headers::protocol_version(&request.headers, &http.engine.config.protocol)
+fn initialize(http: &Http, asked: &Posted<'_>, call: &Call) -> Result<Response, Refusal> {
+    let &Posted { request, accepts, version } = asked;
+    let named = headers::served_version(version, &http.engine.config.protocol)
         .map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, error))?;
     if let Some(visit) = enter_session(http, &request.headers)? {
         let message = "Invalid Request: session already initialized; leave Mcp-Session-Id out to start another, or DELETE it first";
@@ -118,7 +114,7 @@ fn initialize(
     };
     let revision = new.protocol_version;
     let (kind, headers) = (Kind::Initialize, &request.headers);
-    strict::check(http, &Asked { kind, headers, session: None, revision, named, calls: &[] })?;
+    strict::check(http, &strict::Asked { kind, headers, session: None, revision, named, calls: &[] })?;
     let (owner, client) = (new.owner.is_some(), format!("{} {}", new.client_info.name, new.client_info.version));
     let created = write(&http.engine.sessions).create(new);
     let (mut visit, evicted) = created.map_err(|full| {
@@ -169,12 +165,7 @@ fn accepted(visit: Option<&Visit>) -> Response {
 
 /// Answers a batch.
 #[inline(never)]
-pub fn answer_batch(
-    http: &Arc<Http>,
-    request: &Arc<request::Request>,
-    accepts: Accepts,
-    messages: Vec<Result<Message, Malformed>>,
-) -> Answering {
+pub fn answer_batch(http: &Arc<Http>, asked: &Posted<'_>, messages: Vec<Result<Message, Malformed>>) -> Answering {
     // What comes after `notifications/initialized` comes in time.
     let early = messages.iter().flatten().take_while(
         |message| !matches!(message, Message::Notification(note) if note.method == "notifications/initialized"),
@@ -185,7 +176,7 @@ pub fn answer_batch(
             _ => None,
         })
         .collect();
-    let mut place = match place(http, request, &calls) {
+    let mut place = match place(http, asked, &calls) {
         Ok(place) => place,
         Err(refusal) => return refusal.into(),
     };
@@ -207,7 +198,7 @@ pub fn answer_batch(
                 let error = RpcError::invalid_request(format!("Invalid Request: {} cannot be in a batch", call.method));
                 errors.push(message::error(Some(&call.id), &error));
             }
-            Ok(Message::Request(call)) => jobs.push(job(call, &place, request)),
+            Ok(Message::Request(call)) => jobs.push(job(call, &place, asked.request)),
             Ok(Message::Notification(notification)) => heed(&place, &notification),
             Ok(Message::Response) => {}
             Err(malformed) => errors.push(message::error(malformed.id.as_ref(), &malformed.error)),
@@ -220,5 +211,5 @@ pub fn answer_batch(
         visit.count_requests(u32::try_from(jobs.len()).unwrap_or(u32::MAX));
     }
     let calls = Calls::Batch { jobs, errors };
-    run::answer(http, accepts, work(calls, place, request))
+    run::answer(http, asked.accepts, work(calls, place, asked.request))
 }

@@ -142,8 +142,16 @@ pub fn is_encoded(headers: &HeaderMap) -> bool {
 /// # Errors
 /// -32022 when it names a version that is not served, or several.
 pub fn protocol_version(headers: &HeaderMap, served: &Served) -> Result<Option<Revision>, RpcError> {
-    let Some(text) = protocol_version_text(headers) else { return Ok(None) };
-    served.get(&text).map(Some).ok_or_else(|| RpcError::unsupported_version(&text, served))
+    served_version(protocol_version_text(headers).as_deref(), served)
+}
+
+/// The revision that `text` of `MCP-Protocol-Version` names.
+///
+/// # Errors
+/// The same.
+pub fn served_version(text: Option<&str>, served: &Served) -> Result<Option<Revision>, RpcError> {
+    let Some(text) = text else { return Ok(None) };
+    served.get(text).map(Some).ok_or_else(|| RpcError::unsupported_version(text, served))
 }
 
 /// What `MCP-Protocol-Version` says, whether it is served or not; `None` when absent or empty.

@@ -114,6 +114,16 @@ fn noted(answered: Result<Response, Refusal>, subject: Option<Subject>) -> Respo
     }
 }
 
+/// A request whose body has been read, and what its headers say of the answer.
+pub struct Posted<'a> {
+    /// It.
+    pub request: &'a Arc<request::Request>,
+    /// The forms that its answer may have.
+    pub accepts: Accepts,
+    /// What `MCP-Protocol-Version` says, whether it is served or not.
+    pub version: Option<&'a str>,
+}
+
 /// What a body asked for.
 struct Taken {
     answering: Answering,
@@ -134,10 +144,13 @@ fn take(http: &Arc<Http>, request: Arc<request::Request>, accepts: Accepts, body
         _ => None,
     };
     let subject = is_logged.then(|| Subject::of(&messages));
+    let named = headers::protocol_version_text(&request.headers);
+    let asked = Posted { request: &request, accepts, version: named.as_deref() };
     let answering = match messages {
-        message::Body::Single(message) => single(http, &request, accepts, message),
-        message::Body::Batch(messages) => batch(http, &request, accepts, messages),
+        message::Body::Single(message) => single(http, &asked, message),
+        message::Body::Batch(messages) => batch(http, &asked, messages),
     };
+    drop(named);
     // Here ends the request, unless a call holds it: its share of the budget is what a large answer may be waiting for.
     drop(request);
     Taken { answering, id, subject }
@@ -184,45 +197,40 @@ fn malformed(malformed: Malformed) -> Refusal {
     Refusal::new(StatusCode::BAD_REQUEST, *malformed.error).to(malformed.id.as_ref())
 }
 
-fn single(http: &Arc<Http>, request: &Arc<request::Request>, accepts: Accepts, message: Message) -> Answering {
+fn single(http: &Arc<Http>, asked: &Posted<'_>, message: Message) -> Answering {
     let served = &http.engine.config.protocol;
     let era_of = |method: &str, params: &Params| {
-        let era = Era::of(method, params, &request.headers, served);
+        let era = Era::of(method, params, asked.version, served);
         tracing::debug!(?era, "era of the message");
         era
     };
     match message {
         Message::Request(call) => match era_of(&call.method, &call.params) {
-            Era::Handshake => handshake::answer(http, request, accepts, call),
-            Era::Stateless if served.has_stateless() => stateless::answer(http, request, accepts, call),
-            Era::Stateless => refuse_stateless(http, request, &call).into(),
+            Era::Handshake => handshake::answer(http, asked, call),
+            Era::Stateless if served.has_stateless() => stateless::answer(http, asked.request, asked.accepts, call),
+            Era::Stateless => refuse_stateless(http, asked, &call).into(),
         },
         Message::Notification(notification) => match era_of(&notification.method, &notification.params) {
-            Era::Stateless if served.has_stateless() => stateless::notify(http, request, &notification).into(),
-            _ => handshake::notify(http, request, &notification).into(),
+            Era::Stateless if served.has_stateless() => stateless::notify(http, asked.request, &notification).into(),
+            _ => handshake::notify(http, asked, &notification).into(),
         },
-        Message::Response => match Era::by_header(&request.headers, served) {
+        Message::Response => match Era::by_header(asked.version, served) {
             Era::Stateless if served.has_stateless() => Refusal::bad_request(
                 "Invalid Request: a response answers nothing here: servers of this protocol version send no requests",
             )
             .into(),
-            _ => handshake::take_response(http, request).into(),
+            _ => handshake::take_response(http, asked).into(),
         },
     }
 }
 
-fn batch(
-    http: &Arc<Http>,
-    request: &Arc<request::Request>,
-    accepts: Accepts,
-    messages: Vec<Result<Message, Malformed>>,
-) -> Answering {
+fn batch(http: &Arc<Http>, asked: &Posted<'_>, messages: Vec<Result<Message, Malformed>>) -> Answering {
     let served = &http.engine.config.protocol;
     let stateless = |message: &Result<Message, Malformed>| {
         let era = match message {
-            Ok(Message::Request(call)) => Era::of(&call.method, &call.params, &request.headers, served),
-            Ok(Message::Notification(note)) => Era::of(&note.method, &note.params, &request.headers, served),
-            Ok(Message::Response) | Err(_) => Era::by_header(&request.headers, served),
+            Ok(Message::Request(call)) => Era::of(&call.method, &call.params, asked.version, served),
+            Ok(Message::Notification(note)) => Era::of(&note.method, &note.params, asked.version, served),
+            Ok(Message::Response) | Err(_) => Era::by_header(asked.version, served),
         };
         era == Era::Stateless
     };
@@ -231,17 +239,16 @@ fn batch(
         return Refusal::bad_request("Invalid Request: this protocol version has no batches; send one message a POST")
             .into();
     }
-    handshake::answer_batch(http, request, accepts, messages)
+    handshake::answer_batch(http, asked, messages)
 }
 
 /// Where no stateless revision is served: discovery is answered so that clients fall back to `initialize`, and a request
 /// that names a version of that era is told which ones there are.
-fn refuse_stateless(http: &Http, request: &request::Request, call: &Call) -> Refusal {
+fn refuse_stateless(http: &Http, asked: &Posted<'_>, call: &Call) -> Refusal {
     if call.method == "server/discover" {
         return Refusal::new(StatusCode::NOT_FOUND, unknown_method(&call.method, false)).to(Some(&call.id));
     }
-    let asked = named_version(&call.params).map(Cow::Owned);
-    let asked = asked.or_else(|| headers::protocol_version_text(&request.headers));
-    let error = RpcError::unsupported_version(&asked.unwrap_or_default(), &http.engine.config.protocol);
+    let named = named_version(&call.params).map(Cow::Owned).or(asked.version.map(Cow::Borrowed));
+    let error = RpcError::unsupported_version(&named.unwrap_or_default(), &http.engine.config.protocol);
     Refusal::new(StatusCode::BAD_REQUEST, error).to(Some(&call.id))
 }

@@ -43,6 +43,8 @@ pub struct Queue {
     last: u64,
     /// Messages up to here were delivered or pushed out.
     delivered: u64,
+    /// Messages held that no stream had yet.
+    pending: usize,
     /// Pushed out before delivery, not yet told.
     untold: u64,
     /// Pushed out before delivery, in all.
@@ -59,6 +61,7 @@ impl Queue {
             capacity: capacity.max(1),
             last: 0,
             delivered: 0,
+            pending: 0,
             untold: 0,
             dropped: 0,
             text_bytes: 0,
@@ -74,10 +77,12 @@ impl Queue {
             if oldest.stream == 0 {
                 self.untold += 1;
                 self.dropped += 1;
+                self.pending -= 1;
                 self.delivered = oldest.seq;
             }
         }
         self.last += 1;
+        self.pending += 1;
         self.text_bytes += notice.weight();
         self.held.push_back(Held { seq: self.last, level, stream: 0, notice });
     }
@@ -104,6 +109,7 @@ impl Queue {
         let pending = self.held.partition_point(|held| held.seq <= self.delivered);
         let next = self.held.get_mut(pending)?;
         next.stream = stream;
+        self.pending -= 1;
         self.delivered = next.seq;
         Some(Delivery { seq: next.seq, json: next.notice.to_json() })
     }
@@ -128,19 +134,20 @@ impl Queue {
 
     /// Drops what is pending below `least`: the client no longer wants it (MCP server/utilities/logging).
     pub fn forget_below(&mut self, least: LogLevel) {
-        let (delivered, mut freed) = (self.delivered, 0);
+        let (delivered, before, mut freed) = (self.delivered, self.held.len(), 0);
         self.held.retain(|held| {
             let keep = held.seq <= delivered || held.level >= least;
             freed += if keep { 0 } else { held.notice.weight() };
             keep
         });
+        self.pending -= before - self.held.len();
         self.text_bytes -= freed;
     }
 
     /// Messages that no stream had yet.
     #[must_use]
     pub fn pending(&self) -> usize {
-        self.held.len() - self.held.partition_point(|held| held.seq <= self.delivered)
+        self.pending
     }
 
     /// Messages held, delivered ones included.
