@@ -1,7 +1,7 @@
 //! From a method to what it does. Knows no HTTP and no lock.
 //!
 //! Most calls are answered in one go, without a future: [`Begun::Done`]. Those that may take their time are handed back
-//! before they have done anything, for the caller to bound and to cancel them.
+//! before their tool begins, for the caller to bound and to cancel them.
 
 mod call;
 mod result;

@@ -1,5 +1,6 @@
 //! HTTP: the only room that knows axum. [`Stack`] is what every request passes, `routes` the table of routes.
 
+mod at_work;
 mod body;
 mod budget;
 mod delete;
@@ -49,7 +50,8 @@ use crate::protocol::{FIRST_STATELESS, Revision, RpcError};
 use crate::request::RequestId;
 use crate::session::history::{Entry, Kind, token_hash};
 use crate::session::{Missing, Session, Visit, prefix, read};
-pub use budget::{Budget, kept_at_work, unless_unread};
+pub use at_work::kept_at_work;
+pub use budget::{Budget, unless_unread};
 use era::Era;
 use headers::SessionHeader;
 pub use lines::Lines;
@@ -76,7 +78,7 @@ pub struct Http {
     pub shutdown: CancellationToken,
     /// Calls that outlive their request's handler: shutdown waits for them.
     pub calls: TaskTracker,
-    /// Room for calls that are not ready at once: [`MAX_CALLS`] permits.
+    /// Room for calls that may take their time: [`MAX_CALLS`] permits.
     pub waiting: Semaphore,
     /// Memory for large bodies and answers.
     pub budget: Budget,
@@ -88,8 +90,8 @@ pub struct Http {
 /// streams belong to none that would bound them.
 pub const MAX_SUBSCRIPTIONS: usize = 10_000;
 
-/// The most calls at work at once, of all clients: those that are not ready when they are first looked at. Each holds its
-/// arguments for up to a minute.
+/// The most calls at work at once, of all clients: those that may take their time. Each holds its arguments for up to a
+/// minute.
 pub const MAX_CALLS: usize = 10_000;
 
 /// The TCP connection of a request.

@@ -375,7 +375,9 @@ impl Session {
 
     /// Ends a hold; the last one starts the idle time.
     fn release(&self, now: Instant) {
-        lock(&self.kept).record.last_activity = self.house.clock.at(now);
+        let record = &mut lock(&self.kept).record;
+        // Another request may have ended since `now` was looked at.
+        record.last_activity = record.last_activity.max(self.house.clock.at(now));
         // Counted under the lock of the order, so that a sweep does not set aside what is no longer held.
         let mut idle = lock(&self.house.idle);
         if self.holds.fetch_sub(1, Ordering::AcqRel) == 1 && self.ended().is_none() {

@@ -18,7 +18,7 @@ use crate::tools::{Arguments, Context, Entry, HANDLE, Handle, Later, Outcome, To
 pub enum Begun {
     /// The answer: a JSON-RPC message, or the error of one.
     Done(Result<Vec<u8>, RpcError>),
-    /// A call that may take its time. It has not done anything yet.
+    /// A call that may take its time. Its tool has not begun.
     Waiting(Box<Waiting>),
 }
 
@@ -80,6 +80,8 @@ impl Engine {
             let context = self.context(&job, tool, &ready, &make);
             self.conclude(run(&context, &ready.arguments).await, &context, tool, &ready)
         };
+        // With it ends the visit to a handle's session: where sessions give way for memory, it may be this one.
+        drop(ready);
         self.answer_call(outcome, tool, &job, started)
     }
 

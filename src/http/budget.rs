@@ -16,7 +16,6 @@ use hyper::body::{Frame, SizeHint};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::refusal::{RETRY_AFTER_S, Refusal};
-use crate::connections::AtWork;
 use crate::protocol::RpcError;
 
 /// What is larger is counted, in bytes.
@@ -111,39 +110,6 @@ pub fn unless_unread(response: Response<Body>, unread: Duration) -> Response<Bod
     match response.body().size_hint().exact() {
         Some(size) if size > LARGE as u64 => response.map(|body| Body::new(Unread::new(body, size, unread))),
         _ => response,
-    }
-}
-
-/// `response`, with `at_work` kept until a stream, or a large body, has been handed on to its end. What is small is as good
-/// as sent.
-#[must_use]
-pub fn kept_at_work(response: Response<Body>, at_work: AtWork) -> Response<Body> {
-    match response.body().size_hint().exact() {
-        Some(size) if size <= LARGE as u64 => response,
-        _ => response.map(|body| Body::new(Kept { body, _at_work: at_work })),
-    }
-}
-
-/// A body whose request is at work until it is gone.
-struct Kept {
-    body: Body,
-    _at_work: AtWork,
-}
-
-impl HttpBody for Kept {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.get_mut().body).poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }
 

@@ -38,8 +38,11 @@ pub fn answer(http: &Arc<Http>, asked: &Posted<'_>, call: Call) -> Answering {
 }
 
 fn work(calls: Calls, place: Place, request: &request::Request) -> Work {
-    // As it came: the session was found by it, to the letter.
-    let session_id = place.visit.as_ref().and_then(|_| request.headers.get(headers::SESSION_ID).cloned());
+    let session_id = place.visit.as_ref().map(|visit| match request.headers.get(headers::SESSION_ID) {
+        // As it came, unless there are blanks around it.
+        Some(value) if value.len() == uuid::fmt::Hyphenated::LENGTH => value.clone(),
+        _ => refusal::session_value(visit.session().id()),
+    });
     Work { calls, visit: place.visit, session_id, disconnect: Disconnect::IsNothing }
 }
 

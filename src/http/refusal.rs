@@ -214,7 +214,9 @@ pub fn name_session(response: &mut Response, id: Uuid) {
     response.headers_mut().insert(SESSION_ID, session_value(id));
 }
 
-fn session_value(id: Uuid) -> HeaderValue {
+/// A session's id as a header's value.
+#[must_use]
+pub fn session_value(id: Uuid) -> HeaderValue {
     let mut text = Uuid::encode_buffer();
     // An id is hexadecimal digits and hyphens: always a header's value.
     HeaderValue::from_str(id.hyphenated().encode_lower(&mut text)).unwrap_or(HeaderValue::from_static(""))

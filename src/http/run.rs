@@ -1,7 +1,7 @@
 //! Running calls and choosing the form of their answer: one JSON body, or a stream.
 //!
-//! Most calls are answered in one go, without a future. The others go on in a task of their own, for two reasons: a disconnect is not a cancellation (MCP 2025-11-25 basic/transports, Sending Messages),
-//! and shutdown can wait for them.
+//! Most calls are answered in one go, without a future. The others go on in a task of their own, for two reasons: a
+//! disconnect is not a cancellation (MCP 2025-11-25 basic/transports, Sending Messages), and shutdown can wait for them.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -347,7 +347,7 @@ fn rendered(id: Id, revision: Revision, answer: std::thread::Result<Result<Vec<u
     }
 }
 
-/// The answer to a call that is one too many. It has not begun.
+/// The answer to a call that is one too many. Its tool has not begun.
 fn overload(id: &Id, why: std::fmt::Arguments<'_>) -> Answer {
     let error = RpcError::new(RpcError::INTERNAL_ERROR, format!("Too many calls: {why}; try again later"));
     let json = message::error(Some(id), &error);

@@ -1,6 +1,6 @@
 //! Everything that a request passes, from the outermost to the routes. One function instead of a tower of layers: each layer
 //! around a router costs every request allocations and a walk through it. And what nearly every request is, a POST to
-//! the endpoint that no browser sent, passes no router at all.
+//! the endpoint that needs no CORS headers, passes no router at all.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;

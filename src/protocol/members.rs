@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
+use serde::de::value::SeqAccessDeserializer;
 use serde::de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
@@ -77,17 +77,15 @@ impl Members {
         self.0.retain(|(_, value)| keep(value));
     }
 
+    fn into_map(self) -> Map<String, Value> {
+        self.0.into_iter().map(|(name, value)| (name.into_owned(), value)).collect()
+    }
+
     fn insert(&mut self, name: Name, value: Value) {
         match self.0.iter_mut().find(|(own, _)| *own == name) {
             Some((_, own)) => *own = value,
             None => self.0.push((name, value)),
         }
-    }
-}
-
-impl Members {
-    fn into_map(self) -> Map<String, Value> {
-        self.0.into_iter().map(|(name, value)| (name.into_owned(), value)).collect()
     }
 }
 
@@ -212,7 +210,9 @@ impl<'de> Deserialize<'de> for Params {
                     params.members.insert(name, access.next_value()?);
                     if params.members.0.len() > FEW {
                         let mut many = params.members.into_map();
-                        many.extend(Map::deserialize(MapAccessDeserializer::new(access))?);
+                        while let Some((name, value)) = access.next_entry::<String, Value>()? {
+                            many.insert(name, value);
+                        }
                         let rest = Params::from(many);
                         return Ok(Params { arguments: rest.arguments.or(params.arguments), members: rest.members });
                     }

@@ -22,8 +22,9 @@ use crate::protocol::{Capabilities, Notice, Revision};
 /// How many ended ids are remembered with their reason: enough for the sessions of an hour of a busy server, 0.5 MB.
 pub const REMEMBERED: usize = 10_000;
 
-/// The most sessions a sweep looks at under one write lock: some 100 µs, so that nobody waits for a sweep to notice.
-const SWEEP_CHUNK: usize = 256;
+/// The most sessions a sweep ends at a time, under one write lock: some 200 µs, their memory included, so that nobody who
+/// waits for a sweep notices.
+const SWEEP_CHUNK: usize = 64;
 
 /// What bounds sessions.
 #[derive(Debug, Clone, Copy)]

@@ -74,7 +74,7 @@ fn delay_ms(arguments: &Arguments) -> u64 {
 
 fn later<'a>(context: &'a Context<'a>, arguments: &'a Arguments) -> BoxFuture<'a, Result<Outcome, ToolError>> {
     Box::pin(async move {
-        // What is refused is refused at once.
+        // What is refused is not waited for.
         message(context, arguments)?;
         wait(context, delay_ms(arguments)).await;
         answer(context, arguments)
@@ -194,4 +194,34 @@ async fn wait(context: &Context<'_>, delay_ms: u64) {
         tokio::time::sleep_until(step).await;
     }
     context.progress(delay_ms, delay_ms, "answering now");
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_echo_writes_itself_is_what_its_schema_says() {
+        let id = "550e8400-e29b-41d4-a716-446655440000";
+        let validator = jsonschema::draft202012::new(&(TOOL.output_schema)()).unwrap();
+        for message in ["", "Hello", "\"quoted\" \\ \u{1}\n\t", "日本語 and more than eight bytes"] {
+            for session in [None, Some((id, 1)), Some((id, u64::MAX))] {
+                for delay_ms in [0, 60_000] {
+                    let mut facts = json!({ "message": message });
+                    if let Some((id, count)) = session {
+                        facts["sessionId"] = id.into();
+                        facts["echoCount"] = count.into();
+                    }
+                    if delay_ms > 0 {
+                        facts["delayMs"] = delay_ms.into();
+                    }
+                    let written = structured(message, session, delay_ms).into_tree();
+                    assert_eq!(written, facts);
+                    assert!(validator.is_valid(&written), "{written}");
+                }
+            }
+        }
+    }
 }

@@ -196,6 +196,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn every_schema_text_is_json_and_leaves_no_name_open() {
+        for tool in crate::tools::TOOLS {
+            for schema in [(tool.input_schema)(), (tool.output_schema)(), findings::schema()] {
+                assert!(schema["type"].is_string(), "{}: {schema}", tool.name);
+                assert!(!schema.to_string().contains("\"$"), "{}: {schema}", tool.name);
+            }
+        }
+    }
+
+    #[test]
     fn annotated_arguments_are_found_through_properties_only() {
         let schema = json!({
             "properties": {

@@ -68,6 +68,15 @@ async fn a_stream_is_open_for_as_long_as_its_client_wants() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_call_may_take_longer_than_a_head() {
+    let timeouts = Timeouts { head: Duration::from_secs(1), ..Timeouts::default() };
+    let server = TestServer::with_bounds(Bounds { timeouts, ..Bounds::default() }, |_| {}).await;
+    let mut raw = Raw::to(server.address).await;
+    raw.send(post(&tool_call("echo", &json!({"message": "late", "delayMs": 30_000})), "")).await;
+    assert_eq!(raw.answer().await.result()["content"][0]["text"], "late");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_head_that_drips_is_not_waited_for() {
     let server = TestServer::start().await;
     for requests_before in [0, 1] {
