@@ -64,8 +64,9 @@ def idle_sessions(binaries, sizes, say):
             })
 
 
-def echo_cost(folder, asked, rounds=5, seconds=2):
-    """CPU µs of an echo, medians, by name of the server and its sessions."""
+def echo_cost(folder, asked, rounds=9, seconds=1):
+    """CPU µs of an echo, medians, by name of the server and its sessions; and `grown`, the median of the rounds' ratios of
+    many to few: what slows the machine down for longer slows both."""
     requests, seen = {}, {name: [] for name in asked}
     for name, (_, ids) in asked.items():
         made = [cases.post("/mcp", *ECHO.at(number, session)) for number, session in enumerate(ids)]
@@ -73,7 +74,9 @@ def echo_cost(folder, asked, rounds=5, seconds=2):
     for _ in range(rounds):
         for name, (server, _) in asked.items():
             seen[name].append(requests[name].load(server, 16, seconds).cpu_us)
-    return {name: statistics.median(costs) for name, costs in seen.items()}
+    medians = {name: statistics.median(costs) for name, costs in seen.items()}
+    ratios = (many / few for many, few in zip(seen["many"], seen["few"]))
+    return {**medians, "grown": statistics.median(ratios)}
 
 
 def full_queues(binaries, say):

@@ -54,9 +54,8 @@ def idle(_, built, budgets, say):
     most = rows[-1]
     budgets.at_most(f"an idle session, of {most.sessions:,}", most.each, 1000, " bytes")
     budgets.at_most(f"{most.sessions:,} idle sessions, the whole process", most.whole / 1e9, 1.2, " GB")
-    grown = costs["many"] / costs["few"]
     what = f"CPU of an echo among {most.sessions:,} sessions, to that among {memory.IN_USE:,}"
-    budgets.at_most(what, grown, 1.15, "×")
+    budgets.at_most(what, costs["grown"], 1.15, "×")
     lines = ["| idle sessions | bytes each | the process, MB | opened a second |", "|---|---|---|---|"]
     for row in rows:
         lines.append(f"| {row.sessions:,} | {row.each:,.0f} | {row.whole / 1e6:,.0f} | {row.per_second:,.0f} |")
