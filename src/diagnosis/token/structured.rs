@@ -8,7 +8,7 @@ use crate::schema;
 use crate::text::rfc3339;
 
 impl Report {
-    /// The structured content of the bearerDecode tool, without where the token came from; see [`schema`].
+    /// The structured content of the bearerDecode tool, without where the token came from; see [`schema()`].
     #[must_use]
     pub fn to_json(&self, include_raw: bool) -> Value {
         let times = &self.facts.times;
