@@ -1,41 +1,52 @@
 //! How many requests get a line of their own in the log: people read some, a flood of them fills a disk.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 /// The most requests a second that get a line of their own: more than anybody reads, and 200 bytes each are a megabyte in
 /// five seconds. The others are counted, and their number is told in the next second.
-const MAX_LINES: u32 = 1000;
+const MAX_LINES: u64 = 1000;
 
-/// The lines of the current second.
+/// The time that a line takes of its second, in nanoseconds.
+const LINE_NS: u64 = 1_000_000_000 / MAX_LINES;
+
+/// A second: so much may be used up at once. Under load the lines are spread, and not all written where a second begins,
+/// which those would notice who wait behind them.
+const BURST_NS: u64 = 1_000_000_000;
+
+/// Lines, counted by the time that they use up (the generic cell rate algorithm, ITU-T I.371).
 #[derive(Debug)]
 pub struct Lines {
     began: Instant,
-    /// Seconds since then.
-    second: AtomicU64,
-    taken: AtomicU32,
+    /// Until when lines have used up the time, in nanoseconds since then.
+    used_ns: AtomicU64,
+    /// When it was last told how many were left out, in seconds since then.
+    told: AtomicU64,
     left_out: AtomicU64,
 }
 
 impl Lines {
-    /// None taken yet; seconds are counted from `began`.
+    /// None taken yet; time is counted from `began`.
     #[must_use]
     pub fn since(began: Instant) -> Self {
-        Self { began, second: AtomicU64::new(0), taken: AtomicU32::new(0), left_out: AtomicU64::new(0) }
+        Self { began, used_ns: AtomicU64::new(0), told: AtomicU64::new(0), left_out: AtomicU64::new(0) }
     }
 
     /// Whether a request that came in `at` gets a line. Counts it either way.
     pub fn take(&self, at: Instant) -> bool {
-        let second = at.saturating_duration_since(self.began).as_secs();
-        if self.second.fetch_max(second, Ordering::Relaxed) < second {
-            self.taken.store(0, Ordering::Relaxed);
+        let now = at.saturating_duration_since(self.began);
+        if self.told.fetch_max(now.as_secs(), Ordering::Relaxed) < now.as_secs() {
             self.tell();
         }
-        let is_taken = self.taken.fetch_add(1, Ordering::Relaxed) < MAX_LINES;
-        if !is_taken {
+        let now = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
+        let taken = self.used_ns.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
+            let used = used.max(now) + LINE_NS;
+            (used - now <= BURST_NS).then_some(used)
+        });
+        if taken.is_err() {
             self.left_out.fetch_add(1, Ordering::Relaxed);
         }
-        is_taken
+        taken.is_ok()
     }
 
     /// Logs how many requests got no line since this was last said, if any.
@@ -54,16 +65,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_second_has_its_lines_and_the_next_has_them_again() {
+    fn a_second_has_its_lines_and_under_load_they_are_spread() {
         let lines = Lines::since(Instant::now());
-        let taken = |after: u64, requests: u32| {
-            let at = lines.began + Duration::from_secs(after);
+        let taken = |after_ms: u64, requests: usize| {
+            let at = lines.began + Duration::from_millis(after_ms);
             (0..requests).filter(|_| lines.take(at)).count()
         };
-        assert_eq!(taken(0, MAX_LINES + 500), MAX_LINES as usize);
+        assert_eq!(taken(0, 1500), 1000, "after a pause as many at once");
         assert_eq!(lines.left_out.load(Ordering::Relaxed), 500);
-        assert_eq!(taken(1, 3), 3, "and what was left out is told");
+        assert_eq!(taken(10, 100), 10, "then one a millisecond");
+        assert_eq!(taken(1000, 3), 3, "and in the next second what was left out is told");
         assert_eq!(lines.left_out.load(Ordering::Relaxed), 0);
-        assert_eq!(taken(0, 3), 3, "a straggler counts in the second that is");
+        assert_eq!(taken(10_000, 1500), 1000);
     }
 }
