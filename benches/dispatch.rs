@@ -133,7 +133,7 @@ fn findings(criterion: &mut Criterion) {
                 lists_json: true,
                 lists_sse: true,
             };
-            history.note(&entry, Revision::V2025_06_18);
+            history.record(&entry, Revision::V2025_06_18);
         });
     });
     black_box(&history);

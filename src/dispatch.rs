@@ -20,7 +20,7 @@ use crate::diagnosis::findings::{self, Finding, FindingCounts, Severity};
 use crate::diagnosis::forwarding::client_address;
 use crate::diagnosis::identity;
 use crate::protocol::{
-    Capabilities, ClientInfo, INSTRUCTIONS, Id, LogLevel, Meta, Notice, Params, Revision, RpcError, message,
+    Capabilities, ClientInfo, INSTRUCTIONS, Id, LogLevel, Meta, Params, Revision, RpcError, message, notice,
     server_info, server_meta,
 };
 use crate::request::Request;
@@ -121,7 +121,8 @@ impl Engine {
     pub fn note(&self, found: &[Finding], session: Option<&Arc<Session>>) {
         for finding in found {
             let first_here = self.findings.count(finding.rule);
-            let first = session.map_or(first_here, |session| session.note_finding(finding.rule.id));
+            let first =
+                session.map_or(first_here, |session| session.change(|working| working.note_finding(finding.rule.id)));
             if !first {
                 continue;
             }
@@ -133,7 +134,7 @@ impl Engine {
             tracing::warn!(finding = id, "{}: {}; to do: {}", id, finding.summary, finding.fix);
             if let Some(session) = session {
                 let params = || json!({ "level": LogLevel::Warning, "logger": "findings", "data": finding.to_json() });
-                session.log(LogLevel::Warning, || Notice::log(&params()));
+                session.change(|working| working.log(LogLevel::Warning, || notice::log(&params())));
             }
         }
     }
@@ -152,9 +153,9 @@ impl Engine {
         }
     }
 
-    /// Has sessions give way while all together hold more memory than they may.
-    pub fn shed_sessions(&self) {
-        session::shed_and_tell(&self.sessions, 0);
+    /// Evicts sessions while all together hold more memory than they may.
+    pub fn evict_for_memory(&self) {
+        session::evict_for_memory(&self.sessions, 0);
     }
 
     /// Whose a new session is, where sessions are bound.
@@ -245,6 +246,6 @@ fn set_log_level(job: &Job) -> Result<Vec<u8>, RpcError> {
             "Session required for logging/setLevel: log messages are queued per session; POST initialize first",
         ));
     };
-    session.set_log_level(level);
+    session.change(|working| working.set_log_level(level));
     Ok(message::result(&job.id, b"{}"))
 }

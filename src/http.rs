@@ -49,7 +49,7 @@ use crate::dispatch::Engine;
 use crate::protocol::{FIRST_STATELESS, Revision, RpcError};
 use crate::request::RequestId;
 use crate::session::history::{Entry, Kind, token_hash};
-use crate::session::{Missing, Session, Visit, prefix, read};
+use crate::session::{Missing, Session, SessionGuard, prefix, read};
 pub use at_work::kept_at_work;
 pub use budget::{Budget, unless_unread};
 use era::Era;
@@ -310,25 +310,26 @@ fn revision(http: &Http, session: Option<&Session>, named: Option<Revision>) -> 
 /// Notes a request in the session that it entered.
 fn note(session: &Session, kind: Kind, headers: &http::HeaderMap, peer: Option<SocketAddr>, named: Option<Revision>) {
     let listed = headers::lists(headers);
-    session.note(&Entry {
+    let entry = Entry {
         kind,
         authorization: headers.get(AUTHORIZATION).map(|value| token_hash(value.as_bytes())),
         address: client_address(headers, peer),
         version: named,
         lists_json: listed.json,
         lists_sse: listed.sse,
-    });
+    };
+    session.change(|working| working.record_request(&entry));
 }
 
 /// Enters the session that the headers name; `None` when they name none.
-fn enter_session(http: &Http, headers: &http::HeaderMap) -> Result<Option<Visit>, Refusal> {
+fn enter_session(http: &Http, headers: &http::HeaderMap) -> Result<Option<SessionGuard>, Refusal> {
     let missing = match headers::session_id(headers) {
         SessionHeader::Absent => return Ok(None),
         SessionHeader::Foreign => Missing::Unknown,
         SessionHeader::Id(id) => {
             // Before the lock: it may mean to decode a token of tens of kilobytes.
             let caller = identity::caller(headers);
-            let entered = read(&http.engine.sessions).enter(id, || caller);
+            let entered = read(&http.engine.sessions).enter(id, || caller, |_| ());
             match entered {
                 Ok(visit) => return Ok(Some(visit)),
                 Err(missing) => {

@@ -6,7 +6,7 @@ mod level;
 mod members;
 pub mod message;
 pub mod meta;
-mod notice;
+pub mod notice;
 mod revision;
 mod server;
 
@@ -15,6 +15,5 @@ pub use level::LogLevel;
 pub use members::{Given, Members, Params};
 pub use message::{Call, Id, Message, Notification};
 pub use meta::{Capabilities, ClientInfo, Meta};
-pub use notice::Notice;
 pub use revision::{FIRST_STATELESS, Revision, Served, is_stateless};
 pub use server::{INSTRUCTIONS, SERVER_NAME, SERVER_TITLE, SERVER_VERSION, server_info, server_meta};

@@ -37,7 +37,7 @@ use crate::diagnosis::findings::{self, Facts, Family, Finding, FindingCounts};
 use crate::object::object;
 use crate::protocol::{LogLevel, Meta, Revision};
 use crate::request::Request;
-use crate::session::{Full, Session, SessionManager, Visit};
+use crate::session::{Full, Session, SessionGuard, SessionManager};
 use crate::system::System;
 
 /// A tool: what clients are told of it, and what it does.
@@ -254,7 +254,7 @@ pub struct Context<'a> {
     /// What `_meta` says of the client, in the stateless era.
     pub client: Option<&'a Meta>,
     /// Makes a session for a call of the stateless era that came without a handle.
-    pub new_session: Option<&'a (dyn Fn() -> Result<Visit, Full> + Send + Sync)>,
+    pub new_session: Option<&'a (dyn Fn() -> Result<SessionGuard, Full> + Send + Sync)>,
     /// Where notifications that belong to the call go, if the client can have any.
     pub outbox: Option<&'a Outbox>,
     /// Tool calls in the session so far, this one included.
@@ -264,14 +264,14 @@ pub struct Context<'a> {
 impl Context<'_> {
     /// Calls `look` with the facts that findings are made from.
     pub fn with_facts<T>(&self, look: impl FnOnce(&Facts<'_>) -> T) -> T {
-        let owner = self.session.and_then(|session| session.with_record(|record| record.owner.clone()));
+        let owner = self.session.and_then(|session| session.owner());
         look(&Facts {
             method: &self.request.method,
             uri: &self.request.uri,
             headers: &self.request.headers,
             revision: self.revision,
             config: self.config,
-            owner: owner.as_ref(),
+            owner,
             now: self.clock.wall_now(),
         })
     }
@@ -282,7 +282,9 @@ impl Context<'_> {
         self.with_facts(|facts| {
             let mut found = findings::of_request(facts, families);
             if let Some(session) = self.session.filter(|_| families.contains(&Family::Session)) {
-                found.extend(findings::session::of(session, Some(facts), self.clock.now()));
+                let lost = session.figures().dropped;
+                let around = findings::session::Around { facts: Some(facts), now: self.clock.now(), lost };
+                found.extend(session.with_record(|record| findings::session::of_session(record, around)));
             }
             findings::sort(&mut found);
             found
@@ -294,7 +296,7 @@ impl Context<'_> {
     pub fn log(&self, level: LogLevel, logger: &str, data: &Value) {
         let wanted = match (self.revision.is_stateless(), self.session) {
             (true, _) => self.client.and_then(|client| client.log_level),
-            (false, Some(session)) => Some(session.log_level()),
+            (false, Some(session)) => Some(session.with_record(|record| record.log_level)),
             (false, None) => Some(LogLevel::default()),
         };
         if let (Some(outbox), Some(least)) = (self.outbox, wanted)

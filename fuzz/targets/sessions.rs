@@ -9,10 +9,10 @@ use std::time::Duration;
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use libfuzzer_sys::fuzz_target;
 use mcp_echo_stateful::clock::Clock;
-use mcp_echo_stateful::protocol::{Capabilities, ClientInfo, Notice, Revision};
+use mcp_echo_stateful::protocol::{Capabilities, ClientInfo, Revision};
 use mcp_echo_stateful::session::{
     EndReason, Event, Identity, IdentitySource, Limits, LogLevel, MAX_STREAMS, Missing, NewSession, Over, Session,
-    SessionManager, Stream, Visit, read, sweep, write,
+    SessionGuard, SessionManager, Stream, read, sweep, write,
 };
 use uuid::Uuid;
 
@@ -179,7 +179,7 @@ struct Open {
 struct Both {
     clock: Arc<Clock>,
     manager: RwLock<SessionManager>,
-    visits: Vec<(usize, Visit)>,
+    visits: Vec<(usize, SessionGuard)>,
     streams: Vec<Open>,
     sessions: Vec<Known>,
     /// In seconds.
@@ -235,13 +235,15 @@ impl Both {
                 self.visit(visit, |known, real| {
                     let message = message.to_string();
                     known.echoes.push(message.clone());
-                    same(&real.echo(&message, None).ok(), &u64::try_from(known.echoes.len()).ok());
+                    let number = real.change(|working| working.echo(&message, None)).ok();
+                    same(&number, &u64::try_from(known.echoes.len()).ok());
                 });
             }
             Operation::Replay { visit } => {
                 self.visit(visit, |known, real| {
                     known.replays += u64::from(!known.echoes.is_empty());
-                    let replay = real.replay().map(|replay| (replay.message, replay.replay_count));
+                    let replay = real.change(|working| working.replay());
+                    let replay = replay.map(|replay| (replay.message, replay.replay_count));
                     same(&replay, &known.echoes.last().map(|last| (last.clone(), known.replays)));
                 });
             }
@@ -252,7 +254,7 @@ impl Both {
                 let level = LogLevel::ALL[usize::from(level) % LogLevel::ALL.len()];
                 self.messages += 1;
                 let text = format!("message {}.", self.messages);
-                real.log(level, || Notice::Json(text.clone().into()));
+                real.change(|working| working.log(level, || text.clone().into()));
                 known.log(level, text);
             }
             Operation::SetLevel { visit, level } => {
@@ -260,7 +262,7 @@ impl Both {
                     known.level = LogLevel::ALL[usize::from(level) % LogLevel::ALL.len()];
                     let Mailbox { held, gone, .. } = &mut known.mailbox;
                     held.retain(|message| message.number <= *gone || message.level >= known.level);
-                    real.set_log_level(known.level);
+                    real.change(|working| working.set_log_level(known.level));
                 });
             }
             Operation::Open { visit } => self.open(visit, None),
@@ -309,19 +311,19 @@ impl Both {
             address: None,
         };
         let full = self.alive().count() >= MAX_SESSIONS;
-        // The longest idle gives way; of those that were told that they expire, the first.
+        // The longest idle is evicted; of those that were told that they expire, the first.
         let idle = self.alive().filter(|(_, known)| known.holds == 0);
-        let gives_way = idle.min_by_key(|(_, known)| (!known.warned, known.idle_since)).map(|(i, _)| i);
+        let longest_idle = idle.min_by_key(|(_, known)| (!known.warned, known.idle_since)).map(|(i, _)| i);
         let created = write(&self.manager).create(new);
         let Ok((visit, evicted)) = created else {
-            assert!(full && gives_way.is_none(), "refused with room");
+            assert!(full && longest_idle.is_none(), "refused with room");
             self.refused += 1;
             return;
         };
-        let gives_way = gives_way.filter(|_| full);
-        same(&evicted.map(|session| session.id()), &gives_way.map(|session| self.sessions[session].id));
-        assert!(!full || gives_way.is_some(), "a session too many");
-        if let Some(session) = gives_way {
+        let longest_idle = longest_idle.filter(|_| full);
+        same(&evicted.map(|session| session.id()), &longest_idle.map(|session| self.sessions[session].id));
+        assert!(!full || longest_idle.is_some(), "a session too many");
+        if let Some(session) = longest_idle {
             let expired = self.sessions[session].is_expired(self.now);
             self.finish(session, if expired { EndReason::Expired } else { EndReason::Evicted });
         }
@@ -349,7 +351,7 @@ impl Both {
 
     fn enter(&mut self, session: usize, caller: Option<bool>) {
         let known = &mut self.sessions[session];
-        let entered = read(&self.manager).enter(known.id, || identity(caller));
+        let entered = read(&self.manager).enter(known.id, || identity(caller), |_| ());
         let is_owner = known.owner.is_none() || known.owner == caller;
         let reason = known.ended.or(known.is_expired(self.now).then_some(EndReason::Expired));
         match (entered, reason) {
@@ -460,7 +462,7 @@ impl Both {
             let Some(real) = real else { continue };
             same(&real.ended(), &known.ended);
             same(&real.expires().is_some(), &(known.holds == 0));
-            let figures = real.queue_figures();
+            let figures = real.figures();
             let Mailbox { held, dropped, open, .. } = &known.mailbox;
             same(&(figures.held, figures.pending), &(held.len(), known.mailbox.pending()));
             same(&(figures.dropped, figures.streams), &(*dropped, open.len()));

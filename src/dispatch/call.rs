@@ -9,9 +9,9 @@ use super::result::{refuse, result};
 use super::{Engine, Job, MAX_PROGRESS_TOKEN};
 use crate::diagnosis::findings::{self, Finding};
 use crate::diagnosis::identity;
-use crate::protocol::{Capabilities, Given, Members, Notice, RpcError};
+use crate::protocol::{Capabilities, Given, Members, RpcError, notice};
 use crate::request::Request;
-use crate::session::{self, Full, Missing, NewSession, Visit};
+use crate::session::{self, Full, Missing, NewSession, SessionGuard};
 use crate::tools::{Arguments, Context, Entry, HANDLE, Handle, Later, Outcome, Tool, ToolError, Way};
 
 /// What became of a job: of nearly all the answer.
@@ -43,7 +43,7 @@ impl Waiting {
 struct Ready {
     arguments: Arguments,
     /// The session that a handle names.
-    visit: Option<Visit>,
+    visit: Option<SessionGuard>,
     /// Tool calls in the session so far.
     tool_calls: u64,
 }
@@ -80,7 +80,7 @@ impl Engine {
             let context = self.context(&job, tool, &ready, &make);
             self.conclude(run(&context, &ready.arguments).await, &context, tool, &ready)
         };
-        // With it ends the visit to a handle's session: where sessions give way for memory, it may be this one.
+        // With it ends the visit to a handle's session: where sessions are evicted for memory, it may be this one.
         drop(ready);
         self.answer_call(outcome, tool, &job, started)
     }
@@ -105,14 +105,15 @@ impl Engine {
 
     /// Counts the call, checks its arguments and finds its session.
     fn ready(&self, entry: &Entry, arguments: Members, job: &Job) -> Result<Ready, ToolError> {
-        let mut tool_calls = job.session.as_ref().map_or(0, |session| session.count_tool_call());
+        let mut tool_calls =
+            job.session.as_ref().map_or(0, |session| session.change(|working| working.count_tool_call()));
         let arguments = entry.check(arguments, job.revision)?;
         let mut visit = None;
         if entry.tool().handle != Handle::None
             && let Some(handle) = arguments.str(HANDLE)
         {
             let entered = self.enter_by_handle(handle, &job.request)?;
-            tool_calls = entered.session().count_tool_call();
+            tool_calls = entered.session().change(|working| working.count_tool_call());
             visit = Some(entered);
         }
         Ok(Ready { arguments, visit, tool_calls })
@@ -123,11 +124,11 @@ impl Engine {
         job: &'a Job,
         tool: &Tool,
         ready: &'a Ready,
-        make_session: &'a (dyn Fn() -> Result<Visit, Full> + Send + Sync),
+        make_session: &'a (dyn Fn() -> Result<SessionGuard, Full> + Send + Sync),
     ) -> Context<'a> {
         Context {
             request: &job.request,
-            session: ready.visit.as_ref().map(Visit::session).or(job.session.as_ref()),
+            session: ready.visit.as_ref().map(SessionGuard::session).or(job.session.as_ref()),
             revision: job.revision,
             config: &self.config,
             clock: &self.clock,
@@ -180,7 +181,7 @@ impl Engine {
             None => job.revision.is_stateless() && session::read(&self.sessions).is_crowded(),
         };
         if crowded {
-            self.shed_sessions();
+            self.evict_for_memory();
         }
         match outcome {
             Ok(outcome) => Ok(result(&job.id, &outcome, job.revision)),
@@ -189,16 +190,15 @@ impl Engine {
     }
 
     /// Enters the session that a handle names, for its caller.
-    fn enter_by_handle(&self, handle: &str, request: &Request) -> Result<Visit, ToolError> {
+    fn enter_by_handle(&self, handle: &str, request: &Request) -> Result<SessionGuard, ToolError> {
         // To the letter, as in Mcp-Session-Id: another spelling would be routed to another server.
         let id = Uuid::try_parse(handle).ok().filter(|id| id.hyphenated().to_string() == handle);
         // Before the lock: it may mean to decode a token of tens of kilobytes.
         let caller = identity::caller(&request.headers);
         let missing = match id {
-            Some(id) => match session::read(&self.sessions).enter(id, || caller) {
-                Ok(mut visit) => {
+            Some(id) => match session::read(&self.sessions).enter(id, || caller, |working| working.count_requests(1)) {
+                Ok(visit) => {
                     tracing::Span::current().record("session", handle.get(..8));
-                    visit.count_requests(1);
                     return Ok(visit);
                 }
                 Err(missing) => {
@@ -219,7 +219,7 @@ impl Engine {
     }
 
     /// Makes a session for a call of the stateless era.
-    fn make_session(&self, job: &Job) -> Result<Visit, Full> {
+    fn make_session(&self, job: &Job) -> Result<SessionGuard, Full> {
         let client = job.client.as_deref();
         let new = NewSession {
             protocol_version: job.revision,
@@ -234,10 +234,13 @@ impl Engine {
         let created = session::write(&self.sessions).create(new);
         let (mut visit, evicted) = created?;
         visit.count_requests(1);
-        visit.session().count_tool_call();
+        visit.session().change(|working| working.count_tool_call());
         let id = session::prefix(visit.session().id());
         if let Some(evicted) = evicted {
-            tracing::warn!(session = session::prefix(evicted.id()), "the longest-idle session gave way to a new one");
+            tracing::warn!(
+                session = session::prefix(evicted.id()),
+                "evicted the longest-idle session: there were as many as may be"
+            );
         }
         tracing::info!(session = id, revision = %job.revision, bound, "session created");
         Ok(visit)
@@ -247,11 +250,11 @@ impl Engine {
 /// One `info` line for each finished call: queued in the session, or in the stateless era on the call's own stream
 /// where `_meta` asks for it.
 fn tell_finished(tool: &Tool, job: &Job, started: Instant, is_error: bool) {
-    let notice = || Notice::call_finished(tool.name, &job.id, started.elapsed(), is_error);
+    let finished = || notice::call_finished(tool.name, &job.id, started.elapsed(), is_error);
     match (&job.session, &job.client, &job.outbox) {
-        (Some(session), ..) => session.log(Notice::FINISHED, notice),
-        (None, Some(client), Some(outbox)) if client.log_level.is_some_and(|least| least <= Notice::FINISHED) => {
-            outbox.send(notice().to_json().into());
+        (Some(session), ..) => session.change(|working| working.log(notice::FINISHED, finished)),
+        (None, Some(client), Some(outbox)) if client.log_level.is_some_and(|least| least <= notice::FINISHED) => {
+            outbox.send(finished().into());
         }
         _ => {}
     }

@@ -18,7 +18,7 @@ use crate::protocol::message::{self, Malformed};
 use crate::protocol::{Call, Id, Message, Notification, Revision, RpcError};
 use crate::request;
 use crate::session::history::Kind;
-use crate::session::{Session, Visit, write};
+use crate::session::{Session, SessionGuard, write};
 
 /// Answers a request.
 pub fn answer(http: &Arc<Http>, asked: &Posted<'_>, call: Call) -> Answering {
@@ -60,7 +60,7 @@ pub fn take_response(http: &Http, asked: &Posted<'_>) -> Result<Response, Refusa
 
 /// Where a message is to be answered: the session it works on, and the revision.
 struct Place {
-    visit: Option<Visit>,
+    visit: Option<SessionGuard>,
     revision: Revision,
 }
 
@@ -82,7 +82,7 @@ fn place(http: &Http, asked: &Posted<'_>, calls: &[(&str, &Id)]) -> Result<Place
     if let Some(session) = session {
         note(session, Kind::Post, headers, asked.request.peer, named);
         for (method, id) in calls {
-            session.note_call(method, id);
+            session.change(|working| working.record_call(method, id));
         }
     }
     strict::check(http, &strict::Asked { kind: Kind::Post, headers, session, revision, named, calls })?;
@@ -125,12 +125,15 @@ fn initialize(http: &Http, asked: &Posted<'_>, call: &Call) -> Result<Response, 
         Refusal::new(StatusCode::SERVICE_UNAVAILABLE, error).retry_after(refusal::RETRY_AFTER_S)
     })?;
     if let Some(evicted) = evicted {
-        tracing::warn!(session = prefix(evicted.id()), "the longest-idle session gave way to a new one");
+        tracing::warn!(
+            session = prefix(evicted.id()),
+            "evicted the longest-idle session: there were as many as may be"
+        );
     }
     visit.count_requests(1);
     let session = Arc::clone(visit.session());
     if session.is_crowded() {
-        http.engine.shed_sessions();
+        http.engine.evict_for_memory();
     }
     note(&session, kind, headers, request.peer, named);
     Span::current().record("session", display(prefix(session.id())));
@@ -147,7 +150,7 @@ fn heed(place: &Place, notification: &Notification) {
     let Some(visit) = &place.visit else { return };
     let session: &Session = visit.session();
     match notification.method.as_str() {
-        "notifications/initialized" => session.client_is_ready(),
+        "notifications/initialized" => session.change(|working| working.record.client_ready = true),
         "notifications/cancelled" => {
             let id = notification.params.get("requestId").and_then(Id::from_value);
             let known = id.is_some_and(|id| session.cancel(&id));
@@ -158,7 +161,7 @@ fn heed(place: &Place, notification: &Notification) {
 }
 
 /// 202 for what wants no answer.
-fn accepted(visit: Option<&Visit>) -> Response {
+fn accepted(visit: Option<&SessionGuard>) -> Response {
     let mut response = StatusCode::ACCEPTED.into_response();
     if let Some(visit) = visit {
         refusal::name_session(&mut response, visit.session().id());

@@ -25,7 +25,7 @@ use super::{Budget, Http, MAX_CALLS, internal_error, note_panic, sse};
 use crate::config::ResponseMode;
 use crate::dispatch::{Begun, Job, Waiting};
 use crate::protocol::{Id, Revision, RpcError, message};
-use crate::session::{EventStream, Missing, Session, Visit};
+use crate::session::{EventStream, Missing, Session, SessionGuard};
 use crate::tools::{Outbox, Outgoing};
 
 /// What one POST asks for.
@@ -33,7 +33,7 @@ pub struct Work {
     /// What is to be done.
     pub calls: Calls,
     /// The session they work on: kept from idling until they are done.
-    pub visit: Option<Visit>,
+    pub visit: Option<SessionGuard>,
     /// Its id, as the request named it.
     pub session_id: Option<HeaderValue>,
     /// What a client that goes away means.
@@ -209,7 +209,7 @@ fn set_going(
     form: Form,
     waiting: Box<Waiting>,
     outbox: Outbox,
-    visit: Option<Visit>,
+    visit: Option<SessionGuard>,
     session_id: Option<HeaderValue>,
     disconnect: Disconnect,
 ) -> Answering {
@@ -274,7 +274,7 @@ fn finish(
 }
 
 /// The calls of a batch, side by side, started in their order.
-async fn run_all(http: Arc<Http>, jobs: Vec<Job>, errors: Vec<Vec<u8>>, visit: Option<Visit>) -> Answers {
+async fn run_all(http: Arc<Http>, jobs: Vec<Job>, errors: Vec<Vec<u8>>, visit: Option<SessionGuard>) -> Answers {
     let run = async |job| match begin(&http, job) {
         Ok(answer) => Some(answer),
         Err(waiting) => go_on(&http, *waiting).await,

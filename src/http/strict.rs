@@ -80,7 +80,7 @@ fn judge(asked: &Asked<'_>) -> Result<(), Refusal> {
             Finding::new(&rules::INITIALIZED_NEVER_SENT, summary, "notifications/initialized", "not received");
         return Err(refusal(StatusCode::BAD_REQUEST, &finding, negotiated, "basic/lifecycle, Initialization"));
     }
-    if let Some((_, id)) = asked.calls.iter().find(|(_, id)| session.is_running(id)) {
+    if let Some((_, id)) = asked.calls.iter().find(|(_, id)| session.change(|working| working.is_running(id))) {
         let summary = "the request has the id of another one that is still at work";
         let finding = Finding::new(&rules::ID_REUSED, summary, "id", &id.to_string());
         return Err(refusal(StatusCode::BAD_REQUEST, &finding, negotiated, "basic, Requests"));

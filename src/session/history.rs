@@ -1,12 +1,13 @@
 //! What is kept of a session's requests for the findings of the families `ses` and `http`: flags, counters and a few
 //! last values. Plain data, far below a microsecond a request; text and evidence are made where a finding is shown.
 
-use std::hash::{DefaultHasher, Hasher as _};
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::fingerprint::fingerprint;
+use super::rest::Rest;
 use crate::clock::Moment;
 use crate::protocol::Revision;
 
@@ -129,6 +130,9 @@ pub struct History {
     pub client: u64,
     /// The session before, of the same client.
     pub before: Option<Before>,
+    /// What a newer release wrote beside these.
+    #[serde(flatten)]
+    pub rest: Rest,
 }
 
 /// The addresses of one family that a session was used from.
@@ -143,7 +147,7 @@ pub struct Addresses {
 }
 
 impl Addresses {
-    fn note(&mut self, address: IpAddr) {
+    fn record(&mut self, address: IpAddr) {
         match self.first {
             None => self.first = Some(address),
             Some(first) if first != address => {
@@ -171,8 +175,8 @@ pub struct Before {
 }
 
 impl History {
-    /// Notes a request. `negotiated` is the session's revision.
-    pub fn note(&mut self, entry: &Entry, negotiated: Revision) {
+    /// Records a request. `negotiated` is the session's revision.
+    pub fn record(&mut self, entry: &Entry, negotiated: Revision) {
         match entry.authorization {
             Some(token) => {
                 self.authorized.add(entry.kind);
@@ -184,8 +188,8 @@ impl History {
             None => self.unauthorized.add(entry.kind),
         }
         match entry.address {
-            Some(IpAddr::V6(address)) => self.v6.note(IpAddr::V6(network(address))),
-            Some(address) => self.v4.note(address),
+            Some(IpAddr::V6(address)) => self.v6.record(IpAddr::V6(network(address))),
+            Some(address) => self.v4.record(address),
             None => {}
         }
         if entry.kind != Kind::Initialize {
@@ -208,8 +212,8 @@ impl History {
         }
     }
 
-    /// Notes that a stream's connection ended after `lifetime`, by nobody's wish here.
-    pub fn note_stream(&mut self, lifetime: Duration) {
+    /// Records that a stream's connection ended after `lifetime`, by nobody's wish here.
+    pub fn record_stream(&mut self, lifetime: Duration) {
         self.lifetimes_ms.get_or_insert_default()[self.streams_ended as usize % LIFETIMES] =
             u32::try_from(lifetime.as_millis()).unwrap_or(u32::MAX);
         bump(&mut self.streams_ended);
@@ -248,10 +252,8 @@ fn network(address: Ipv6Addr) -> Ipv6Addr {
 #[must_use]
 pub fn token_hash(authorization: &[u8]) -> u64 {
     const END: usize = 192;
-    let mut hasher = DefaultHasher::new();
-    hasher.write_usize(authorization.len());
-    hasher.write(&authorization[authorization.len().saturating_sub(END)..]);
-    hasher.finish()
+    let end = &authorization[authorization.len().saturating_sub(END)..];
+    fingerprint(&[&(authorization.len() as u64).to_be_bytes(), end])
 }
 
 #[cfg(test)]
@@ -271,7 +273,7 @@ mod tests {
     fn a_well_behaved_request_leaves_nothing_but_its_token() {
         let mut history = History::default();
         for _ in 0..3 {
-            history.note(&ENTRY, Revision::V2025_06_18);
+            history.record(&ENTRY, Revision::V2025_06_18);
         }
         let mut expected = History { tokens: 1, last_token: 1, ..History::default() };
         expected.authorized.add(Kind::Post);
@@ -282,10 +284,10 @@ mod tests {
     fn a_host_with_two_families_and_changing_suffixes_is_one() {
         let mut history = History::default();
         for address in ["192.0.2.1", "2001:db8::1", "192.0.2.1", "2001:db8::2"] {
-            history.note(&Entry { address: address.parse().ok(), ..ENTRY }, Revision::V2025_06_18);
+            history.record(&Entry { address: address.parse().ok(), ..ENTRY }, Revision::V2025_06_18);
         }
         assert_eq!((history.v4.other, history.v6.other), (None, None));
-        history.note(&Entry { address: "192.0.2.2".parse().ok(), ..ENTRY }, Revision::V2025_06_18);
+        history.record(&Entry { address: "192.0.2.2".parse().ok(), ..ENTRY }, Revision::V2025_06_18);
         assert_eq!(history.v4.from_others, 1);
     }
 
@@ -294,7 +296,7 @@ mod tests {
         let mut history = History::default();
         assert!(history.lifetimes().is_empty());
         for seconds in 0..10 {
-            history.note_stream(Duration::from_secs(seconds));
+            history.record_stream(Duration::from_secs(seconds));
         }
         assert_eq!((history.streams_ended, history.lifetimes().len()), (10, LIFETIMES));
         assert_eq!(history.lifetimes()[1], 9000);

@@ -8,9 +8,9 @@ use uuid::Uuid;
 
 const NONE: u32 = u32::MAX;
 
-/// A session's place. Kept by the session, good for as long as it lives.
+/// A session's slot. Kept by the session, good for as long as it lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Place(u32);
+pub struct Slot(u32);
 
 /// The two lists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,40 +51,40 @@ impl Default for IdleOrder {
 }
 
 impl IdleOrder {
-    /// A place for a session, in no list yet.
-    pub fn add(&mut self, id: Uuid) -> Place {
+    /// A slot for a session, in no list yet.
+    pub fn add(&mut self, id: Uuid) -> Slot {
         let node = Node { id, previous: NONE, next: NONE, list: None };
-        if let Some(slot) = self.free.pop() {
-            self.nodes[slot as usize] = node;
-            return Place(slot);
+        if let Some(free) = self.free.pop() {
+            self.nodes[free as usize] = node;
+            return Slot(free);
         }
         self.nodes.push(node);
-        Place(u32::try_from(self.nodes.len() - 1).unwrap_or(NONE))
+        Slot(u32::try_from(self.nodes.len() - 1).unwrap_or(NONE))
     }
 
-    /// Gives the place up.
-    pub fn remove(&mut self, place: Place) {
-        self.take_out(place);
-        self.free.push(place.0);
+    /// Frees the slot.
+    pub fn remove(&mut self, slot: Slot) {
+        self.take_out(slot);
+        self.free.push(slot.0);
     }
 
     /// Puts the session at the back of `list`: nobody has been idle for a shorter time.
-    pub fn put_last(&mut self, place: Place, list: List) {
-        self.take_out(place);
+    pub fn put_last(&mut self, slot: Slot, list: List) {
+        self.take_out(slot);
         let last = self.ends[list as usize].last;
-        let node = &mut self.nodes[place.0 as usize];
+        let node = &mut self.nodes[slot.0 as usize];
         node.previous = last;
         node.list = Some(list);
         match last {
-            NONE => self.ends[list as usize].first = place.0,
-            last => self.nodes[last as usize].next = place.0,
+            NONE => self.ends[list as usize].first = slot.0,
+            last => self.nodes[last as usize].next = slot.0,
         }
-        self.ends[list as usize].last = place.0;
+        self.ends[list as usize].last = slot.0;
     }
 
     /// Takes the session out of its list, if it is in one.
-    pub fn take_out(&mut self, place: Place) {
-        let node = &mut self.nodes[place.0 as usize];
+    pub fn take_out(&mut self, slot: Slot) {
+        let node = &mut self.nodes[slot.0 as usize];
         let Some(list) = node.list.take() else { return };
         let (previous, next) = (node.previous, node.next);
         (node.previous, node.next) = (NONE, NONE);
@@ -100,10 +100,10 @@ impl IdleOrder {
 
     /// The session that has been longest in `list`.
     #[must_use]
-    pub fn first(&self, list: List) -> Option<(Place, Uuid)> {
+    pub fn first(&self, list: List) -> Option<(Slot, Uuid)> {
         match self.ends[list as usize].first {
             NONE => None,
-            first => Some((Place(first), self.nodes[first as usize].id)),
+            first => Some((Slot(first), self.nodes[first as usize].id)),
         }
     }
 }
@@ -116,8 +116,8 @@ mod tests {
 
     fn order(idle: &mut IdleOrder, list: List) -> Vec<Uuid> {
         std::iter::from_fn(|| {
-            let (place, id) = idle.first(list)?;
-            idle.take_out(place);
+            let (slot, id) = idle.first(list)?;
+            idle.take_out(slot);
             Some(id)
         })
         .collect()
@@ -127,19 +127,19 @@ mod tests {
         #[test]
         fn the_longest_idle_is_always_first(ops in prop::collection::vec((0u128..6, 0usize..4), 0..60)) {
             let mut idle = IdleOrder::default();
-            let mut places = std::collections::HashMap::new();
+            let mut slots = std::collections::HashMap::new();
             let mut model: [Vec<Uuid>; 2] = Default::default();
             for (n, op) in ops {
                 let id = Uuid::from_u128(n);
-                let place = *places.entry(id).or_insert_with(|| idle.add(id));
+                let slot = *slots.entry(id).or_insert_with(|| idle.add(id));
                 for list in &mut model {
                     list.retain(|other| *other != id);
                 }
                 match op {
-                    0 => { idle.put_last(place, List::Fresh); model[0].push(id); }
-                    1 => { idle.put_last(place, List::Warned); model[1].push(id); }
-                    2 => idle.take_out(place),
-                    _ => { idle.remove(place); places.remove(&id); }
+                    0 => { idle.put_last(slot, List::Fresh); model[0].push(id); }
+                    1 => { idle.put_last(slot, List::Warned); model[1].push(id); }
+                    2 => idle.take_out(slot),
+                    _ => { idle.remove(slot); slots.remove(&id); }
                 }
                 for (list, expected) in [List::Fresh, List::Warned].into_iter().zip(&model) {
                     prop_assert_eq!(idle.first(list).map(|(_, id)| id), expected.first().copied());

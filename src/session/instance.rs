@@ -101,6 +101,14 @@ impl Instance {
     }
 }
 
+/// The first 8 characters of a session's id: enough to find it in a log, too little to use it.
+#[must_use]
+pub fn prefix(id: Uuid) -> String {
+    let mut id = id.to_string();
+    id.truncate(8);
+    id
+}
+
 /// What makes the last 56 bits of an id look random.
 fn mask(id: &[u8; 16]) -> u64 {
     let digest = Sha256::digest(&id[..RANDOM]);

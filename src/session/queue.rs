@@ -1,55 +1,105 @@
-//! A session's message queue: a bounded FIFO with a memory of where each message went. Plain data and positions; who
-//! waits for messages is [`super::mailbox`]'s business.
+//! A session's message queue: a bounded FIFO that remembers where each message went. Plain data; who waits for messages
+//! is the business of [`super::connections`].
 //!
-//! Messages are numbered from 1 as they come. Those that were delivered stay until newer ones push them out, so that a
-//! client that lost its connection can have them again: on the stream they were delivered on, and on no other (MCP
-//! 2025-11-25 basic/transports, Resumability and Redelivery).
+//! Messages have positions, in the order in which they came. Those that were delivered stay until newer ones push them
+//! out, so that a client that lost its connection can have them again: on the stream they were delivered on, and on no
+//! other (MCP 2025-11-25 basic/transports, Resumability and Redelivery).
 
 use std::collections::VecDeque;
 
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::LogLevel;
-use crate::protocol::Notice;
+use super::rest::Rest;
+use crate::protocol::{LogLevel, message};
 
 /// What a held message costs beyond its text, in bytes: its slot in the queue.
-const SLOT_BYTES: usize = size_of::<Held>();
+const SLOT_BYTES: usize = size_of::<Message>();
 
 /// A message and where it went.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Held {
-    seq: u64,
-    level: LogLevel,
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Message {
+    /// Its place in the order, from 1.
+    pub position: u64,
+    /// Its level.
+    pub level: LogLevel,
     /// The stream it was delivered on; 0 while it is pending.
-    stream: u32,
-    notice: Notice,
+    pub stream: u32,
+    /// The JSON-RPC notification, as it goes to the client.
+    pub json: Box<str>,
 }
 
 /// A message on its way to a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delivery {
     /// Position, for the event's id.
-    pub seq: u64,
+    pub position: u64,
     /// The JSON-RPC notification.
     pub json: Box<str>,
 }
 
 /// A bounded FIFO. See the module's documentation.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Stored")]
 pub struct Queue {
-    held: VecDeque<Held>,
     capacity: usize,
-    /// The number of the newest message.
-    last: u64,
+    /// The position of the newest message.
+    newest: u64,
     /// Messages up to here were delivered or pushed out.
     delivered: u64,
-    /// Messages held that no stream had yet.
-    pending: usize,
-    /// Pushed out before delivery, not yet told.
+    /// Pushed out before delivery, and the client does not know yet.
     untold: u64,
     /// Pushed out before delivery, in all.
     dropped: u64,
+    /// Streams opened so far: the number of the newest.
+    streams: u32,
+    messages: VecDeque<Message>,
+    /// What a newer release wrote beside these.
+    #[serde(flatten)]
+    rest: Rest,
+    /// Messages held that no stream had yet.
+    #[serde(skip)]
+    pending: usize,
+    #[serde(skip)]
     text_bytes: usize,
+}
+
+/// A queue as it is read: what can be counted is not stored.
+#[derive(Deserialize)]
+struct Stored {
+    capacity: usize,
+    newest: u64,
+    delivered: u64,
+    untold: u64,
+    dropped: u64,
+    streams: u32,
+    messages: VecDeque<Message>,
+    #[serde(flatten)]
+    rest: Rest,
+}
+
+impl TryFrom<Stored> for Queue {
+    type Error = &'static str;
+
+    fn try_from(stored: Stored) -> Result<Self, Self::Error> {
+        let Stored { capacity, newest, delivered, untold, dropped, streams, messages, rest } = stored;
+        let pending = |message: &&Message| message.position > delivered;
+        if capacity == 0 || messages.len() > capacity {
+            return Err("the queue holds more messages than it may");
+        }
+        if !messages.iter().map(|message| message.position).is_sorted_by(|a, b| a < b) {
+            return Err("the queue's messages are out of order");
+        }
+        if untold > delivered || delivered > newest || messages.back().is_some_and(|last| last.position > newest) {
+            return Err("the queue has messages beyond its newest");
+        }
+        if messages.iter().any(|message| (message.stream == 0) != pending(&message)) {
+            return Err("the queue's messages do not agree with what was delivered");
+        }
+        let text_bytes = messages.iter().map(|message| message.json.len()).sum();
+        let pending = messages.iter().filter(pending).count();
+        Ok(Self { capacity, newest, delivered, untold, dropped, streams, messages, rest, pending, text_bytes })
+    }
 }
 
 impl Queue {
@@ -57,45 +107,46 @@ impl Queue {
     #[must_use]
     pub fn new(capacity: usize) -> Self {
         Self {
-            held: VecDeque::new(),
             capacity: capacity.max(1),
-            last: 0,
+            newest: 0,
             delivered: 0,
-            pending: 0,
             untold: 0,
             dropped: 0,
+            streams: 0,
+            messages: VecDeque::new(),
+            rest: Rest::default(),
+            pending: 0,
             text_bytes: 0,
         }
     }
 
-    /// Appends a notification; the oldest message gives way when the queue is full.
-    pub fn push(&mut self, level: LogLevel, notice: Notice) {
-        if self.held.len() >= self.capacity
-            && let Some(oldest) = self.held.pop_front()
+    /// Appends a notification; where the queue is full, the oldest message is dropped.
+    pub fn push(&mut self, level: LogLevel, json: Box<str>) {
+        if self.messages.len() >= self.capacity
+            && let Some(oldest) = self.messages.pop_front()
         {
-            self.text_bytes -= oldest.notice.weight();
+            self.text_bytes -= oldest.json.len();
             if oldest.stream == 0 {
                 self.untold += 1;
                 self.dropped += 1;
                 self.pending -= 1;
-                self.delivered = oldest.seq;
+                self.delivered = oldest.position;
             }
         }
-        self.last += 1;
+        self.newest += 1;
         self.pending += 1;
-        self.text_bytes += notice.weight();
-        self.held.push_back(Held { seq: self.last, level, stream: 0, notice });
+        self.text_bytes += json.len();
+        self.messages.push_back(Message { position: self.newest, level, stream: 0, json });
     }
 
     /// The next message for a connection of stream number `stream` (from 1) whose last message was `position`: first what
     /// that stream already had after it, then, where `takes_pending`, what no stream had yet, beginning with a warning
     /// where messages were lost.
     pub fn next(&mut self, stream: u32, position: u64, takes_pending: bool, least: LogLevel) -> Option<Delivery> {
-        let after = self.held.partition_point(|held| held.seq <= position);
-        if let Some(again) =
-            self.held.range(after..).take_while(|held| held.seq <= self.delivered).find(|held| held.stream == stream)
-        {
-            return Some(Delivery { seq: again.seq, json: again.notice.to_json() });
+        let after = self.messages.partition_point(|message| message.position <= position);
+        let mut delivered = self.messages.range(after..).take_while(|message| message.position <= self.delivered);
+        if let Some(again) = delivered.find(|message| message.stream == stream) {
+            return Some(Delivery { position: again.position, json: again.json.clone() });
         }
         if !takes_pending {
             return None;
@@ -103,15 +154,15 @@ impl Queue {
         if self.untold > 0 {
             let untold = std::mem::take(&mut self.untold);
             if least <= LogLevel::Warning {
-                return Some(Delivery { seq: self.delivered, json: self.loss_warning(untold) });
+                return Some(Delivery { position: self.delivered, json: self.loss_warning(untold) });
             }
         }
-        let pending = self.held.partition_point(|held| held.seq <= self.delivered);
-        let next = self.held.get_mut(pending)?;
+        let pending = self.messages.partition_point(|message| message.position <= self.delivered);
+        let next = self.messages.get_mut(pending)?;
         next.stream = stream;
         self.pending -= 1;
-        self.delivered = next.seq;
-        Some(Delivery { seq: next.seq, json: next.notice.to_json() })
+        self.delivered = next.position;
+        Some(Delivery { position: next.position, json: next.json.clone() })
     }
 
     fn loss_warning(&self, lost: u64) -> Box<str> {
@@ -129,19 +180,37 @@ impl Queue {
                 "queueSize": self.capacity,
             },
         });
-        crate::protocol::message::notification("notifications/message", &params).into()
+        message::notification("notifications/message", &params).into()
     }
 
     /// Drops what is pending below `least`: the client no longer wants it (MCP server/utilities/logging).
     pub fn forget_below(&mut self, least: LogLevel) {
-        let (delivered, before, mut freed) = (self.delivered, self.held.len(), 0);
-        self.held.retain(|held| {
-            let keep = held.seq <= delivered || held.level >= least;
-            freed += if keep { 0 } else { held.notice.weight() };
+        let (delivered, before, mut freed) = (self.delivered, self.messages.len(), 0);
+        self.messages.retain(|message| {
+            let keep = message.position <= delivered || message.level >= least;
+            freed += if keep { 0 } else { message.json.len() };
             keep
         });
-        self.pending -= before - self.held.len();
+        self.pending -= before - self.messages.len();
         self.text_bytes -= freed;
+    }
+
+    /// A number for a new stream, and the position that it starts from.
+    pub fn new_stream(&mut self) -> (u32, u64) {
+        self.streams += 1;
+        (self.streams, self.start())
+    }
+
+    /// Where a new stream starts: after the last message that was delivered or pushed out. One less where a loss is still to
+    /// be told: the warning has the position of the last lost message, and no two events may share an id.
+    fn start(&self) -> u64 {
+        self.delivered - u64::from(self.untold > 0)
+    }
+
+    /// Whether `stream` was opened here, and `position` given out.
+    #[must_use]
+    pub fn knows(&self, stream: u32, position: u64) -> bool {
+        (1..=self.streams).contains(&stream) && position <= self.newest
     }
 
     /// Messages that no stream had yet.
@@ -153,7 +222,7 @@ impl Queue {
     /// Messages held, delivered ones included.
     #[must_use]
     pub fn held(&self) -> usize {
-        self.held.len()
+        self.messages.len()
     }
 
     /// Messages pushed out before anybody had them.
@@ -162,23 +231,16 @@ impl Queue {
         self.dropped
     }
 
-    /// The number of the last message that was delivered or pushed out: where a new stream begins. One less where a loss
-    /// is still to be told: the warning goes by the number of the last lost message, and no two events may share an id.
-    #[must_use]
-    pub fn position(&self) -> u64 {
-        self.delivered - u64::from(self.untold > 0)
-    }
-
-    /// The number of the newest message; 0 before the first.
+    /// The position of the newest message; 0 before the first.
     #[must_use]
     pub fn newest(&self) -> u64 {
-        self.last
+        self.newest
     }
 
     /// Memory held, in bytes.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.held.capacity() * SLOT_BYTES + self.text_bytes
+        self.messages.capacity() * SLOT_BYTES + self.text_bytes
     }
 }
 
@@ -188,14 +250,10 @@ mod tests {
 
     use super::*;
 
-    fn notice(json: impl Into<Box<str>>) -> Notice {
-        Notice::Json(json.into())
-    }
-
     fn filled(capacity: usize, messages: u64) -> Queue {
         let mut queue = Queue::new(capacity);
         for n in 1..=messages {
-            queue.push(LogLevel::Info, notice(n.to_string()));
+            queue.push(LogLevel::Info, n.to_string().into());
         }
         queue
     }
@@ -203,7 +261,7 @@ mod tests {
     fn drain(queue: &mut Queue, stream: u32, mut position: u64) -> Vec<String> {
         std::iter::from_fn(|| {
             let delivery = queue.next(stream, position, true, LogLevel::Info)?;
-            position = delivery.seq;
+            position = delivery.position;
             Some(delivery.json.into())
         })
         .collect()
@@ -215,7 +273,7 @@ mod tests {
         assert_eq!(drain(&mut queue, 1, 0), ["1", "2", "3"]);
         assert_eq!((queue.pending(), queue.held()), (0, 3));
         assert!(drain(&mut queue, 1, 3).is_empty());
-        let position = queue.position();
+        let position = queue.start();
         assert!(drain(&mut queue, 2, position).is_empty());
     }
 
@@ -223,9 +281,9 @@ mod tests {
     fn a_stream_that_resumes_gets_what_it_had_and_only_that() {
         let mut queue = filled(10, 2);
         assert_eq!(drain(&mut queue, 1, 0), ["1", "2"]);
-        queue.push(LogLevel::Info, notice("3"));
+        queue.push(LogLevel::Info, "3".into());
         assert_eq!(drain(&mut queue, 2, 2), ["3"]);
-        queue.push(LogLevel::Info, notice("4"));
+        queue.push(LogLevel::Info, "4".into());
         assert_eq!(drain(&mut queue, 1, 1), ["2", "4"], "3 went to the other stream");
     }
 
@@ -236,7 +294,7 @@ mod tests {
         let got = drain(&mut queue, 1, 0);
         assert!(got[0].contains("\"dropped\":2") && got[0].contains("2 messages were lost"), "{}", got[0]);
         assert_eq!(got[1..], ["3", "4", "5"]);
-        queue.push(LogLevel::Info, notice("6"));
+        queue.push(LogLevel::Info, "6".into());
         assert_eq!(drain(&mut queue, 1, 5), ["6"], "it is said once, and a delivered message is no loss");
         assert_eq!(queue.dropped(), 2);
     }
@@ -244,7 +302,7 @@ mod tests {
     #[test]
     fn what_is_pending_below_a_raised_level_is_forgotten() {
         let mut queue = filled(10, 2);
-        queue.push(LogLevel::Error, notice("bad"));
+        queue.push(LogLevel::Error, "bad".into());
         queue.forget_below(LogLevel::Error);
         assert_eq!(queue.pending(), 1);
         assert_eq!(drain(&mut queue, 1, 0), ["bad"]);
@@ -283,7 +341,7 @@ mod tests {
                 match op {
                     Op::Push => {
                         next += 1;
-                        queue.push(LogLevel::Info, notice(next.to_string()));
+                        queue.push(LogLevel::Info, next.to_string().into());
                         model.messages.push((next, 0));
                         if model.messages.len() > capacity {
                             let (_, stream) = model.messages.remove(0);
@@ -294,7 +352,7 @@ mod tests {
                         }
                     }
                     Op::Take(stream) => {
-                        let position = queue.position();
+                        let position = queue.start();
                         let got = queue.next(stream, position, true, LogLevel::Info);
                         if std::mem::take(&mut model.untold) > 0 {
                             prop_assert!(got.unwrap().json.contains("lost"));
@@ -309,8 +367,8 @@ mod tests {
                         let mut position = after;
                         let mut got = Vec::new();
                         while let Some(delivery) = queue.next(stream, position, false, LogLevel::Info) {
-                            position = delivery.seq;
-                            got.push(delivery.seq);
+                            position = delivery.position;
+                            got.push(delivery.position);
                         }
                         let expected: Vec<u64> = model
                             .messages

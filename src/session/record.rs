@@ -1,15 +1,22 @@
-//! What is known of a session: plain data, so that a store outside the process can hold it without another shape.
+//! What is known of a session besides its messages.
 
-use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::history::History;
+use super::rest::Rest;
 use crate::clock::Moment;
 use crate::protocol::{Capabilities, ClientInfo, LogLevel, Revision};
 
-/// Everything about a session that would survive the process.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+/// The most that a session's `custom_data` may hold, as JSON text, in bytes.
+pub const MAX_CUSTOM_DATA: usize = 16 * 1024;
+
+/// What is known of a session.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Record {
     /// UUID v4, chosen by the server.
     pub id: Uuid,
@@ -30,7 +37,7 @@ pub struct Record {
     /// The least level that is queued: `logging/setLevel`.
     pub log_level: LogLevel,
     /// Who initialized it, where the request said so and sessions are bound.
-    pub owner: Option<Identity>,
+    pub owner: Option<Arc<Identity>>,
     /// Attempts to use the id by others.
     pub intrusions: Intrusions,
     /// JSON-RPC requests; `initialize` is the first.
@@ -48,9 +55,38 @@ pub struct Record {
     pub state: State,
     /// What was found wrong so far, in the order of first sight.
     pub findings: Vec<SeenFinding>,
+    /// What a newer release wrote beside these.
+    #[serde(flatten)]
+    pub rest: Rest,
 }
 
 impl Record {
+    /// A session that begins at `now`.
+    #[must_use]
+    pub fn new(id: Uuid, now: Moment, new: NewSession) -> Self {
+        Self {
+            id,
+            created: now,
+            last_activity: now,
+            initialized: !new.protocol_version.is_stateless(),
+            client_ready: false,
+            protocol_version: new.protocol_version,
+            client_info: new.client_info,
+            client_capabilities: new.client_capabilities,
+            log_level: LogLevel::default(),
+            owner: new.owner.map(Arc::new),
+            intrusions: Intrusions::default(),
+            request_count: 0,
+            tool_calls: 0,
+            total_handling_us: 0,
+            finished_count: 0,
+            history: History::default(),
+            state: State::default(),
+            findings: Vec::new(),
+            rest: Rest::default(),
+        }
+    }
+
     /// Whether its revision has GET streams on this transport.
     #[must_use]
     pub const fn has_get(&self) -> bool {
@@ -64,6 +100,34 @@ impl Record {
     pub fn average_handling_ms(&self) -> Option<f64> {
         (self.finished_count > 0).then(|| (self.total_handling_us as f64 / self.finished_count as f64).round() / 1000.0)
     }
+
+    /// Memory held besides the record itself, in bytes, roughly.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let findings: usize = self.findings.iter().map(|seen| size_of::<SeenFinding>() + seen.id.len()).sum();
+        self.client_info.name.len()
+            + self.client_info.version.len()
+            + self.client_info.title.as_ref().map_or(0, |title| title.len())
+            + self.client_capabilities.weight()
+            + self.owner.as_ref().map_or(0, |owner| size_of::<Identity>() + owner.id.len())
+            + findings
+            + self.state.bytes()
+    }
+}
+
+/// What begins a session.
+#[derive(Debug, Clone)]
+pub struct NewSession {
+    /// The negotiated revision.
+    pub protocol_version: Revision,
+    /// Who the client is.
+    pub client_info: ClientInfo,
+    /// What the client can do.
+    pub client_capabilities: Capabilities,
+    /// Who is behind it, where sessions are bound.
+    pub owner: Option<Identity>,
+    /// Where the client is.
+    pub address: Option<std::net::IpAddr>,
 }
 
 /// Who a request comes from, as far as the proxy or the token says.
@@ -130,5 +194,75 @@ pub struct State {
     /// Replays so far.
     pub replay_count: u64,
     /// What echo's `customData` merged; `None` where there was none, as in nearly every session.
-    pub custom_data: Option<Box<Map<String, Value>>>,
+    pub custom_data: Option<CustomData>,
+    /// What a newer release wrote beside these.
+    #[serde(flatten)]
+    pub rest: Rest,
+}
+
+impl State {
+    /// Memory held besides itself, in bytes.
+    fn bytes(&self) -> usize {
+        self.last_echo.as_ref().map_or(0, String::len) + self.custom_data.as_ref().map_or(0, CustomData::bytes)
+    }
+}
+
+/// A session's custom data: the JSON text of an object, since values would take ten times as much.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CustomData(Box<str>);
+
+impl CustomData {
+    /// What is kept when `changes` are merged into `kept`; a `null` removes its key.
+    ///
+    /// # Errors
+    /// When that is larger than [`MAX_CUSTOM_DATA`].
+    pub fn merge(kept: Option<&Self>, changes: &Map<String, Value>) -> Result<Self, CustomDataTooLarge> {
+        let mut merged = kept.map(Self::to_map).unwrap_or_default();
+        for (key, value) in changes {
+            if value.is_null() {
+                merged.shift_remove(key);
+            } else {
+                merged.insert(key.clone(), value.clone());
+            }
+        }
+        let text = Value::Object(merged).to_string();
+        if text.len() > MAX_CUSTOM_DATA {
+            return Err(CustomDataTooLarge { bytes: text.len() });
+        }
+        Ok(Self(text.into()))
+    }
+
+    /// Its members.
+    #[must_use]
+    pub fn to_map(&self) -> Map<String, Value> {
+        serde_json::from_str(&self.0).unwrap_or_default()
+    }
+
+    /// Its size as JSON text, in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.0.len()
+    }
+}
+
+impl Serialize for CustomData {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let text: &RawValue = serde_json::from_str(&self.0).map_err(serde::ser::Error::custom)?;
+        text.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for CustomData {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let members = Map::deserialize(deserializer)?;
+        Ok(Self(Value::Object(members).to_string().into()))
+    }
+}
+
+/// Custom data would grow beyond [`MAX_CUSTOM_DATA`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the session's custom data would be {bytes} bytes; at most {MAX_CUSTOM_DATA} are kept")]
+pub struct CustomDataTooLarge {
+    /// What it would weigh.
+    pub bytes: usize,
 }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::mailbox::{Connection, Next, event_id};
-use super::{Session, lock};
+use super::connections::{Connection, Next, Opened, event_id};
+use super::live::{Inside, Session};
 use crate::clock::Moment;
 
 /// A message with its event id.
@@ -28,15 +28,24 @@ pub struct Stream {
     expected: bool,
 }
 
-impl Stream {
-    pub(super) fn open(session: Arc<Session>, last_event_id: Option<&str>) -> Self {
+impl Session {
+    /// Opens a stream on the queue, resuming after `last_event_id` where that names an event of this session.
+    #[must_use]
+    pub fn open_stream(self: &Arc<Self>, last_event_id: Option<&str>) -> Stream {
+        let session = Arc::clone(self);
         session.hold();
-        let (connection, position, resumed) = session.with_mailbox(|mailbox| mailbox.open(last_event_id));
-        session.wake.notify_waiters();
-        let opened = session.house.clock.now();
-        Self { session, connection, position, resumed, opened, expected: false }
+        let Opened { connection, position, resumed } = {
+            let mut access = session.access();
+            let Inside { saved, local } = &mut *access.inside;
+            local.connections.open(&mut saved.queue, last_event_id)
+        };
+        session.wake_streams();
+        let opened = session.shared().clock.now();
+        Stream { session, connection, position, resumed, opened, expected: false }
     }
+}
 
+impl Stream {
     /// Says that the stream ends on its own: its lifetime tells nothing.
     pub fn expect_end(&mut self) {
         self.expected = true;
@@ -64,10 +73,14 @@ impl Stream {
             self.expected = true;
             return Err(Over);
         }
-        let least = self.session.log_level();
-        match self.session.with_mailbox(|mailbox| mailbox.next(self.connection, self.position, least)) {
+        let next = {
+            let mut access = self.session.access();
+            let Inside { saved, local } = &mut *access.inside;
+            local.connections.next(&mut saved.queue, self.connection, self.position, saved.record.log_level)
+        };
+        match next {
             Next::Delivery(delivery) => {
-                self.position = delivery.seq;
+                self.position = delivery.position;
                 Ok(Some(Event { id: self.position_id(), json: delivery.json }))
             }
             Next::Nothing => Ok(None),
@@ -82,7 +95,7 @@ impl Stream {
     pub async fn next(&mut self) -> Option<Event> {
         let session = Arc::clone(&self.session);
         loop {
-            let woken = session.wake.notified();
+            let woken = session.woken();
             tokio::pin!(woken);
             // Listening before looking: a message that comes in between is not missed.
             woken.as_mut().enable();
@@ -102,12 +115,14 @@ pub struct Over;
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        self.session.with_mailbox(|mailbox| mailbox.close(self.connection));
-        self.session.wake.notify_waiters();
-        if !self.expected && self.session.ended().is_none() {
-            let lifetime = self.session.house.clock.now().since(self.opened);
-            lock(&self.session.kept).record.history.note_stream(lifetime);
-        }
-        self.session.release(Instant::now());
+        self.session.access().inside.local.connections.close(self.connection);
+        self.session.wake_streams();
+        let broke_off = !self.expected && self.session.ended().is_none();
+        let lifetime = self.session.shared().clock.now().since(self.opened);
+        self.session.release(Instant::now(), |record| {
+            if broke_off {
+                record.history.record_stream(lifetime);
+            }
+        });
     }
 }

@@ -217,7 +217,7 @@ fn facts(request: &Request, record: Option<&Record>) -> Facts {
     let user = user(request, claims.as_ref());
     let public = public_url(headers, &request.uri);
     let seen = products::seen(headers);
-    let checks = agreement::checks(headers, claims.as_ref(), record.and_then(|record| record.owner.as_ref()));
+    let checks = agreement::checks(headers, claims.as_ref(), record.and_then(|record| record.owner.as_deref()));
     let safe = |text: String| redact::value(&text).into_owned();
     Facts {
         // What another product's proxy says of the user counts as much as a bearer token: neither is verified here.

@@ -117,10 +117,10 @@ fn answer(context: &Context<'_>, arguments: &Arguments) -> Result<Outcome, ToolE
         let structured = structured(&message, None, delay_ms);
         return Ok(Outcome::new(message.into_owned(), structured));
     };
-    let mut kept = session.echo(&message, custom);
+    let mut kept = session.change(|working| working.echo(&message, custom));
     if let Err(NotKept::NoRoom { growth, .. }) = kept {
-        session::shed_and_tell(context.sessions, growth);
-        kept = session.echo(&message, custom);
+        session::evict_for_memory(context.sessions, growth);
+        kept = session.change(|working| working.echo(&message, custom));
     }
     let count = match kept {
         Ok(count) => count,

@@ -15,8 +15,7 @@ use crate::diagnosis::findings::FindingCounts;
 use crate::diagnosis::testing::headers;
 use crate::protocol::{Capabilities, Revision};
 use crate::request::{Request, RequestId};
-use crate::session::history::History;
-use crate::session::{ClientInfo, Identity, Intrusions, Limits, LogLevel, Record, SessionManager, State};
+use crate::session::{ClientInfo, Identity, Limits, NewSession, Record, SessionManager};
 use crate::system::System;
 
 /// The session id of the samples.
@@ -41,25 +40,18 @@ pub(crate) fn request(given: &[(&str, &str)]) -> Request {
 
 /// A session of the samples' client, owned by `owner`.
 pub(crate) fn record(owner: Option<Identity>) -> Record {
-    Record {
-        id: SESSION.parse().unwrap(),
-        created: Moment(1_704_110_400_000),
-        last_activity: Moment(1_704_110_400_000),
-        initialized: true,
-        client_ready: true,
+    let new = NewSession {
         protocol_version: Revision::V2025_06_18,
         client_info: ClientInfo { name: "test-client".into(), version: "1.0".into(), title: None },
         client_capabilities: Capabilities::default(),
-        log_level: LogLevel::Info,
         owner,
-        intrusions: Intrusions::default(),
+        address: None,
+    };
+    Record {
+        client_ready: true,
         request_count: 1,
         tool_calls: 1,
-        total_handling_us: 0,
-        finished_count: 0,
-        history: History::default(),
-        state: State::default(),
-        findings: Vec::new(),
+        ..Record::new(SESSION.parse().unwrap(), Moment(1_704_110_400_000), new)
     }
 }
 

@@ -138,7 +138,7 @@ fn judge(stats: &Stats, sample: &Sample, config: &Config, clock: &Clock) -> (Sta
         note(
             Status::Degraded,
             format!(
-                "{} of {} sessions exist: the longest idle ones soon give way; clients may not send DELETE",
+                "{} of {} sessions exist: the longest idle ones will soon be evicted; clients may not send DELETE",
                 stats.active, stats.max_sessions
             ),
         );

@@ -47,7 +47,7 @@ fn run(context: &Context<'_>, _: &Arguments) -> Result<Outcome, ToolError> {
         "replayCount": 0,
         "sessionId": session.id().to_string(),
     };
-    let Some(replay) = session.replay() else {
+    let Some(replay) = session.change(|working| working.replay()) else {
         if context.tool_calls > 1 {
             return Ok(Outcome::new(NOTHING_YET.to_owned(), structured));
         }

@@ -75,7 +75,7 @@ fn run(context: &Context<'_>, _: &Arguments) -> Result<Outcome, ToolError> {
     let stats = read(context.sessions).stats();
     let available = sample.memory_available_bytes();
     let record = context.session.map(|session| session.record());
-    let pending = context.session.map_or(stats.pending_messages, |session| session.queue_figures().pending as u64);
+    let pending = context.session.map_or(stats.pending_messages, |session| session.figures().pending as u64);
     let trace = trace(context);
     let ms = context.request.received.elapsed().as_secs_f64() * 1000.0;
     let (shown, rated) = rating(ms);

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use super::{Annotations, Arguments, Context, Family, Handle, Outcome, Run, Tool, ToolError};
 use crate::object::object;
 use crate::schema;
-use crate::session::{Record, Session, Stats, read};
+use crate::session::{CustomData, Record, Session, Stats, read};
 use crate::text::{bytes, duration, rfc3339, shorten, time};
 
 /// Characters of custom data shown as text; the structured form has it all.
@@ -160,7 +160,7 @@ fn without_session(context: &Context<'_>, stats: &Stats, server: &Value) -> Outc
 
 fn with_session(context: &Context<'_>, session: &Session, server: &Value) -> Outcome {
     let record = session.record();
-    let queue = session.queue_figures();
+    let queue = session.figures();
     let now = context.clock.now();
     let age = now.since(record.created);
     let expires = now.plus(session.timeout());
@@ -239,7 +239,7 @@ fn with_session(context: &Context<'_>, session: &Session, server: &Value) -> Out
 
 /// What echo's `customData` merged.
 fn custom_data(record: &Record) -> Map<String, Value> {
-    record.state.custom_data.as_deref().cloned().unwrap_or_default()
+    record.state.custom_data.as_ref().map(CustomData::to_map).unwrap_or_default()
 }
 
 /// `test-client v1.0`.

@@ -10,7 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{HeaderMap, HeaderName, Method, Uri};
 use mcp_echo_stateful::config::Config;
-use mcp_echo_stateful::diagnosis::findings::session::{RULES, of};
+use mcp_echo_stateful::diagnosis::findings::session::{Around, RULES, of_session};
 use mcp_echo_stateful::diagnosis::findings::{Facts, Finding};
 use mcp_echo_stateful::session::{Identity, IdentitySource, prefix, read, sweep};
 use reqwest::{RequestBuilder, Response};
@@ -249,7 +249,7 @@ impl<'a> Story<'a> {
         }
         let id = self.session.as_deref().expect("a session").parse().unwrap();
         let owner = || Some(Identity { id: "alice".to_owned(), source: IdentitySource::XUserId });
-        let visit = read(&self.server.sessions).enter(id, owner);
+        let visit = read(&self.server.sessions).enter(id, owner, |_| ());
         let visit = visit.unwrap_or_else(|missing| panic!("{}: {} {missing:?}", self.case.name, prefix(id)));
         let session = visit.session();
         let config = Config::default();
@@ -262,7 +262,8 @@ impl<'a> Story<'a> {
             owner: None,
             now: self.server.clock.wall_now(),
         };
-        let findings: Vec<Finding> = of(session, Some(&facts), self.server.clock.now());
+        let (now, lost) = (self.server.clock.now(), session.figures().dropped);
+        let findings: Vec<Finding> = of_session(&session.record(), Around { facts: Some(&facts), now, lost });
         assert!(findings.iter().all(|finding| !finding.evidence.is_empty()));
         findings.iter().map(|finding| finding.rule.id.to_owned()).collect()
     }

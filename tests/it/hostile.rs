@@ -6,7 +6,7 @@ use futures_util::future::{join_all, select_all};
 use mcp_echo_stateful::app::Bounds;
 use mcp_echo_stateful::connections::Timeouts;
 use mcp_echo_stateful::http::MAX_CALLS;
-use mcp_echo_stateful::protocol::Notice;
+use mcp_echo_stateful::protocol::notice;
 use mcp_echo_stateful::session::{MAX_RUNNING, read};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -323,8 +323,9 @@ async fn a_batch_of_a_hundred_thousand_is_refused_as_a_whole() {
         assert_says(&answer.error(400, -32600, &Value::Null), &["100"]);
         assert!(answer.text.len() < 2000, "{} bytes", answer.text.len());
     }
-    let visit =
-        read(&server.sessions).enter(session.id.parse().unwrap(), || None).unwrap_or_else(|why| panic!("{why:?}"));
+    let visit = read(&server.sessions)
+        .enter(session.id.parse().unwrap(), || None, |_| ())
+        .unwrap_or_else(|why| panic!("{why:?}"));
     assert_eq!(visit.session().record().state.echo_count, 0);
 }
 
@@ -502,8 +503,10 @@ async fn where_every_connection_is_at_work_a_newcomer_is_told_so_and_the_probe_s
     }
 
     let sessions = server.sessions.clone();
-    let visit = read(&sessions).enter(session.id.parse().unwrap(), || None).unwrap_or_else(|why| panic!("{why:?}"));
-    visit.session().log(mcp_echo_stateful::session::LogLevel::Error, || Notice::log(&json!({"data": "streams go on"})));
+    let visit =
+        read(&sessions).enter(session.id.parse().unwrap(), || None, |_| ()).unwrap_or_else(|why| panic!("{why:?}"));
+    let line = || notice::log(&json!({"data": "streams go on"}));
+    visit.session().change(|working| working.log(mcp_echo_stateful::session::LogLevel::Error, line));
     assert_eq!(second.message().await.unwrap().json()["params"]["data"], "streams go on");
     drop(first);
     let served = async {

@@ -94,7 +94,7 @@ async fn a_deleted_session_takes_its_suspended_calls_along() {
     }
     let inside = {
         let id = session.id.parse().unwrap();
-        let visit = read(&server.sessions).enter(id, || None).unwrap();
+        let visit = read(&server.sessions).enter(id, || None, |_| ()).unwrap();
         Arc::downgrade(visit.session())
     };
     session.delete().await;

@@ -365,7 +365,7 @@ async fn the_log_tells_of_handles_as_of_sessions() {
             log.iter().filter(|line| line["level"] == level && line["message"].as_str().unwrap().contains(words));
         told.filter(|line| line["session"] == handle[..8] && !line.to_string().contains(handle)).count()
     };
-    for (level, words) in [("INFO", "session created"), ("WARN", "another identity"), ("WARN", "gave way")] {
+    for (level, words) in [("INFO", "session created"), ("WARN", "another identity"), ("WARN", "evicted")] {
         assert_eq!(told(level, words), 1, "{words}: {log:#?}");
     }
 }

@@ -750,7 +750,7 @@ async fn a_late_echo_whose_client_went_away_is_never_counted() {
     within(server.running).await.unwrap().unwrap();
     assert_eq!(read(&sessions).stats().in_flight, 0);
     let id = handle.as_str().unwrap().parse().unwrap();
-    let visit = read(&sessions).enter(id, || None).unwrap_or_else(|missing| panic!("{missing:?}"));
+    let visit = read(&sessions).enter(id, || None, |_| ()).unwrap_or_else(|missing| panic!("{missing:?}"));
     let record = visit.session().record();
     assert_eq!((record.state.echo_count, record.state.last_echo.as_deref()), (1, Some("first")));
 }

@@ -10,7 +10,7 @@ use super::{Facts, Finding, Rule, Severity};
 use crate::clock::Moment;
 use crate::diagnosis::{claims, redact};
 use crate::session::history::{Addresses, token_hash};
-use crate::session::{EndReason, InstanceName, Record, Session};
+use crate::session::{EndReason, InstanceName, Record};
 use crate::text::duration;
 
 /// A session's id was used after the session had ended.
@@ -216,13 +216,6 @@ pub struct Around<'a> {
     pub now: Moment,
     /// Messages that the session's queue lost.
     pub lost: u64,
-}
-
-/// What is wrong with `session`, as `facts`, a request of it, shows it.
-#[must_use]
-pub fn of(session: &Session, facts: Option<&Facts<'_>>, now: Moment) -> Vec<Finding> {
-    let lost = session.queue_figures().dropped;
-    session.with_record(|record| of_session(record, Around { facts, now, lost }))
 }
 
 /// What is wrong with a session.

@@ -1,8 +1,14 @@
 //! Promises of the manager, with a clock that stands still.
 
+use std::sync::Mutex;
+use std::time::Duration;
+
+use serde_json::json;
+
 use super::*;
-use crate::protocol::Notice;
-use crate::session::{IdentitySource, NotKept};
+use crate::protocol::{Capabilities, ClientInfo, LogLevel, Revision, notice};
+use crate::session::memory::free;
+use crate::session::{IdentitySource, MAX_CUSTOM_DATA, MAX_RUNNING, NotKept, REMEMBERED, State, sweep};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -32,7 +38,7 @@ fn create(manager: &RwLock<SessionManager>) -> Uuid {
 }
 
 fn missing(manager: &RwLock<SessionManager>, id: Uuid) -> Missing {
-    read(manager).enter(id, || None).err().unwrap()
+    read(manager).enter(id, || None, |_| ()).err().unwrap()
 }
 
 #[test]
@@ -40,9 +46,9 @@ fn a_session_is_dead_at_its_moment_and_the_sweep_only_buries_it() {
     let (manager, clock) = manager(10);
     let id = create(&manager);
     clock.advance(HOUR - Duration::from_secs(1));
-    drop(read(&manager).enter(id, || None).unwrap());
+    drop(read(&manager).enter(id, || None, |_| ()).unwrap());
     clock.advance(HOUR - Duration::from_secs(1));
-    assert!(read(&manager).enter(id, || None).is_ok(), "use keeps it alive");
+    assert!(read(&manager).enter(id, || None, |_| ()).is_ok(), "use keeps it alive");
     clock.advance(HOUR);
     let Missing::Ended { reason: EndReason::Expired, at, .. } = missing(&manager, id) else { panic!() };
     assert_eq!(sweep(&manager), 1);
@@ -64,7 +70,7 @@ fn a_session_with_work_or_a_stream_does_not_expire() {
     drop(visit);
     clock.advance(3 * HOUR);
     assert_eq!(sweep(&manager), 0);
-    drop(read(&manager).enter(id, || None).unwrap());
+    drop(read(&manager).enter(id, || None, |_| ()).unwrap());
     drop(stream);
     clock.advance(HOUR);
     assert_eq!(sweep(&manager), 1);
@@ -87,7 +93,7 @@ fn a_session_released_while_a_sweep_looks_at_it_is_not_forgotten() {
         });
         for _ in 0..ROUNDS {
             let id = create(&manager);
-            *lock(&next) = read(&manager).enter(id, || None).ok();
+            *lock(&next) = read(&manager).enter(id, || None, |_| ()).ok();
             together.wait();
             removed += sweep(&manager);
             together.wait();
@@ -108,7 +114,7 @@ fn a_sweep_removes_all_that_expired_and_nothing_else() {
     let young: Vec<_> = (0..500).map(|_| create(&manager)).collect();
     clock.advance(HOUR / 2);
     assert_eq!(sweep(&manager), 1000);
-    assert!(young.iter().all(|id| read(&manager).enter(*id, || None).is_ok()));
+    assert!(young.iter().all(|id| read(&manager).enter(*id, || None, |_| ()).is_ok()));
     let stats = read(&manager).stats();
     assert_eq!((stats.active, stats.expired, stats.created), (500, 1000, 1500));
     assert_eq!(stats.average_lifetime, Some(HOUR));
@@ -121,7 +127,7 @@ fn an_idle_session_is_told_once_before_it_expires() {
     clock.advance(HOUR - Duration::from_secs(300));
     sweep(&manager);
     sweep(&manager);
-    let visit = read(&manager).enter(id, || None).unwrap();
+    let visit = read(&manager).enter(id, || None, |_| ()).unwrap();
     let mut stream = visit.session().open_stream(None);
     let notice = stream.try_next().unwrap().unwrap().json;
     assert!(notice.contains("\"notice\"") && notice.contains("expires in 5m 0s"), "{notice}");
@@ -129,14 +135,14 @@ fn an_idle_session_is_told_once_before_it_expires() {
 }
 
 #[test]
-fn at_the_bound_the_longest_idle_gives_way_and_busy_ones_never() {
+fn at_the_bound_the_longest_idle_is_evicted_and_busy_ones_never() {
     let (manager, clock) = manager(3);
     let (busy, _) = write(&manager).create(new_session(None)).unwrap();
     let first = create(&manager);
     clock.advance(Duration::from_secs(1));
     let second = create(&manager);
     clock.advance(Duration::from_secs(1));
-    drop(read(&manager).enter(first, || None).unwrap());
+    drop(read(&manager).enter(first, || None, |_| ()).unwrap());
     let (third, evicted) = write(&manager).create(new_session(None)).unwrap();
     assert_eq!(evicted.unwrap().id(), second, "the first was used since");
     let Missing::Ended { reason: EndReason::Evicted, .. } = missing(&manager, second) else { panic!() };
@@ -151,15 +157,16 @@ fn at_the_bound_the_longest_idle_gives_way_and_busy_ones_never() {
 fn a_bound_session_is_unknown_to_everybody_else_and_its_owner_hears_of_them() {
     let (manager, _) = manager(10);
     let id = write(&manager).create(new_session(Some("alice"))).unwrap().0.session().id();
-    let enter =
-        |who: Option<&str>| read(&manager).enter(id, || who.map(identity)).map(|visit| visit.session().record());
+    let enter = |who: Option<&str>| {
+        read(&manager).enter(id, || who.map(identity), |_| ()).map(|visit| visit.session().record())
+    };
     assert_eq!(enter(Some("bob")).err(), Some(Missing::NotYours { anonymous: false }));
     assert_eq!(enter(None).err(), Some(Missing::NotYours { anonymous: true }));
     let intrusions = enter(Some("alice")).unwrap().intrusions;
     assert_eq!((intrusions.other, intrusions.anonymous, intrusions.last.is_some()), (1, 1, true));
-    let session = Arc::clone(read(&manager).enter(id, || Some(identity("alice"))).unwrap().session());
+    let session = Arc::clone(read(&manager).enter(id, || Some(identity("alice")), |_| ()).unwrap().session());
     write(&manager).end(&session, EndReason::Deleted);
-    let after = |who: &str| read(&manager).enter(id, || Some(identity(who))).err().unwrap();
+    let after = |who: &str| read(&manager).enter(id, || Some(identity(who)), |_| ()).err().unwrap();
     assert_eq!(after("bob"), Missing::Unknown, "why it ended is the owner's business");
     assert!(matches!(after("alice"), Missing::Ended { reason: EndReason::Deleted, .. }));
 }
@@ -173,7 +180,6 @@ fn what_is_remembered_of_the_ended_is_bounded() {
     }
     assert_eq!(missing(&manager, first), Missing::Unknown);
     assert_eq!(read(&manager).tombstones.len(), REMEMBERED);
-    assert_eq!(read(&manager).buried.len(), REMEMBERED);
 }
 
 #[test]
@@ -183,12 +189,12 @@ fn the_sums_return_to_nothing_when_the_sessions_do() {
         let (visit, _) = write(&manager).create(new_session(Some("x"))).unwrap();
         let session = visit.session();
         let custom = json!({"a": [1, 2, {"b": "text"}]});
-        session.echo("message", custom.as_object()).unwrap();
-        session.echo("longer message", json!({"a": null, "c": 1}).as_object()).unwrap();
+        session.change(|working| working.echo("message", custom.as_object())).unwrap();
+        session.change(|working| working.echo("longer message", json!({"a": null, "c": 1}).as_object())).unwrap();
         for _ in 0..8 {
-            session.log(LogLevel::Info, || Notice::log(&json!({"level": "info"})));
+            session.change(|working| working.log(LogLevel::Info, || notice::log(&json!({"level": "info"}))));
         }
-        session.log(LogLevel::Debug, || panic!("below the level"));
+        session.change(|working| working.log(LogLevel::Debug, || panic!("below the level")));
     }
     let stats = read(&manager).stats();
     assert_eq!((stats.pending_messages, stats.in_flight), (25, 0));
@@ -197,7 +203,7 @@ fn the_sums_return_to_nothing_when_the_sessions_do() {
     sweep(&manager);
     let stats = read(&manager).stats();
     assert_eq!((stats.pending_messages, stats.queue_bytes, stats.streams), (0, 0, 0));
-    assert_eq!(read(&manager).house.totals.storage_bytes.load(Ordering::Relaxed), 0);
+    assert_eq!(read(&manager).shared.totals.storage_bytes.load(Ordering::Relaxed), 0);
 }
 
 #[test]
@@ -205,50 +211,43 @@ fn custom_data_is_merged_and_bounded() {
     let (manager, _) = manager(1);
     let (visit, _) = write(&manager).create(new_session(None)).unwrap();
     let session = visit.session();
-    session.echo("a", json!({"keep": 1, "drop": 2}).as_object()).unwrap();
-    session.echo("b", json!({"drop": null, "new": "x"}).as_object()).unwrap();
+    session.change(|working| working.echo("a", json!({"keep": 1, "drop": 2}).as_object())).unwrap();
+    session.change(|working| working.echo("b", json!({"drop": null, "new": "x"}).as_object())).unwrap();
     assert_eq!(json!(session.record().state.custom_data), json!({"keep": 1, "new": "x"}));
-    let large = json!({"large": "x".repeat(crate::session::MAX_CUSTOM_DATA)});
-    assert!(session.echo("c", large.as_object()).is_err());
+    let large = json!({"large": "x".repeat(MAX_CUSTOM_DATA)});
+    assert!(session.change(|working| working.echo("c", large.as_object())).is_err());
     assert_eq!(session.record().state.last_echo.as_deref(), Some("b"), "nothing is changed by a refused echo");
 }
 
 #[test]
-fn a_record_survives_a_round_trip_through_json() {
-    let (manager, _) = manager(1);
-    let record = write(&manager).create(new_session(Some("x"))).unwrap().0.session().record();
-    let text = serde_json::to_string(&record).unwrap();
-    let again: Record = serde_json::from_str(&text).unwrap();
-    assert_eq!(serde_json::to_string(&again).unwrap(), text);
-}
-
-#[test]
-fn who_holds_more_than_its_share_gives_way_where_that_helps_and_nobody_else() {
+fn sessions_above_their_share_are_evicted_where_that_helps_and_no_others() {
     let (manager, clock) = manager(10);
     let light = create(&manager);
     let keep = |bytes: usize| {
         clock.advance(Duration::from_secs(1));
         let (visit, _) = write(&manager).create(new_session(None)).unwrap();
-        visit.session().echo(&"x".repeat(bytes), None).unwrap();
+        visit.session().change(|working| working.echo(&"x".repeat(bytes), None)).unwrap();
         visit.session().id()
     };
     let (first, second) = (keep(40_000), keep(20_000));
-    assert!(shed(&manager, 0).is_empty());
+    assert!(free(&manager, 0).is_empty());
     let (busy, _) = write(&manager).create(new_session(None)).unwrap();
     let busy = busy.session();
-    let refused = busy.echo(&"x".repeat(50_000), json!({"a": 1}).as_object());
+    let refused = busy.change(|working| working.echo(&"x".repeat(50_000), json!({"a": 1}).as_object()));
     let Err(NotKept::NoRoom { growth, share: 10_000, .. }) = refused else { panic!("{refused:?}") };
     assert_eq!(busy.record().state, State::default(), "a refused echo changes nothing");
-    assert!(shed(&manager, 100_000).is_empty(), "what would not help ends nobody");
-    assert_eq!(shed(&manager, growth), [first], "and no more than it takes");
+    assert!(free(&manager, 100_000).is_empty(), "what would not help ends nobody");
+    assert_eq!(free(&manager, growth), [first], "and no more than it takes");
     assert!(matches!(missing(&manager, first), Missing::Ended { reason: EndReason::Evicted, .. }));
-    busy.echo(&"x".repeat(50_000), None).unwrap();
-    assert!(read(&manager).enter(light, || None).is_ok() && read(&manager).enter(second, || None).is_ok());
+    busy.change(|working| working.echo(&"x".repeat(50_000), None)).unwrap();
+    assert!(
+        read(&manager).enter(light, || None, |_| ()).is_ok() && read(&manager).enter(second, || None, |_| ()).is_ok()
+    );
 
     let (other, _) = write(&manager).create(new_session(None)).unwrap();
-    assert!(other.session().echo(&"x".repeat(30_000), None).is_err());
-    assert!(other.session().echo("within its share", None).is_ok());
-    let large = lock(&manager.read().unwrap().house.large).clone();
+    assert!(other.session().change(|working| working.echo(&"x".repeat(30_000), None)).is_err());
+    assert!(other.session().change(|working| working.echo("within its share", None)).is_ok());
+    let large = lock(&manager.read().unwrap().shared.large).clone();
     assert_eq!(large, [second, busy.id()].into());
 }
 
@@ -257,7 +256,7 @@ fn a_session_has_no_more_calls_at_work_than_it_may() {
     let (manager, _) = manager(1);
     let (visit, _) = write(&manager).create(new_session(None)).unwrap();
     let id = crate::protocol::Id::from_value(&json!(1)).unwrap();
-    let mut running: Vec<_> = (0..crate::session::MAX_RUNNING).map(|_| visit.session().running(&id).unwrap()).collect();
+    let mut running: Vec<_> = (0..MAX_RUNNING).map(|_| visit.session().running(&id).unwrap()).collect();
     assert!(visit.session().running(&id).is_err());
     running.pop();
     assert!(visit.session().running(&id).is_ok());

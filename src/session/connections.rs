@@ -1,0 +1,180 @@
+//! The connections that a session's messages go out on.
+//!
+//! Every stream has a number; an event's id is `STREAM-POSITION`. Pending messages go to the newest connection only;
+//! when it ends, the next newest takes over. A connection that resumes a stream replaces the one that had it, so that a
+//! client whose dead connection lingers is never locked out.
+
+use super::queue::{Delivery, Queue};
+use crate::protocol::LogLevel;
+
+/// The most GET streams of one session: a client needs one, a reconnecting one two; the fifth closes the oldest.
+pub const MAX_STREAMS: usize = 4;
+
+/// A connection on a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Connection {
+    /// The stream's number, from 1.
+    pub stream: u32,
+    /// Tells this connection from others that had the same stream.
+    number: u32,
+}
+
+/// Where a connection begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Opened {
+    pub connection: Connection,
+    /// What it comes after.
+    pub position: u64,
+    /// It continues an earlier stream.
+    pub resumed: bool,
+}
+
+/// Open connections, oldest first.
+#[derive(Debug, Default)]
+pub struct Connections {
+    open: Vec<Connection>,
+    /// The number of the newest.
+    newest: u32,
+}
+
+/// What there is for a connection.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Next {
+    /// A message.
+    Delivery(Delivery),
+    /// Nothing yet.
+    Nothing,
+    /// Another connection has taken this one's place.
+    Displaced,
+}
+
+impl Connections {
+    /// Opens a connection; with a `Last-Event-ID` of this session it resumes that stream after that event.
+    pub fn open(&mut self, queue: &mut Queue, last_event_id: Option<&str>) -> Opened {
+        let resumed =
+            last_event_id.and_then(parse_event_id).filter(|(stream, position)| queue.knows(*stream, *position));
+        let (stream, position) = resumed.unwrap_or_else(|| queue.new_stream());
+        self.open.retain(|other| other.stream != stream);
+        if self.open.len() >= MAX_STREAMS {
+            self.open.remove(0);
+        }
+        self.newest = self.newest.wrapping_add(1);
+        let connection = Connection { stream, number: self.newest };
+        self.open.push(connection);
+        Opened { connection, position, resumed: resumed.is_some() }
+    }
+
+    /// The next message for `connection` after `position`.
+    pub fn next(&self, queue: &mut Queue, connection: Connection, position: u64, least: LogLevel) -> Next {
+        if !self.open.contains(&connection) {
+            return Next::Displaced;
+        }
+        let newest = self.open.last() == Some(&connection);
+        queue.next(connection.stream, position, newest, least).map_or(Next::Nothing, Next::Delivery)
+    }
+
+    /// Closes `connection`, if it is still open.
+    pub fn close(&mut self, connection: Connection) {
+        self.open.retain(|other| *other != connection);
+    }
+
+    /// How many are open.
+    pub fn count(&self) -> usize {
+        self.open.len()
+    }
+}
+
+/// `STREAM-POSITION`.
+pub fn event_id(stream: u32, position: u64) -> String {
+    format!("{stream}-{position}")
+}
+
+fn parse_event_id(id: &str) -> Option<(u32, u64)> {
+    let (stream, position) = id.trim().split_once('-')?;
+    Some((stream.parse().ok()?, position.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Connections, and a queue with three messages.
+    struct Both {
+        connections: Connections,
+        queue: Queue,
+    }
+
+    impl Both {
+        fn new() -> Self {
+            let mut queue = Queue::new(10);
+            for n in 1..=3 {
+                queue.push(LogLevel::Info, n.to_string().into());
+            }
+            Self { connections: Connections::default(), queue }
+        }
+
+        fn open(&mut self, last_event_id: Option<&str>) -> Opened {
+            self.connections.open(&mut self.queue, last_event_id)
+        }
+
+        fn next(&mut self, opened: &Opened) -> Next {
+            self.connections.next(&mut self.queue, opened.connection, opened.position, LogLevel::Info)
+        }
+
+        fn take(&mut self, opened: &mut Opened) -> Option<String> {
+            match self.next(opened) {
+                Next::Delivery(delivery) => {
+                    opened.position = delivery.position;
+                    Some(delivery.json.into())
+                }
+                Next::Nothing | Next::Displaced => None,
+            }
+        }
+    }
+
+    #[test]
+    fn a_newer_stream_takes_over_and_gives_back() {
+        let mut both = Both::new();
+        let mut old = both.open(None);
+        assert_eq!(both.take(&mut old).as_deref(), Some("1"));
+        let mut new = both.open(None);
+        assert_eq!(both.take(&mut old), None);
+        assert_eq!(both.take(&mut new).as_deref(), Some("2"));
+        both.connections.close(new.connection);
+        assert_eq!(both.take(&mut old).as_deref(), Some("3"));
+    }
+
+    #[test]
+    fn resuming_replaces_the_lingering_connection_of_that_stream() {
+        let mut both = Both::new();
+        let mut lingering = both.open(None);
+        while both.take(&mut lingering).is_some() {}
+        let mut again = both.open(Some("1-1"));
+        assert!(again.resumed && again.connection.stream == lingering.connection.stream);
+        assert_eq!(both.next(&lingering), Next::Displaced);
+        assert_eq!(both.take(&mut again).as_deref(), Some("2"));
+        assert_eq!(both.take(&mut again).as_deref(), Some("3"));
+        assert_eq!(both.take(&mut again), None);
+        both.connections.close(lingering.connection);
+        assert_eq!(both.connections.count(), 1, "the late end of the old connection closes nothing");
+    }
+
+    #[test]
+    fn an_unknown_event_id_starts_a_new_stream_at_the_oldest_pending() {
+        for unknown in ["", "x", "1-1", "7-2", "0-0", "1-99999999999999999999", "-", "1-"] {
+            let mut both = Both::new();
+            let mut opened = both.open(Some(unknown));
+            assert!(!opened.resumed, "{unknown:?}");
+            assert_eq!(both.take(&mut opened).as_deref(), Some("1"));
+        }
+    }
+
+    #[test]
+    fn the_fifth_stream_closes_the_oldest() {
+        let mut both = Both::new();
+        let opened: Vec<_> = (0..5).map(|_| both.open(None)).collect();
+        assert_eq!(both.connections.count(), MAX_STREAMS);
+        assert_eq!(both.next(&opened[0]), Next::Displaced);
+        assert_eq!(both.next(&opened[1]), Next::Nothing);
+    }
+}

@@ -1,0 +1,84 @@
+//! A request's time in a session.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use super::live::Session;
+use super::working::Working;
+use crate::clock::Moment;
+
+/// A request's time in a session: the session is not idle while this lives.
+pub struct SessionGuard {
+    session: Arc<Session>,
+    started: Instant,
+    requests: u32,
+}
+
+/// The session has expired.
+#[derive(Debug, Clone, Copy)]
+pub struct Expired {
+    /// When.
+    pub at: Moment,
+    /// How often it was tried since, this time included.
+    pub tries: u32,
+}
+
+impl SessionGuard {
+    /// Enters a session that was just made.
+    pub(super) fn begin(session: Arc<Session>, started: Instant) -> Self {
+        session.hold();
+        session.shared().totals.in_flight.fetch_add(1, Ordering::Relaxed);
+        Self { session, started, requests: 0 }
+    }
+
+    /// Enters a session at `started`, with a first change, unless it has expired: all under one lock.
+    pub(super) fn enter(
+        session: &Arc<Session>,
+        started: Instant,
+        note: impl FnOnce(&mut Working<'_>),
+    ) -> Result<Self, Expired> {
+        // Declared before the lock, so that it is dropped after it: a change that panics leaves the session again.
+        let mut guard;
+        let mut access = session.access();
+        let record = &mut access.inside.saved.record;
+        let expires = record.last_activity.plus(session.timeout());
+        if !session.is_held() && expires <= session.shared().clock.at(started) {
+            let tries = &mut record.history.tries_when_dead;
+            *tries = tries.saturating_add(1);
+            return Err(Expired { at: expires, tries: *tries });
+        }
+        guard = Self::begin(Arc::clone(session), started);
+        let ((), aftermath) = access.run(note);
+        drop(access);
+        guard.requests = aftermath.requests;
+        session.finish(aftermath);
+        Ok(guard)
+    }
+
+    /// The session.
+    #[must_use]
+    pub fn session(&self) -> &Arc<Session> {
+        &self.session
+    }
+
+    /// Counts JSON-RPC requests of this visit.
+    pub fn count_requests(&mut self, n: u32) {
+        self.requests += n;
+        self.session.inside().saved.record.request_count += u64::from(n);
+    }
+}
+
+impl Drop for SessionGuard {
+    fn drop(&mut self) {
+        let now = Instant::now();
+        let took = u64::try_from(now.saturating_duration_since(self.started).as_micros()).unwrap_or(u64::MAX);
+        self.session.shared().totals.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.session.release(now, |record| {
+            if self.requests > 0 {
+                record.total_handling_us = record.total_handling_us.saturating_add(took);
+                record.finished_count += u64::from(self.requests);
+            }
+        });
+    }
+}

@@ -1,0 +1,340 @@
+//! A session that lives in this process.
+
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+use uuid::Uuid;
+
+use super::ended::EndReason;
+use super::idle::{List, Slot};
+use super::local::Local;
+use super::record::{Identity, Record};
+use super::saved::Saved;
+use super::shared::{Shared, Weight, lock};
+use super::suspended::EventStream;
+use super::working::{Effect, Figures, Working};
+use crate::clock::Moment;
+use crate::protocol::{Id, Revision};
+
+/// A live session, or one that just ended while a request or stream still holds it.
+///
+/// One mutex guards its value and what of it lives only here. It is taken once for a call ([`Session::change`]), and never
+/// held across an await. What cannot change is read without it.
+pub struct Session {
+    id: Uuid,
+    created: Moment,
+    revision: Revision,
+    owner: Option<Arc<Identity>>,
+    slot: Slot,
+    shared: Arc<Shared>,
+    /// Requests in flight and open streams: while there are any, the session is not idle.
+    holds: AtomicU32,
+    /// 0 while it lives, else an [`EndReason`].
+    ended: AtomicU8,
+    inside: Mutex<Inside>,
+    /// Wakes the session's streams: a message came, a connection ended, the session ended.
+    wake: Notify,
+}
+
+/// What a session's mutex guards.
+pub struct Inside {
+    pub saved: Saved,
+    pub local: Local,
+}
+
+impl Inside {
+    fn weight(&self) -> Weight {
+        let Saved { record, queue, .. } = &self.saved;
+        Weight {
+            storage: size_of::<Session>() + record.bytes(),
+            queue: queue.bytes(),
+            pending: queue.pending(),
+            streams: self.local.connections.count(),
+        }
+    }
+}
+
+/// The lock of a session, taken to change what it holds. When it is given back the sums over all sessions are put right,
+/// also where a change panicked.
+pub struct Access<'a> {
+    pub inside: MutexGuard<'a, Inside>,
+    session: &'a Session,
+    before: Weight,
+}
+
+impl Access<'_> {
+    /// Runs a change. What it leaves to be done without the lock is for [`Session::finish`].
+    pub fn run<T>(&mut self, change: impl FnOnce(&mut Working<'_>) -> T) -> (T, Aftermath) {
+        let Inside { saved, local } = &mut *self.inside;
+        let newest = saved.queue.newest();
+        let mut working = Working::new(saved, local, &self.session.shared, size_of::<Session>());
+        let result = change(&mut working);
+        let (requests, effects) = working.finish();
+        (result, Aftermath { requests, effects, queued: self.inside.saved.queue.newest() != newest })
+    }
+}
+
+/// What a change leaves to be done when its lock is given back.
+#[must_use]
+pub struct Aftermath {
+    /// JSON-RPC requests that it counted.
+    pub requests: u32,
+    effects: Vec<Effect>,
+    queued: bool,
+}
+
+impl Drop for Access<'_> {
+    fn drop(&mut self) {
+        let after = self.inside.weight();
+        if after != self.before {
+            self.session.shared.totals.replace(self.before, after);
+            self.session.note_size(self.before.bytes(), after.bytes());
+        }
+    }
+}
+
+impl Session {
+    pub(super) fn new(saved: Saved, slot: Slot, shared: Arc<Shared>) -> Self {
+        let record = &saved.record;
+        let session = Self {
+            id: record.id,
+            created: record.created,
+            revision: record.protocol_version,
+            owner: record.owner.clone(),
+            slot,
+            shared,
+            holds: AtomicU32::new(0),
+            ended: AtomicU8::new(0),
+            inside: Mutex::new(Inside { saved, local: Local::default() }),
+            wake: Notify::new(),
+        };
+        let weight = lock(&session.inside).weight();
+        session.shared.totals.replace(Weight::default(), weight);
+        session.note_size(0, weight.bytes());
+        session
+    }
+
+    /// Its id.
+    #[must_use]
+    pub fn id(&self) -> Uuid {
+        self.id
+    }
+
+    /// When it was made.
+    #[must_use]
+    pub fn created(&self) -> Moment {
+        self.created
+    }
+
+    /// The revision negotiated for it.
+    #[must_use]
+    pub fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    /// Whom it is bound to; `None` where it may be used by everybody.
+    #[must_use]
+    pub fn owner(&self) -> Option<&Identity> {
+        self.owner.as_deref()
+    }
+
+    /// Changes it: the one lock of a call. Afterwards, without the lock, the streams are woken where messages were queued,
+    /// and what the change wants to happen happens ([`Working::after`]). Nothing is evicted here.
+    ///
+    /// A change is short and calls nothing that could come back to the session.
+    pub fn change<T>(&self, change: impl FnOnce(&mut Working<'_>) -> T) -> T {
+        let mut access = self.access();
+        let (result, aftermath) = access.run(change);
+        drop(access);
+        self.finish(aftermath);
+        result
+    }
+
+    /// Does what a change left to be done, without the lock.
+    pub(super) fn finish(&self, aftermath: Aftermath) {
+        if aftermath.queued {
+            self.wake_streams();
+        }
+        aftermath.effects.into_iter().for_each(|effect| effect());
+    }
+
+    /// The lock, to change what it holds.
+    pub(super) fn access(&self) -> Access<'_> {
+        let inside = lock(&self.inside);
+        let before = inside.weight();
+        Access { inside, session: self, before }
+    }
+
+    /// The lock, to look, or to change what weighs nothing.
+    pub(super) fn inside(&self) -> MutexGuard<'_, Inside> {
+        lock(&self.inside)
+    }
+
+    /// Looks at the record without copying it. `look` must be short and must not call the session.
+    pub fn with_record<T>(&self, look: impl FnOnce(&Record) -> T) -> T {
+        look(&self.inside().saved.record)
+    }
+
+    /// A copy of what is known of it.
+    #[must_use]
+    pub fn record(&self) -> Record {
+        self.inside().saved.record.clone()
+    }
+
+    /// A copy of all that outlives the process.
+    #[must_use]
+    pub fn saved(&self) -> Saved {
+        self.inside().saved.clone()
+    }
+
+    /// Its figures.
+    #[must_use]
+    pub fn figures(&self) -> Figures {
+        let inside = self.inside();
+        Figures::of(&inside.saved, &inside.local)
+    }
+
+    /// Enters it among those that hold more than their share, or takes it out. Its lock is held, so that of two changes at
+    /// once the later one has the last word.
+    fn note_size(&self, before: i64, after: i64) {
+        let share = self.shared.limits.share();
+        if (before > share) != (after > share) {
+            let mut large = lock(&self.shared.large);
+            if after > share {
+                large.insert(self.id);
+            } else {
+                large.remove(&self.id);
+            }
+        }
+    }
+
+    /// What it holds, in bytes.
+    pub(super) fn bytes(&self) -> u64 {
+        u64::try_from(self.inside().weight().bytes()).unwrap_or(0)
+    }
+
+    /// Why it ended; `None` while it lives.
+    #[must_use]
+    pub fn ended(&self) -> Option<EndReason> {
+        EndReason::from_byte(self.ended.load(Ordering::Acquire))
+    }
+
+    /// When it expires if nothing more happens; `None` while a request or stream holds it.
+    #[must_use]
+    pub fn expires(&self) -> Option<Moment> {
+        (!self.is_held()).then(|| self.last_activity().plus(self.timeout()))
+    }
+
+    /// How much longer it lives if nothing more happens than the request that asks.
+    #[must_use]
+    pub fn timeout(&self) -> Duration {
+        self.shared.limits.timeout
+    }
+
+    pub(super) fn last_activity(&self) -> Moment {
+        self.with_record(|record| record.last_activity)
+    }
+
+    /// Whether all sessions together hold more memory than they may.
+    #[must_use]
+    pub fn is_crowded(&self) -> bool {
+        self.shared.excess_bytes(0) > 0
+    }
+
+    pub(super) fn is_held(&self) -> bool {
+        self.holds.load(Ordering::Acquire) > 0
+    }
+
+    pub(super) fn is_expired(&self, now: Moment) -> bool {
+        self.expires().is_some_and(|at| at <= now)
+    }
+
+    pub(super) fn slot(&self) -> Slot {
+        self.slot
+    }
+
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// Keeps it from idling until [`Session::release`].
+    pub(super) fn hold(&self) {
+        self.holds.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Ends a hold at `now`; the last one starts the idle time. `last` is a last look at the record.
+    pub(super) fn release(&self, now: Instant, last: impl FnOnce(&mut Record)) {
+        let mut inside = self.inside();
+        let record = &mut inside.saved.record;
+        last(record);
+        // Another request may have ended since `now` was looked at.
+        record.last_activity = record.last_activity.max(self.shared.clock.at(now));
+        // Counted under the lock of the order, so that a sweep does not set aside what is no longer held.
+        let mut idle = lock(&self.shared.idle);
+        if self.holds.fetch_sub(1, Ordering::AcqRel) == 1 && self.ended().is_none() {
+            idle.put_last(self.slot, List::Fresh);
+        }
+    }
+
+    /// Wakes its streams: there may be something for them.
+    pub(super) fn wake_streams(&self) {
+        self.wake.notify_waiters();
+    }
+
+    /// Becomes ready when the streams are woken.
+    pub(super) fn woken(&self) -> tokio::sync::futures::Notified<'_> {
+        self.wake.notified()
+    }
+
+    /// Cancels the calls with this id that run. Returns whether there were any.
+    pub fn cancel(&self, id: &Id) -> bool {
+        self.inside().local.calls.cancel(id)
+    }
+
+    /// Marks it ended: streams end, running calls are cancelled.
+    pub(super) fn end(&self, reason: EndReason) {
+        self.ended.store(reason as u8, Ordering::Release);
+        self.inside().local.calls.cancel_all();
+        self.forget_suspended();
+        self.wake_streams();
+    }
+
+    /// The event id under which a client finds the rest of a stream whose connection is about to be let go of.
+    #[must_use]
+    pub fn suspension_id(&self) -> String {
+        self.inside().local.suspended.get_or_insert_default().next_id()
+    }
+
+    /// Keeps the rest of a stream until a client comes for it with `id`, or newer ones push it out.
+    pub fn suspend(&self, id: &str, rest: EventStream) {
+        // Bound to a name: what is pushed out may hold this session, and is dropped without the lock.
+        let pushed_out = self.inside().local.suspended.get_or_insert_default().keep(id, rest);
+        drop(pushed_out);
+        if self.ended().is_some() {
+            self.forget_suspended();
+        }
+    }
+
+    /// A suspended stream holds its session: forgetting it lets the session go.
+    fn forget_suspended(&self) {
+        let suspended = self.inside().local.suspended.take();
+        drop(suspended);
+    }
+
+    /// The rest of the stream that was suspended as `id`.
+    #[must_use]
+    pub fn take_suspended(&self, id: &str) -> Option<EventStream> {
+        self.inside().local.suspended.as_mut()?.take(id)
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        let weight = lock(&self.inside).weight();
+        self.shared.totals.replace(weight, Weight::default());
+        self.note_size(weight.bytes(), 0);
+        lock(&self.shared.idle).remove(self.slot);
+    }
+}

@@ -1,0 +1,72 @@
+//! The bound on what all sessions hold together, in bytes.
+//!
+//! It is looked at after a call rather than kept at every moment: who grows says so ([`SessionManager::is_crowded`]), and
+//! [`evict_for_memory`] ends idle sessions that hold more than their share until there is room.
+
+use std::sync::{Arc, RwLock};
+
+use uuid::Uuid;
+
+use super::ended::EndReason;
+use super::instance::prefix;
+use super::live::Session;
+use super::manager::{SessionManager, read, write};
+use super::shared::lock;
+
+impl SessionManager {
+    /// Whether sessions hold more memory than they may together.
+    #[must_use]
+    pub fn is_crowded(&self) -> bool {
+        self.shared.excess_bytes(0) > 0
+    }
+
+    /// Ends idle sessions that hold more than their share, the longest idle first, until `excess` bytes are free; none where
+    /// all of them together hold less: it would help nobody. Returns those that ended.
+    fn free_memory(&mut self, excess: u64) -> Vec<Arc<Session>> {
+        let large: Vec<_> = lock(&self.shared.large).iter().filter_map(|id| self.get(*id)).cloned().collect();
+        let mut idle: Vec<_> = large.into_iter().filter(|session| !session.is_held()).collect();
+        let mut ended = Vec::new();
+        if idle.iter().map(|session| session.bytes()).sum::<u64>() < excess {
+            return ended;
+        }
+        idle.sort_by_cached_key(|session| session.last_activity());
+        let mut freed = 0;
+        for session in idle {
+            if freed >= excess {
+                break;
+            }
+            if !self.set_aside(&session) {
+                freed += session.bytes();
+                self.end(&session, EndReason::Evicted);
+                ended.push(session);
+            }
+        }
+        ended
+    }
+}
+
+/// Evicts idle sessions that hold more than their share, longest idle first, until all together hold no more than they may
+/// less `room` bytes; none where that cannot be reached. Each is a line in the log.
+pub fn evict_for_memory(manager: &RwLock<SessionManager>, room: u64) {
+    for id in free(manager, room) {
+        tracing::warn!(session = prefix(id), "evicted a long-idle session: sessions held too much memory");
+    }
+}
+
+/// The same, without a line in the log. Returns the ids of those that ended.
+pub(super) fn free(manager: &RwLock<SessionManager>, room: u64) -> Vec<Uuid> {
+    let shared = Arc::clone(&read(manager).shared);
+    // Who only tidies up leaves it to who does so already; who needs the room waits for it.
+    let _only = match (shared.evicting.try_lock(), room) {
+        (Ok(only), _) => only,
+        (Err(_), 0) => return Vec::new(),
+        (Err(_), _) => lock(&shared.evicting),
+    };
+    let excess = shared.excess_bytes(i64::try_from(room).unwrap_or(i64::MAX));
+    if excess == 0 {
+        return Vec::new();
+    }
+    // Bound to a name: they are dropped without the lock of the manager, and before the next one looks.
+    let ended = write(manager).free_memory(excess);
+    ended.iter().map(|session| session.id()).collect()
+}

@@ -1,0 +1,238 @@
+//! What a change may see and do.
+//!
+//! A change is a function of a request's facts and `&mut Working`: it reads and writes the session's value, and does
+//! nothing else. What shall happen besides (a log line, a count, a notice elsewhere) it hands over with
+//! [`Working::after`]: that happens once, when what was changed is kept.
+
+use serde_json::{Map, Value};
+
+use super::history::Entry;
+use super::local::Local;
+use super::record::{CustomData, CustomDataTooLarge, Record, SeenFinding};
+use super::saved::Saved;
+use super::shared::Shared;
+use crate::clock::Moment;
+use crate::protocol::{Id, LogLevel};
+
+/// What happens once a change is kept.
+pub type Effect = Box<dyn FnOnce() + Send>;
+
+/// A session while it is changed.
+pub struct Working<'a> {
+    /// What is known of it.
+    pub record: &'a mut Record,
+    queue: &'a mut super::queue::Queue,
+    local: &'a Local,
+    shared: &'a Shared,
+    /// What the session takes besides its value, in bytes.
+    overhead: usize,
+    /// JSON-RPC requests counted.
+    requests: u32,
+    effects: Vec<Effect>,
+}
+
+/// What replayLastEcho shows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replay {
+    /// The last echo's text.
+    pub message: String,
+    /// Its number in the session, from 1.
+    pub echo_count: u64,
+    /// Replays so far, this one included.
+    pub replay_count: u64,
+}
+
+/// Why an echo is not kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NotKept {
+    /// The custom data would be too large.
+    #[error("`customData`: {0}")]
+    CustomData(#[from] CustomDataTooLarge),
+    /// All sessions together would hold more memory than they may, and this one more than its share of it.
+    #[error(
+        "the sessions of this server together hold as much memory as they may, and with this message this one would hold \
+         {bytes} bytes, more than its share of {share}"
+    )]
+    NoRoom {
+        /// What the session would hold, in bytes.
+        bytes: i64,
+        /// What it may hold in any case, in bytes.
+        share: i64,
+        /// How many bytes more than now that is.
+        growth: u64,
+    },
+}
+
+/// A session in figures: its queue, and what of it is at work in this process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Figures {
+    /// Messages not yet delivered.
+    pub pending: usize,
+    /// Messages held, delivered ones included.
+    pub held: usize,
+    /// Messages lost because the queue was full.
+    pub dropped: u64,
+    /// Memory that the queue holds, in bytes.
+    pub bytes: usize,
+    /// GET streams open.
+    pub streams: usize,
+    /// Calls at work that can be cancelled.
+    pub running: usize,
+}
+
+impl Figures {
+    pub(super) fn of(saved: &Saved, local: &Local) -> Self {
+        Self::of_parts(&saved.queue, local)
+    }
+
+    fn of_parts(queue: &super::queue::Queue, local: &Local) -> Self {
+        Self {
+            pending: queue.pending(),
+            held: queue.held(),
+            dropped: queue.dropped(),
+            bytes: queue.bytes(),
+            streams: local.connections.count(),
+            running: local.calls.count(),
+        }
+    }
+}
+
+impl<'a> Working<'a> {
+    pub(super) fn new(saved: &'a mut Saved, local: &'a Local, shared: &'a Shared, overhead: usize) -> Self {
+        let Saved { record, queue, .. } = saved;
+        Self { record, queue, local, shared, overhead, requests: 0, effects: Vec::new() }
+    }
+
+    /// How many requests were counted, and what is to happen once the change is kept.
+    pub(super) fn finish(self) -> (u32, Vec<Effect>) {
+        (self.requests, self.effects)
+    }
+
+    /// Has `effect` happen once the change is kept: never before, and once also where the change has to run again.
+    pub fn after(&mut self, effect: impl FnOnce() + Send + 'static) {
+        self.effects.push(Box::new(effect));
+    }
+
+    /// Now, on the sessions' clock.
+    #[must_use]
+    pub fn now(&self) -> Moment {
+        self.shared.clock.now()
+    }
+
+    /// Its figures.
+    #[must_use]
+    pub fn figures(&self) -> Figures {
+        Figures::of_parts(self.queue, self.local)
+    }
+
+    /// Counts JSON-RPC requests. Where a request enters the session with it, their handling time is counted too.
+    pub fn count_requests(&mut self, n: u32) {
+        self.requests += n;
+        self.record.request_count += u64::from(n);
+    }
+
+    /// Counts a tool call. Returns the number of calls so far, this one included.
+    pub fn count_tool_call(&mut self) -> u64 {
+        self.record.tool_calls += 1;
+        self.record.tool_calls
+    }
+
+    /// Records an HTTP request that entered the session, for the findings.
+    pub fn record_request(&mut self, entry: &Entry) {
+        self.record.history.record(entry, self.record.protocol_version);
+    }
+
+    /// Records a JSON-RPC request, for the findings.
+    pub fn record_call(&mut self, method: &str, id: &Id) {
+        let reused = self.is_running(id);
+        let history = &mut self.record.history;
+        if method != "ping" && self.record.initialized && !self.record.client_ready {
+            history.before_ready = history.before_ready.saturating_add(1);
+        }
+        if reused {
+            history.reused_ids = history.reused_ids.saturating_add(1);
+        }
+    }
+
+    /// Whether a call with this id is at work.
+    #[must_use]
+    pub fn is_running(&self, id: &Id) -> bool {
+        self.local.calls.has(id)
+    }
+
+    /// Counts a finding. Returns whether it is the first of its kind here.
+    pub fn note_finding(&mut self, id: &str) -> bool {
+        let now = self.now();
+        let findings = &mut self.record.findings;
+        if let Some(seen) = findings.iter_mut().find(|seen| seen.id == id) {
+            seen.count += 1;
+            seen.last = now;
+            return false;
+        }
+        findings.push(SeenFinding { id: id.to_owned(), count: 1, first: now, last: now });
+        true
+    }
+
+    /// `logging/setLevel`: from now on nothing below `level` is delivered.
+    pub fn set_log_level(&mut self, level: LogLevel) {
+        self.record.log_level = level;
+        self.queue.forget_below(level);
+    }
+
+    /// Queues a notification, if its level is wanted. `json` renders it: [`crate::protocol::notice`].
+    pub fn log(&mut self, level: LogLevel, json: impl FnOnce() -> Box<str>) {
+        if level >= self.record.log_level {
+            self.queue.push(level, json());
+        }
+    }
+
+    /// Keeps `message` as the last echo, merges `custom` into the custom data, and counts. Returns the echo's number.
+    ///
+    /// # Errors
+    /// When the custom data would grow beyond its bound, or all sessions beyond theirs and this one beyond its share of it;
+    /// nothing is changed then.
+    pub fn echo(&mut self, message: &str, custom: Option<&Map<String, Value>>) -> Result<u64, NotKept> {
+        let kept = self.record.state.custom_data.as_ref();
+        let merged = match custom.filter(|custom| !custom.is_empty()) {
+            Some(custom) => Some(CustomData::merge(kept, custom)?),
+            None => None,
+        };
+        let before = self.record.state.last_echo.as_ref().map_or(0, String::len) + kept.map_or(0, CustomData::bytes);
+        let after = message.len() + merged.as_ref().or(kept).map_or(0, CustomData::bytes);
+        self.check_room(after, before)?;
+        let state = &mut self.record.state;
+        if merged.is_some() {
+            state.custom_data = merged;
+        }
+        let last = state.last_echo.get_or_insert_default();
+        last.clear();
+        last.push_str(message);
+        last.shrink_to(2 * message.len());
+        state.echo_count += 1;
+        Ok(state.echo_count)
+    }
+
+    /// Whether a part of it may grow from `before` to `after` bytes.
+    fn check_room(&self, after: usize, before: usize) -> Result<(), NotKept> {
+        let growth = i64::try_from(after.saturating_sub(before)).unwrap_or(i64::MAX);
+        if growth == 0 {
+            return Ok(());
+        }
+        let held = self.overhead + self.record.bytes() + self.queue.bytes();
+        let bytes = i64::try_from(held).unwrap_or(i64::MAX).saturating_add(growth);
+        let share = self.shared.limits.share();
+        if bytes <= share || self.shared.excess_bytes(growth) == 0 {
+            return Ok(());
+        }
+        Err(NotKept::NoRoom { bytes, share, growth: growth.unsigned_abs() })
+    }
+
+    /// The last echo again, counted; `None` before the first.
+    #[must_use]
+    pub fn replay(&mut self) -> Option<Replay> {
+        let state = &mut self.record.state;
+        let message = state.last_echo.clone()?;
+        state.replay_count += 1;
+        Some(Replay { message, echo_count: state.echo_count, replay_count: state.replay_count })
+    }
+}
