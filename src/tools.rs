@@ -154,8 +154,12 @@ impl Annotations {
 /// What a tool found: the same facts twice.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Outcome {
-    /// For people; left out of the content when empty.
+    /// For people, as the original has it; left out of the content when empty.
     pub text: String,
+    /// Sections that come after the findings, with an empty line between two.
+    pub details: String,
+    /// What the verdict says where nothing is wrong: what was checked, and what was not.
+    pub all_clear: String,
     /// For scripts: an object that satisfies the output schema; none by default.
     pub structured: Structured,
     /// Further content blocks, as the protocol writes them (schema `ContentBlock`).
@@ -171,6 +175,36 @@ impl Outcome {
     #[must_use]
     pub fn new(text: String, structured: impl Into<Structured>) -> Self {
         Self { text, structured: structured.into(), ..Self::default() }
+    }
+
+    /// With what the verdict says where nothing is wrong, and the sections that come after the findings.
+    #[must_use]
+    pub fn with(mut self, all_clear: impl Into<String>, details: impl Into<String>) -> Self {
+        (self.all_clear, self.details) = (all_clear.into(), details.into());
+        self
+    }
+
+    /// As it is answered: the text, verdict and findings, the details.
+    #[must_use]
+    pub fn concluded(mut self, found: Option<&[Finding]>) -> Self {
+        if let Some(found) = found {
+            let verdict = findings::verdict(found, &self.all_clear);
+            self.add_section(&findings::section(&verdict, found));
+            let mut structured = self.structured.into_tree();
+            structured["verdict"] = verdict.into();
+            structured["findings"] = found.iter().map(Finding::to_json).collect();
+            self.structured = structured.into();
+        }
+        let details = std::mem::take(&mut self.details);
+        self.add_section(&details);
+        self
+    }
+
+    fn add_section(&mut self, section: &str) {
+        if !section.is_empty() {
+            self.text += "\n\n";
+            self.text += section;
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 //! [`Finding`] is a rule that fired, with evidence. No finding without evidence, and none on a healthy request: the corpus
 //! under `tests/findings/` holds both sides of every rule.
 
+mod answer;
 pub mod cors;
 mod counts;
 pub mod headers;
@@ -11,6 +12,7 @@ pub mod identity;
 pub mod session;
 pub mod token;
 
+pub use answer::{schemas, section, verdict};
 pub use counts::FindingCounts;
 
 use http::{HeaderMap, Method, Uri};
@@ -21,7 +23,6 @@ use super::redact;
 use crate::config::Config;
 use crate::object::object;
 use crate::protocol::Revision;
-use crate::schema;
 use crate::session::Identity;
 
 /// How bad it is.
@@ -185,46 +186,6 @@ pub fn of_request(facts: &Facts<'_>, families: &[Family]) -> Vec<Finding> {
 pub fn rules() -> impl Iterator<Item = &'static Rule> {
     [token::RULES, headers::RULES, identity::RULES, cors::RULES, session::RULES].into_iter().flatten().copied()
 }
-
-/// The `🩺 Findings` section of a text; empty without findings.
-#[must_use]
-pub fn section(findings: &[Finding]) -> String {
-    if findings.is_empty() {
-        return String::new();
-    }
-    let mut text = String::from("\n\n🩺 Findings:");
-    for finding in findings {
-        text += &format!("\n- {} {} ({})", finding.rule.severity.mark(), finding.summary, finding.rule.id);
-        for evidence in &finding.evidence {
-            text += &format!("\n  Seen: {evidence}");
-        }
-        text += &format!("\n  Fix: {}\n  Reference: {}", finding.fix, finding.rule.reference);
-    }
-    text
-}
-
-/// The JSON Schema of `structuredContent.findings`.
-#[must_use]
-pub fn schema() -> Value {
-    schema::parse(SCHEMA)
-}
-
-const SCHEMA: &str = r#"{
-    "type": "array",
-    "description": "What is wrong, worst first",
-    "items": {
-        "type": "object",
-        "properties": {
-            "id": { "type": "string" },
-            "severity": { "enum": ["info", "warning", "error"] },
-            "summary": { "type": "string" },
-            "evidence": { "type": "array", "items": { "type": "string" }, "minItems": 1 },
-            "fix": { "type": "string" },
-            "reference": { "type": "string" }
-        },
-        "required": ["id", "severity", "summary", "evidence", "fix", "reference"]
-    }
-}"#;
 
 /// Worst first; findings of the same severity keep their order.
 pub fn sort(findings: &mut Vec<Finding>) {

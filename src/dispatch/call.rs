@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::result::{refuse, result};
 use super::{Engine, Job, MAX_PROGRESS_TOKEN};
-use crate::diagnosis::findings::{self, Finding};
+use crate::diagnosis::findings;
 use crate::diagnosis::identity;
 use crate::protocol::{Capabilities, Given, Members, RpcError, notice};
 use crate::request::Request;
@@ -157,15 +157,13 @@ impl Engine {
         if let Some(reason) = ready.visit.as_ref().and_then(|visit| visit.session().ended()) {
             return Err(no_session(format!(" (it was {})", reason.name())));
         }
-        if !tool.findings.is_empty() && !outcome.structured.is_none() {
-            let found = outcome.findings.take().unwrap_or_else(|| context.findings(tool.findings));
-            self.note(&found, context.session);
-            outcome.text += &findings::section(&found);
-            let mut structured = outcome.structured.into_tree();
-            structured["findings"] = found.iter().map(Finding::to_json).collect();
-            outcome.structured = structured.into();
+        if tool.findings.is_empty() || outcome.structured.is_none() {
+            return Ok(outcome.concluded(None));
         }
-        Ok(outcome)
+        let mut found = outcome.findings.take().unwrap_or_else(|| context.findings(tool.findings));
+        findings::sort(&mut found);
+        self.note(&found, context.session);
+        Ok(outcome.concluded(Some(&found)))
     }
 
     fn answer_call(

@@ -110,24 +110,28 @@ fn run(context: &Context<'_>, arguments: &Arguments) -> Result<Outcome, ToolErro
     let found = find(context.request, arguments.str("token"), now);
     let seen = seen_in(context.request, now);
 
-    let mut text = found.report.text();
+    let mut details = found.report.details();
     if found.source == "none" {
-        text.push_str(&how_to_send(&seen));
+        details.push_str(&how_to_send(&seen));
     }
     if include_raw {
-        text.push_str(&raw_section(&found.report));
+        details.push_str(&raw_section(&found.report));
     }
     let mut structured = found.report.to_json(include_raw);
     structured["source"] = found.source.into();
     structured["seenIn"] =
         seen.iter().map(|(header, format)| object! { "header": header, "format": format.name() }).collect();
-    let mut outcome = Outcome::new(text, structured);
+    let mut outcome = Outcome::new(found.report.text(), structured).with(ALL_CLEAR, details);
     if found.source == "argument" {
         // The request's own token is judged by its family; this one is another.
         outcome.findings = Some(context.with_facts(|facts| findings::token::of_report(&found.report, facts)));
     }
     Ok(outcome)
 }
+
+/// What the verdict says of a token that nothing is wrong with.
+const ALL_CLEAR: &str =
+    "No problem found in the token's form, claims and times; not checked: signature, issuer, scopes";
 
 /// The report on the token, and where that came from.
 struct Found {
@@ -291,7 +295,7 @@ mod tests {
         let expected = "🔍 JWT Token Analysis\n\nHeader:\n{\n  \"alg\": \"RS256\",\n  \"typ\": \"JWT\"\n}\n\nPayload:\n{\n  \
                         \"sub\": \"user123\",\n  \"name\": \"John Doe\",\n  \"iat\": 1516239022,\n  \"exp\": \
                         1516242622\n}\n\n⏱️ Token Status:\n- Issued: 2018-01-18 01:30:22 UTC\n- Expires: 2018-01-18 \
-                        02:30:22 UTC\n- Status: EXPIRED\n";
+                        02:30:22 UTC\n- Status: EXPIRED\n\n🩺 ❌ ";
         assert_eq!(&outcome.text[..expected.len()], expected);
         assert_eq!(outcome.structured["expiresAt"], "2018-01-18T02:30:22.000Z");
         assert_eq!(outcome.structured["lifetimeSeconds"], 3600);

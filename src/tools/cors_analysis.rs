@@ -6,9 +6,10 @@ use serde_json::json;
 
 use super::{Annotations, Arguments, Context, Family, Handle, Outcome, Run, Tool, ToolError};
 use crate::diagnosis::cors::{self, Attempt, Class, NEEDS, Policy};
+use crate::diagnosis::findings::{self, Finding};
 use crate::diagnosis::forwarding::proxies;
 use crate::diagnosis::headers::title_case;
-use crate::diagnosis::{findings, products, redact};
+use crate::diagnosis::{products, redact};
 use crate::schema;
 use crate::text::rfc3339;
 
@@ -212,8 +213,7 @@ struct Needs {
 
 fn run(context: &Context<'_>, arguments: &Arguments) -> Result<Outcome, ToolError> {
     let facts = facts(context, arguments)?;
-    let mut outcome = Outcome::new(text(&facts), json!(facts));
-    if facts.simulated {
+    let found = if facts.simulated {
         // The request itself is judged by its family; this one was only described.
         let attempt = Attempt {
             origin: facts.request.origin.as_deref(),
@@ -222,8 +222,17 @@ fn run(context: &Context<'_>, arguments: &Arguments) -> Result<Outcome, ToolErro
             headers: facts.request.headers.iter().map(String::as_str).collect(),
             behind_proxy: facts.behind_proxy,
         };
-        outcome.findings = Some(findings::cors::of_attempt(&attempt, context.revision, context.config));
-    }
+        findings::cors::of_attempt(&attempt, context.revision, context.config)
+    } else {
+        context.findings(&[Family::Cors])
+    };
+    let all_clear = if facts.request.origin.is_none() {
+        "No Origin, so no browser's script: CORS does not apply; give origin to play one through"
+    } else {
+        "No problem found in what this server makes of the Origin; not checked: what a proxy in front answers"
+    };
+    let mut outcome = Outcome::new(text(&facts), json!(facts)).with(all_clear, details(&facts, &found));
+    outcome.findings = Some(found);
     Ok(outcome)
 }
 
@@ -346,7 +355,7 @@ fn check(arguments: &Arguments) -> Result<(), ToolError> {
 }
 
 fn text(facts: &Facts) -> String {
-    let Facts { request, preflight, policy, .. } = facts;
+    let Facts { request, preflight, .. } = facts;
     let or = |fact: &Option<String>, none: &str| fact.clone().unwrap_or_else(|| none.to_owned());
     let mut lines = vec![
         "🌍 CORS Analysis".to_owned(),
@@ -365,7 +374,13 @@ fn text(facts: &Facts) -> String {
     } else {
         "- Preflight: not needed".to_owned()
     });
-    lines.push("\n🛂 Who sets CORS here:".to_owned());
+    lines.join("\n")
+}
+
+/// Who sets CORS, each check, and what each revision needs.
+fn details(facts: &Facts, found: &[Finding]) -> String {
+    let policy = &facts.policy;
+    let mut lines = vec!["🛂 Who sets CORS here:".to_owned()];
     lines.push(match policy.set_by {
         "server" => format!("- This server, for {}", policy.origins),
         "proxy" => "- Not this server (MCP_CORS_ORIGINS is unset): the proxy in front has to".to_owned(),
@@ -386,7 +401,9 @@ fn text(facts: &Facts) -> String {
     lines.push("\n🧪 Check by check:".to_owned());
     // One cause is one line; the structured form has all that follows from it.
     for Point { sign, summary, fix, .. } in facts.points.iter().filter(|point| !point.follows) {
-        let fix = fix.as_ref().map(|fix| format!(" → {fix}")).unwrap_or_default();
+        // What a finding says to do is not said again.
+        let fix = fix.as_ref().filter(|fix| found.iter().all(|finding| finding.fix != **fix));
+        let fix = fix.map(|fix| format!(" → {fix}")).unwrap_or_default();
         lines.push(format!("- {sign} {summary}{fix}"));
     }
     lines.push("\n📚 Needed by revision:".to_owned());
@@ -449,11 +466,11 @@ mod tests {
         let arguments = json!({"origin": "https://app.example", "method": "delete", "headers": ["Authorization"]});
         let outcome = analyse(&[("x-forwarded-for", "1.2.3.4")], &public, &arguments);
         assert!(outcome.text.contains("(simulated)"));
-        let cause = "❌ the server answers 403 to this Origin → add https://app.example to MCP_ALLOWED_ORIGINS and set CORS \
-                     at the proxy (Traefik: a headers middleware in front of the auth middleware); nothing else counts until \
-                     then\n";
-        assert!(outcome.text.contains(cause), "{}", outcome.text);
-        assert_eq!(outcome.text.matches(" → ").count(), 1, "{}", outcome.text);
+        let fix = "\n  Fix: add https://app.example to MCP_ALLOWED_ORIGINS and set CORS at the proxy (Traefik: a headers middleware \
+                   in front of the auth middleware); nothing else counts until then\n";
+        assert!(outcome.text.contains(fix), "{}", outcome.text);
+        assert!(outcome.text.contains("- ❌ the server answers 403 to this Origin\n"), "{}", outcome.text);
+        assert!(!outcome.text.contains(" → "), "the finding says what to do: {}", outcome.text);
         let points = outcome.structured["points"].as_array().unwrap();
         assert_eq!(points.iter().filter(|point| point["fix"].is_string()).count(), 8, "scripts get each point");
         assert_eq!(outcome.structured["policy"]["setBy"], "proxy");
@@ -461,7 +478,7 @@ mod tests {
     }
 
     #[test]
-    fn one_missing_header_is_one_line_with_one_fix() {
+    fn one_cause_is_one_line_with_one_fix() {
         let allowed = Config { allowed_origins: crate::config::Origins::Any, ..Config::default() };
         let arguments = json!({"origin": "https://app.example.com", "headers": ["Authorization", "Content-Type"]});
         for (config, fix) in [
@@ -473,8 +490,8 @@ mod tests {
             (allowed, "add https://app.example.com to MCP_CORS_ORIGINS, unless a proxy sets CORS"),
         ] {
             let text = analyse(&[], &config, &arguments).text;
-            assert_eq!((text.matches('❌').count(), text.matches(" → ").count()), (1, 1), "{text}");
-            assert!(text.contains(&format!(" → {fix}\n")), "{text}");
+            assert_eq!(text.matches(fix).count(), 1, "{text}");
+            assert_eq!(text.matches("\n- ❌").count(), 1, "{text}");
         }
         let slashed = json!({"origin": "https://app.example.com/"});
         let text = analyse(&[], &Config::default(), &slashed).text;

@@ -7,6 +7,7 @@ use http::{Method, Uri, Version};
 use serde_json::{Map, Value};
 
 use super::arguments::Rules;
+use super::registry::output_schema;
 use super::{Arguments, Context, Outcome, Run, Structured, Tool, ToolError};
 use crate::clock::{Clock, Moment};
 use crate::config::Config;
@@ -89,14 +90,16 @@ pub(crate) fn call(tool: &Tool, request: &Request, config: &Config, arguments: &
         tool_calls: 1,
     };
     let Run::Now(run) = tool.run else { panic!("{} does not answer at once", tool.name) };
-    let outcome = run(&context, &arguments)?;
+    let mut outcome = run(&context, &arguments)?;
+    let found = outcome.findings.take().unwrap_or_else(|| context.findings(tool.findings));
+    let outcome = outcome.concluded((!tool.findings.is_empty()).then_some(&*found));
     satisfies(tool, &outcome);
     Ok(outcome)
 }
 
 /// Checks that both schemas are JSON Schema 2020-12 and that `outcome` satisfies the tool's own.
 pub(crate) fn satisfies(tool: &Tool, outcome: &Outcome) {
-    let (input, output) = ((tool.input_schema)(), (tool.output_schema)());
+    let (input, output) = ((tool.input_schema)(), output_schema(tool));
     for schema in [&input, &output] {
         assert!(jsonschema::draft202012::meta::is_valid(schema), "{}: {schema}", tool.name);
         assert_eq!(schema["type"], "object");

@@ -217,7 +217,8 @@ fn run(context: &Context<'_>, _: &Arguments) -> Result<Outcome, ToolError> {
                 .map(|(id, count)| object! { "id": id, "count": count })
                 .collect::<Value>(),
         },
-    ))
+    )
+    .with("", details(context, &stats, &sample)))
 }
 
 #[expect(clippy::cast_precision_loss, reason = "for people to read")]
@@ -247,11 +248,6 @@ fn text(
     let lifetime =
         stats.average_lifetime.map_or_else(|| "not available (no session has ended yet)".to_owned(), duration);
     let why = reasons.iter().fold(String::new(), |why, reason| why + "\n- " + reason);
-    let files = match (sample.open_files, sample.open_files_limit) {
-        (Some(open), Some(limit)) => format!("{open} of at most {limit}"),
-        (Some(open), None) => open.to_string(),
-        (None, _) => "not available".to_owned(),
-    };
     format!(
         "🏥 System Health Report\n\n\
          {mark} Overall Status: {name}{why}\n\n\
@@ -268,8 +264,28 @@ fn text(
          ⚡ Performance:\n\
          - Average Session Lifetime: {lifetime}\n\
          - Session Creation Rate: {per_minute:.1}/min\n\
-         - Message Queue Depth: {depth:.1} avg\n\n\
-         🔎 More:\n\
+         - Message Queue Depth: {depth:.1} avg",
+        mark = status.mark(),
+        name = status.name(),
+        active = stats.active,
+        created = stats.created,
+        expired = stats.expired,
+        sweeps = stats.sweeps,
+        process = sample.memory_bytes.map_or_else(|| "not available".to_owned(), bytes),
+        storage = bytes(stats.storage_bytes),
+        queues = bytes(stats.queue_bytes),
+    )
+}
+
+/// What the sample does not show.
+fn details(context: &Context<'_>, stats: &Stats, sample: &Sample) -> String {
+    let files = match (sample.open_files, sample.open_files_limit) {
+        (Some(open), Some(limit)) => format!("{open} of at most {limit}"),
+        (Some(open), None) => open.to_string(),
+        (None, _) => "not available".to_owned(),
+    };
+    format!(
+        "🔎 More:\n\
          - Sessions Allowed: {max}\n\
          - Sessions Deleted: {deleted}\n\
          - Sessions Evicted: {evicted}\n\
@@ -281,15 +297,6 @@ fn text(
          - Version: {version}\n\
          - Instance: {instance}\n\
          - Findings Raised: {findings}",
-        mark = status.mark(),
-        name = status.name(),
-        active = stats.active,
-        created = stats.created,
-        expired = stats.expired,
-        sweeps = stats.sweeps,
-        process = sample.memory_bytes.map_or_else(|| "not available".to_owned(), bytes),
-        storage = bytes(stats.storage_bytes),
-        queues = bytes(stats.queue_bytes),
         max = stats.max_sessions,
         deleted = stats.deleted,
         evicted = stats.evicted,

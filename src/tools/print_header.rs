@@ -102,8 +102,11 @@ struct Statistics {
 
 fn run(context: &Context<'_>, _: &Arguments) -> Result<Outcome, ToolError> {
     let facts = facts(context.request);
-    Ok(Outcome::new(text(&facts), json!(facts)))
+    let details = format!("📏 Header Bytes: {}", facts.statistics.bytes);
+    Ok(Outcome::new(text(&facts), json!(facts)).with(ALL_CLEAR, details))
 }
+
+const ALL_CLEAR: &str = "No problem found in the headers; not checked: the token (bearerDecode does)";
 
 fn facts(request: &Request) -> Facts {
     let mut sections = Sections::default();
@@ -154,13 +157,12 @@ fn text(facts: &Facts) -> String {
         lines.push(format!("\n{title}"));
         lines.extend(section.iter().map(|Line { name, value, .. }| format!("  {name}: {value}")));
     }
-    let Statistics { total, auth, custom, bytes } = statistics;
+    let Statistics { total, auth, custom, .. } = statistics;
     lines.extend([
         "\n📊 Header Statistics:".to_owned(),
         format!("  Total headers: {total}"),
         format!("  Auth headers: {auth}"),
         format!("  Custom headers: {custom}"),
-        format!("  Header bytes: {bytes}"),
     ]);
     lines.join("\n")
 }
@@ -193,8 +195,8 @@ mod tests {
              🌐 Standard Headers:\n  Host: mcp-echo.example.com\n  User-Agent: MCP-Client/1.0\n\n\
              🔄 MCP Headers:\n  Mcp-Session-Id: 550e8400...\n\n\
              🧩 Custom Headers:\n  X-One: 1\n  X-Two: 2\n\n\
-             📊 Header Statistics:\n  Total headers: 8\n  Auth headers: 3\n  Custom headers: 2\n  Header bytes: 231";
-        assert_eq!(outcome.text, expected);
+             📊 Header Statistics:\n  Total headers: 8\n  Auth headers: 3\n  Custom headers: 2";
+        assert!(outcome.text.starts_with(&format!("{expected}\n\n🩺 ")), "{}", outcome.text);
         assert_eq!(outcome.structured["statistics"], json!({"total": 8, "auth": 3, "custom": 2, "bytes": 231}));
     }
 
@@ -220,7 +222,7 @@ mod tests {
         let refused = call(&TOOL, &request(&[]), &Config::default(), &json!({"all": true})).unwrap_err();
         assert_eq!(refused.to_string(), "`all` is unknown: this tool takes no arguments");
         assert!(
-            print(&[]).text.ends_with("Total headers: 0\n  Auth headers: 0\n  Custom headers: 0\n  Header bytes: 0")
+            print(&[]).text.contains("Total headers: 0\n  Auth headers: 0\n  Custom headers: 0\n\n🩺 No problem found")
         );
     }
 }

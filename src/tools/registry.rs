@@ -135,11 +135,13 @@ fn input_schema(tool: &Tool, stateless: bool) -> Value {
     schema
 }
 
-/// A tool's output schema: with its findings, where it shows any.
-fn output_schema(tool: &Tool) -> Value {
+/// A tool's output schema: with verdict and findings, where it shows any.
+pub(super) fn output_schema(tool: &Tool) -> Value {
     let mut schema = (tool.output_schema)();
     if !tool.findings.is_empty() {
-        schema["properties"]["findings"] = findings::schema();
+        for (name, property) in findings::schemas() {
+            schema["properties"][name] = property;
+        }
     }
     schema
 }
@@ -198,7 +200,7 @@ mod tests {
     #[test]
     fn every_schema_text_is_json_and_leaves_no_name_open() {
         for tool in crate::tools::TOOLS {
-            for schema in [(tool.input_schema)(), (tool.output_schema)(), findings::schema()] {
+            for schema in [(tool.input_schema)(), output_schema(tool)] {
                 assert!(schema["type"].is_string(), "{}: {schema}", tool.name);
                 assert!(!schema.to_string().contains("\"$"), "{}: {schema}", tool.name);
             }

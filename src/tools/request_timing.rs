@@ -88,7 +88,7 @@ fn run(context: &Context<'_>, _: &Arguments) -> Result<Outcome, ToolError> {
         ),
         None => "- No session: this request came without an Mcp-Session-Id header".to_owned(),
     };
-    let mut text = format!(
+    let text = format!(
         "⏱️ Request Timing Analysis\n\n\
          📊 Performance Metrics:\n\
          - Request Start: {}\n\
@@ -106,7 +106,11 @@ fn run(context: &Context<'_>, _: &Arguments) -> Result<Outcome, ToolError> {
         memory(sample.memory_bytes, available),
         stats.active,
     );
-    text += &trace_lines(&trace);
+    let details = trace_lines(&trace);
+    let all_clear = match &record {
+        Some(_) => "No problem found in what this session's requests did so far",
+        None => "No problem found; not checked: how the requests of a session follow each other, since there is none",
+    };
     let structured = object! {
         "requestStart": rfc3339(context.request.received_at),
         "processingTimeMs": round(ms),
@@ -125,7 +129,7 @@ fn run(context: &Context<'_>, _: &Arguments) -> Result<Outcome, ToolError> {
         }),
         "trace": trace,
     };
-    Ok(Outcome::new(text, structured))
+    Ok(Outcome::new(text, structured).with(all_clear, details))
 }
 
 /// To the microsecond: what a clock can tell.
@@ -218,7 +222,7 @@ fn trace_lines(trace: &Value) -> String {
     if lines.is_empty() {
         lines.push_str("\n- No traceparent arrived, neither as a header nor in _meta");
     }
-    format!("\n\n🧵 Trace Context:{lines}")
+    format!("🧵 Trace Context:{lines}")
 }
 
 #[cfg(test)]

@@ -145,8 +145,10 @@ fn without_session(context: &Context<'_>, stats: &Stats, server: &Value) -> Outc
     let text = format!(
         "📊 Session Information\n\n\
          ❌ This request has no session: it came without {without}.\n\
-         How to get one: {how_to}.\n\n\
-         🖥️ Server:\n\
+         How to get one: {how_to}."
+    );
+    let details = format!(
+        "🖥️ Server:\n\
          - Active Sessions: {} of at most {}\n\
          - Total Sessions Created: {}\n\
          - Session Timeout: {}",
@@ -155,7 +157,8 @@ fn without_session(context: &Context<'_>, stats: &Stats, server: &Value) -> Outc
         stats.created,
         duration(context.config.session_timeout),
     );
-    Outcome::new(text, object! { "session": Value::Null, "server": server, "hint": how_to })
+    let structured = object! { "session": Value::Null, "server": server, "hint": how_to };
+    Outcome::new(text, structured).with(ALL_CLEAR_WITHOUT, details)
 }
 
 fn with_session(context: &Context<'_>, session: &Session, server: &Value) -> Outcome {
@@ -166,7 +169,7 @@ fn with_session(context: &Context<'_>, session: &Session, server: &Value) -> Out
     let expires = now.plus(session.timeout());
     let (created, last, expires) =
         (context.clock.wall(record.created), context.clock.wall(record.last_activity), context.clock.wall(expires));
-    let mut text = format!(
+    let text = format!(
         "📊 Session Information\n\n\
          🔑 Session Details:\n\
          - Session ID: {id}\n\
@@ -196,7 +199,7 @@ fn with_session(context: &Context<'_>, session: &Session, server: &Value) -> Out
         version = record.protocol_version,
         client = client(&record),
     );
-    text += &details(&record, queue.streams, queue.dropped, queue.held);
+    let details = details(&record, queue.streams, queue.dropped, queue.held);
     let structured = object! {
         "session": object! {
             "sessionId": record.id.to_string(),
@@ -234,8 +237,14 @@ fn with_session(context: &Context<'_>, session: &Session, server: &Value) -> Out
         },
         "server": server,
     };
-    Outcome::new(text, structured)
+    Outcome::new(text, structured).with(ALL_CLEAR, details)
 }
+
+const ALL_CLEAR_WITHOUT: &str = "No problem found in this request; not checked: a session, since there is none, and \
+signature, issuer and scopes of the token";
+
+const ALL_CLEAR: &str = "No problem found in the session, its requests and this request; not checked: signature, issuer and \
+scopes of the token";
 
 /// What echo's `customData` merged.
 fn custom_data(record: &Record) -> Map<String, Value> {
@@ -253,9 +262,9 @@ fn details(record: &Record, streams: usize, dropped: u64, held: usize) -> String
     let ready = if !record.initialized {
         "not applicable: a request of 2026-07-28 made this session, and that version has no handshake"
     } else if record.client_ready {
-        "✅ notifications/initialized came"
+        "notifications/initialized came"
     } else {
-        "❌ notifications/initialized has not come: the client must send it after initialize"
+        "notifications/initialized has not come"
     };
     let maker = if record.initialized { "initialize" } else { "the call that made it" };
     let bound = match &record.owner {
@@ -269,7 +278,7 @@ fn details(record: &Record, streams: usize, dropped: u64, held: usize) -> String
         format!("{} ({})", shorten(&json, CUSTOM_SHOWN), bytes(json.len() as u64))
     };
     let mut text = format!(
-        "\n\n🔎 More:\n\
+        "🔎 More:\n\
          - Client Ready: {ready}\n\
          - Bound To: {bound}\n\
          - Open Streams: {streams}\n\
@@ -282,13 +291,6 @@ fn details(record: &Record, streams: usize, dropped: u64, held: usize) -> String
     if !record.findings.is_empty() {
         let seen = record.findings.iter().map(|seen| format!("{} {}", seen.id, seen.count));
         text += &format!("\n- Findings So Far: {}", seen.collect::<Vec<_>>().join(", "));
-    }
-    let intrusions = record.intrusions;
-    if intrusions.other + intrusions.anonymous > 0 {
-        text += &format!(
-            "\n- ⚠️ This session's id was tried {} times by someone else and {} times without identity (answered 404)",
-            intrusions.other, intrusions.anonymous,
-        );
     }
     text
 }

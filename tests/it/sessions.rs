@@ -437,7 +437,7 @@ async fn a_bound_session_looks_unknown_to_everybody_else() {
     assert_eq!((&info["intrusions"]["otherIdentity"], &info["intrusions"]["withoutIdentity"]), (&json!(8), &json!(6)));
     assert!(info["intrusions"]["lastAt"].is_string());
     let text = body["result"]["content"][0]["text"].as_str().unwrap();
-    assert!(text.contains("tried 8 times by someone else and 6 times without identity"), "{text}");
+    assert!(text.contains("\n  Seen: with another identity: 8\n  Seen: without identity: 6\n"), "{text}");
     assert_eq!(info["clientReady"], true);
 
     let session = server.session_with(VERSION, by_token(&alice)).await;

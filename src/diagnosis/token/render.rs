@@ -11,17 +11,24 @@ const NOT_VERIFIED: &str = "⚠️ Not verified: no signature was checked agains
                             says this; do not trust it.";
 
 impl Report {
-    /// The text of the bearerDecode tool: header, payload and status first, then what else there is to say.
+    /// The text of the bearerDecode tool: header, payload and status.
     #[must_use]
     pub fn text(&self) -> String {
-        let mut out = String::from("🔍 JWT Token Analysis\n\n");
+        let mut out = String::from("🔍 JWT Token Analysis");
         if self.is_decoded() {
             self.write_decoded(&mut out);
         } else {
             section(&mut out, &format!("Nothing to decode: {}", nothing(self.facts.format)));
         }
+        out
+    }
+
+    /// What else there is to say.
+    #[must_use]
+    pub fn details(&self) -> String {
+        let mut out = String::from(NOT_VERIFIED);
+        self.write_times(&mut out);
         self.write_problems(&mut out);
-        section(&mut out, NOT_VERIFIED);
         self.write_summary(&mut out);
         self.write_proof(&mut out);
         self.write_nested(&mut out);
@@ -48,6 +55,7 @@ impl Report {
         }
     }
 
+    /// As the original has them.
     fn status_lines(&self) -> Vec<String> {
         let times = &self.facts.times;
         let Some(status) = self.status() else {
@@ -59,7 +67,7 @@ impl Report {
         };
         // VALID beside a time of issue that is yet to come looks like a contradiction.
         let is_early = status == Status::Valid && times.age().is_some_and(i64::is_negative);
-        let mut lines = vec![
+        vec![
             format!("Issued: {}", time(&times.issued, "iat")),
             format!("Expires: {}", time(&times.expires, "exp")),
             format!(
@@ -67,26 +75,30 @@ impl Report {
                 status.name(),
                 if is_early { " (by exp and nbf alone: iat lies ahead)" } else { "" }
             ),
-        ];
+        ]
+    }
+
+    /// What times follow from the claims.
+    fn write_times(&self, out: &mut String) {
+        let times = &self.facts.times;
+        let mut lines = Vec::new();
         if times.not_before != Claim::Absent {
             lines.push(format!("Not Before: {}", time(&times.not_before, "nbf")));
         }
-        match times.age() {
-            Some(age @ 0..) => lines.push(format!("Age: {}", length(age))),
-            Some(ahead) => lines.push(format!("Age: issued {} in the future", length(ahead))),
-            None => {}
+        // What lies the wrong way is a finding.
+        if let Some(age @ 0..) = times.age() {
+            lines.push(format!("Age: {}", length(age)));
         }
-        match (times.expires_in(), status) {
-            (Some(left @ 1..), _) => lines.push(format!("Remaining: {}", length(left))),
-            (Some(past), Status::Expired) => lines.push(format!("Expired: {} ago", length(past))),
-            _ => {}
+        if let Some(left @ 1..) = times.expires_in() {
+            lines.push(format!("Remaining: {}", length(left)));
         }
-        match times.lifetime() {
-            Some(life @ 0..) => lines.push(format!("Lifetime: {}", length(life))),
-            Some(_) => lines.push("Lifetime: negative".to_owned()),
-            None => {}
+        if let Some(life @ 0..) = times.lifetime() {
+            lines.push(format!("Lifetime: {}", length(life)));
         }
-        lines
+        if !lines.is_empty() {
+            section(out, "🕰️ Times:");
+            lines.iter().for_each(|time| line(out, &format!("- {time}")));
+        }
     }
 
     fn write_problems(&self, out: &mut String) {

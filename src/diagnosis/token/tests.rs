@@ -188,7 +188,7 @@ fn the_subject_of_a_bearer_token_is_read_quickly_and_strictly() {
 
 /// All that anybody can get out of a report.
 fn everything(report: &Report) -> String {
-    format!("{}\n{}\n{report:?}", report.text(), report.to_json(true))
+    format!("{}\n{}\n{}\n{report:?}", report.text(), report.details(), report.to_json(true))
 }
 
 proptest! {
