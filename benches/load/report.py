@@ -26,9 +26,11 @@ class Budgets:
 
     def __init__(self):
         self.rows = []
+        self.exceeded = 0
 
     def at_most(self, what, figure, budget, unit=""):
         met = "met" if figure <= budget else "**not met**"
+        self.exceeded += figure > budget
         self.rows.append(f"| {what} | {shown(figure)}{unit} | {shown(budget)}{unit} | {met} |")
 
 
@@ -123,9 +125,14 @@ def size(_, built, budgets, __):
     return f"Binary: {of['server']:.2f} MB; the floor's {of['floor']:.2f} MB."
 
 
-def counted(given, built, _, say):
+def counted(given, built, budgets, say):
     chosen = [case for case in cases.CASES if case.name in given.cases]
-    return "Outside the kernel, by callgrind:\n\n" + instructions.table(instructions.run(built, chosen, say))
+    rows = instructions.run(built, chosen, say)
+    for case, floor, server in rows:
+        if case.instructions_budget:
+            ratio = server.instructions / floor.instructions
+            budgets.at_most(f"instructions of {case.title}, to the floor's", ratio, case.instructions_budget, "×")
+    return "Outside the kernel, by callgrind:\n\n" + instructions.table(rows)
 
 
 PARTS = {
@@ -156,7 +163,8 @@ def machine():
 
 
 def make(given, built, say, show):
-    """Runs the parts and shows each when it is done: the whole takes minutes. Returns it all as Markdown."""
+    """Runs the parts and shows each when it is done: the whole takes minutes. Returns it all as Markdown, and how many budgets
+    were exceeded."""
     budgets, where, texts = Budgets(), machine(), []
     show(where + ".\n")
     for part in given.parts:
@@ -165,7 +173,7 @@ def make(given, built, say, show):
     if budgets.rows:
         texts.insert(0, "\n".join(["| budget | measured | at most | |", "|---|---|---|---|", *budgets.rows]))
         show(texts[0])
-    return "\n\n".join([where + ".", *texts])
+    return "\n\n".join([where + ".", *texts]), budgets.exceeded
 
 
 def write(text):

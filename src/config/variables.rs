@@ -1,7 +1,7 @@
 //! The table of variables: names, flags, defaults, what each accepts, what it is for.
 //!
-//! Everything that speaks of a variable reads this table: the parser's messages, `--help`, `.env.example` and the README
-//! (the last two by test).
+//! Everything that speaks of a variable reads this table: the parser's messages, `--help`, and by test `.env.example`,
+//! `docker-compose.yml` and `docs/configuration.md`.
 
 use std::fmt;
 
@@ -88,7 +88,7 @@ const PATH: Accepts = Accepts::Text("the path of a file");
 const LEVEL: Accepts = Accepts::OneOf(&["TRACE", "DEBUG", "INFO", "WARNING", "WARN", "ERROR", "CRITICAL", "OFF"]);
 const FILTER: Accepts = Accepts::Text("a filter such as info or warn,mcp_echo_stateful=debug");
 
-/// Every variable that the server knows, in the order of the README.
+/// Every variable that the server knows, in the order of the pages.
 ///
 /// Bounds are there to catch slips (milliseconds for seconds, a byte count for a number of messages), and so that no
 /// setting can make a session immortal or a queue unbounded.

@@ -56,16 +56,19 @@ def main() -> int:
 
         tracks: list[tuple[Callable[..., None], tuple[Any, ...]]] = []
 
-        def front(name: str, called: str, passes_underscores: bool, listen: Callable[[Server], int]) -> Front:
+        def front(
+            name: str, called: str, passes_underscores: bool, listen: Callable[[Server], int], public: str = programs.HOST
+        ) -> Front:
             own = server()
-            return Front(name, called, listen(own), own, stub, report, passes_underscores)
+            return Front(name, called, listen(own), own, stub, report, passes_underscores, public)
 
         tracks.append((directly, (front("direct", "", False, lambda own: own.port), turns)))
         traefik = front(
             "traefik", "Traefik", True, lambda own: programs.traefik(stack, options.traefik.resolve(), [own], stub)
         )
-        nginx = front("nginx", "nginx (likely)", False, lambda own: programs.nginx(stack, own, stub, options.folder))
-        caddy = front("caddy", "Caddy", False, lambda own: programs.caddy(stack, own, stub, options.folder))
+        folder, public = options.folder, programs.PUBLIC
+        nginx = front("nginx", "nginx (likely)", False, lambda own: programs.nginx(stack, own, stub, folder), public)
+        caddy = front("caddy", "Caddy", False, lambda own: programs.caddy(stack, own, stub, folder), public)
         tracks += [(one_server.behind, (each, turns)) for each in (traefik, nginx, caddy)]
         several = [server(), server()]
 

@@ -121,10 +121,12 @@ class Front:
     report: Report
     passes_underscores: bool
     """Whether it hands X_User_Id on."""
+    public: str = HOST
+    """The name that clients know it by."""
 
     @property
     def host(self) -> str:
-        return f"{HOST}:{self.port}"
+        return f"{self.public}:{self.port}"
 
     @property
     def url(self) -> str:

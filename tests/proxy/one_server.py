@@ -117,13 +117,16 @@ def who_is_it(front: Front, alice: User) -> None:
     with front.check("corsAnalysis says that CORS is the proxy's job"):
         facts = alice.tool("corsAnalysis", {"origin": PAGE})["structuredContent"]
         equal(facts["policy"]["setBy"], "proxy", "policy.setBy")
-    with front.check("a client's own X-User-Id, X-User-Name and X-Auth-Token are overwritten"):
-        forged = {"X-User-Id": "6666", "X-User-Name": "mallory", "X-Auth-Token": "forged"}
-        forged["X-Forwarded-Host"] = "evil.example"
+    with front.check("a client's own identity and forwarding headers are overwritten, or taken away"):
+        forged = {"X-User-Id": "6666", "X-User-Name": "mallory", "X-Auth-Token": "forged", "X-Forwarded-Port": "6666"}
+        forged |= {"X-Forwarded-Host": "evil.example", "X-Forwarded-Prefix": "/mallory"}
+        forged["Forwarded"] = "for=192.0.2.1;proto=https;host=evil.example"
         text = alice.tool("printHeader", None, forged)["content"][0]["text"]
         require("X-User-Id: 1001" in text and "X-User-Name: alice" in text, f"printHeader: {text}")
         for word in ("6666", "mallory", "forged", "evil.example"):
             require(word not in text, f"{word!r} came through: {text}")
+        text = alice.tool("authContext", None, forged)["content"][0]["text"]
+        require(f"- {front.url}/mcp (from" in text, f"public URL: {text}")
     with front.check("an underscore alias of X-User-Id") as detail:
         alias = {"X_User_Id": "6666"}
         who = alice.tool("authContext", None, alias)["content"][0]["text"]

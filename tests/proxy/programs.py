@@ -1,6 +1,6 @@
 """The programs of the test: server, auth stub and proxies, each on a free port of 127.0.0.1, ended by its process id.
 
-The proxies are set up by what users are given: docker-compose.yml's labels, and the configurations of README.md.
+The proxies are set up by what users are given: docker-compose.yml's labels, and the configurations of docs/proxies.md.
 """
 
 from __future__ import annotations
@@ -23,6 +23,11 @@ from http_client import Mismatch, require, until
 ROOT = Path(__file__).resolve().parents[2]
 HOST = "mcp-echo-stateful.localhost"
 """The host of docker-compose.yml's labels, with its default for BASE_DOMAIN."""
+
+PUBLIC = "mcp-echo-stateful.example.com"
+"""The host of the configurations in docs/proxies.md."""
+
+PAGE = "docs/proxies.md"
 
 NOBODY = 65534
 """Who proxies run as where root starts this: they come from elsewhere, and need to be nobody."""
@@ -96,7 +101,7 @@ class Program:
 
 
 class Server:
-    """The server, as a proxy on the same machine has it: on 127.0.0.1, without CORS of its own."""
+    """The server, as docs/proxies.md starts it on the same machine as the proxy."""
 
     def __init__(self, binary: Path, port: int = 0) -> None:
         self.binary = binary
@@ -104,7 +109,7 @@ class Server:
         self.start(port)
 
     def start(self, port: int) -> None:
-        environment = {"LOG_FORMAT": "json", "MCP_CORS_ORIGINS": "none"}
+        environment = {"LOG_FORMAT": "json", **page_environment()}
         self.program = Program("the server", [str(self.binary), "--port", str(port)], environment, trusted=True)
         self.port = int(self.program.line(r'"url":"http://127\.0\.0\.1:(\d+)/mcp"')[1])
 
@@ -177,10 +182,10 @@ def traefik(
 
 
 def nginx(stack: ExitStack, server: Server, stub: AuthStub, base: Path) -> int:
-    """nginx with the configuration of README.md."""
+    """nginx with the configuration of docs/proxies.md."""
     port = free_port()
     prefix = folder(base, "nginx")
-    site = readme_block("### nginx", "nginx", {"listen 80;": f"listen 127.0.0.1:{port};"}, server, stub)
+    site = page_block("## nginx", "nginx", {"listen 80;": f"listen 127.0.0.1:{port};"}, server, stub)
     (prefix / "site.conf").write_text(site)
     paths = "".join(
         f"{kind}_temp_path {prefix}/{kind};\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
@@ -196,13 +201,13 @@ def nginx(stack: ExitStack, server: Server, stub: AuthStub, base: Path) -> int:
 
 
 def caddy(stack: ExitStack, server: Server, stub: AuthStub, base: Path) -> int:
-    """Caddy with the configuration of README.md."""
+    """Caddy with the configuration of docs/proxies.md."""
     port = free_port()
     home = folder(base, "caddy")
-    site = readme_block(
-        "### Caddy",
+    site = page_block(
+        "## Caddy",
         "caddyfile",
-        {"http://mcp-echo-stateful.example.com {": f"http://{HOST}:{port} {{\n\tbind 127.0.0.1"},
+        {f"http://{PUBLIC} {{": f"http://{PUBLIC}:{port} {{\n\tbind 127.0.0.1"},
         server,
         stub,
     )
@@ -212,19 +217,25 @@ def caddy(stack: ExitStack, server: Server, stub: AuthStub, base: Path) -> int:
     return port
 
 
-def readme_block(heading: str, language: str, changes: dict[str, str], server: Server, stub: AuthStub) -> str:
-    """The block below a heading of README.md, with this test's addresses in the place of the reader's."""
-    section = (ROOT / "README.md").read_text().split(f"\n{heading}\n")[1]
+def page_block(heading: str, language: str, changes: dict[str, str], server: Server, stub: AuthStub) -> str:
+    """The block below a heading of the page, with this test's addresses in the place of the reader's."""
+    section = (ROOT / PAGE).read_text().split(f"\n{heading}\n")[1]
     match = re.search(rf"^```{language}\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
-    require(match, f"README.md has no block in {language} below {heading!r}")
+    require(match, f"{PAGE} has no block in {language} below {heading!r}")
     block: str = match[1]  # type: ignore[index]
     changes = {**changes, "127.0.0.1:3000": f"127.0.0.1:{server.port}", "127.0.0.1:8000": f"127.0.0.1:{stub.port}"}
-    if "server_name" in block:
-        changes["server_name mcp-echo-stateful.example.com;"] = f"server_name {HOST};"
     for old, new in changes.items():
-        require(old in block, f"the block in {language} of README.md has no {old!r}")
+        require(old in block, f"the block in {language} of {PAGE} has no {old!r}")
         block = block.replace(old, new)
     return block
+
+
+def page_environment() -> dict[str, str]:
+    """The variables that the page starts the server with."""
+    command = re.compile(r"^((?:\w+=\S+ )+)mcp-echo-streamablehttp-server-stateful$", re.MULTILINE)
+    match = command.search((ROOT / PAGE).read_text())
+    require(match, f"{PAGE} does not start the server")
+    return dict(setting.split("=", 1) for setting in match[1].split())  # type: ignore[index]
 
 
 def start(stack: ExitStack, program: Program, port: int, number: int = signal.SIGTERM) -> None:

@@ -8,7 +8,7 @@ from latency import Turns
 from programs import Server
 
 DROP_ALIASES = ("--entrypoints.web.http.aliasheadersstrategy=delete",)
-"""What README.md recommends against X_User_Id."""
+"""What docs/proxies.md recommends against X_User_Id."""
 
 
 def behind(plain: Front, sticky: Front, hashed: Front, servers: list[Server], turns: Turns) -> None:
