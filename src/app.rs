@@ -1,41 +1,38 @@
 //! The server put together: state, router, and the loop that accepts connections until it is told to stop.
 
 use std::convert::Infallible;
-use std::future::poll_fn;
 use std::io;
 use std::pin::pin;
 use std::sync::{Arc, RwLock};
-use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use futures_util::FutureExt as _;
-use http::{HeaderValue, Request};
-use hyper::body::Incoming;
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response};
+use hyper::body::{Body, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+use tower::{BoxError, Service, ServiceExt as _};
 
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::connections::{self, Activity, Place, Places, Timeouts};
-use crate::diagnosis::cors::Preflights;
-use crate::diagnosis::findings::FindingCounts;
-use crate::dispatch::Engine;
-use crate::http::{Budget, Connection, Http, Lines, MAX_CALLS, MAX_SUBSCRIPTIONS, Stack, kept_at_work, unless_unread};
+use crate::connections::{self, ConnectionLimit, Place, Timeouts};
+use crate::http::{Budget, Connection, Http, layers, refusing_routes, routes};
+use crate::logging::LogBudget;
+use crate::rpc::Engine;
 use crate::session::{Limits, SessionManager, read, sweep_regularly};
 use crate::system::System;
-use crate::tools::{Registry, TOOLS, Tool};
+use crate::tools::{Server, TOOLS, Tool};
 
 /// The most bytes of a request's head: room for a token of 32 KiB next to large cookies. More is answered 431, as are more
 /// than 100 headers (hyper's own bound, which it keeps without allocating).
 const MAX_HEAD: usize = 64 * 1024;
 
-/// How often an HTTP/2 connection is asked whether its other end still lives, and for how long it may keep silent then: a
-/// machine that lost its network says no goodbye. In HTTP/1.1 the time that a head may take does this.
+/// How often the other end of an HTTP/2 connection is asked whether it still lives, and how long it may take to answer: a
+/// machine that lost its network says no goodbye. HTTP/1 has `Timeouts::head` instead.
 const PING_INTERVAL: Duration = Duration::from_secs(60);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -108,9 +105,8 @@ impl App {
     /// When the listener cannot tell its address.
     pub async fn serve(self, listener: TcpListener, shutdown: CancellationToken) -> io::Result<()> {
         let grace = self.config.shutdown_grace;
-        let calls = TaskTracker::new();
         let budget = Budget::new(self.bounds.large_bytes, self.config.max_body_bytes);
-        let mut places = Places::new(self.config.max_connections);
+        let limit = ConnectionLimit::new(self.config.max_connections);
         let sweeping = tokio::spawn(sweep_regularly(
             Arc::clone(&self.sessions),
             self.config.session_cleanup_interval,
@@ -118,36 +114,42 @@ impl App {
         ));
         let instance = read(&self.sessions).instance().name();
         tracing::debug!(%instance, "this run's name, in X-Instance-Id");
+        let server = Server::new(
+            Arc::clone(&self.config),
+            self.clock,
+            Arc::clone(&self.sessions),
+            System::start(shutdown.clone()),
+        );
+        let engine = Engine::new(server, self.tools, shutdown.clone());
         let http = Arc::new(Http {
-            lines: Lines::since(Instant::now()),
+            log_budget: LogBudget::since(Instant::now()),
             // Four hex digits: always a header's value.
             instance: HeaderValue::from_str(&instance.to_string()).unwrap_or(HeaderValue::from_static("")),
             bound_to_loopback: listener.local_addr()?.ip().is_loopback(),
-            engine: Engine {
-                config: self.config,
-                clock: self.clock,
-                sessions: Arc::clone(&self.sessions),
-                tools: Registry::new(self.tools),
-                system: System::start(shutdown.clone()),
-                findings: FindingCounts::default(),
-                preflights: Preflights::default(),
-            },
-            shutdown: shutdown.clone(),
-            calls: calls.clone(),
-            waiting: Semaphore::new(MAX_CALLS),
+            engine: Arc::clone(&engine),
             budget,
-            subscriptions: Arc::new(Semaphore::new(MAX_SUBSCRIPTIONS)),
+            unread: self.bounds.timeouts.unread,
         });
-        let stacks = Stacks {
-            refusing: Arc::new(Stack::refusing(Arc::clone(&http), places.max())),
-            serving: Arc::new(Stack::new(Arc::clone(&http))),
+        let mut acceptor = Acceptor {
+            serving: layers::around(&http, routes(&http)),
+            refusing: layers::around(&http, refusing_routes(&http, limit.max())),
+            protocol: Arc::new(protocol(self.bounds.timeouts)),
+            timeouts: self.bounds.timeouts,
+            listener,
+            limit,
         };
-        accept(listener, &stacks, &mut places, self.bounds.timeouts, &shutdown).await;
+        tokio::select! {
+            biased;
+            () = shutdown.cancelled() => {}
+            () = acceptor.run() => {}
+        }
+        let Acceptor { listener, limit, .. } = acceptor;
+        drop(listener);
 
         let drained = async {
-            places.shutdown().await;
-            calls.close();
-            calls.wait().await;
+            limit.shutdown().await;
+            engine.calls.close();
+            engine.calls.wait().await;
             let _ = sweeping.await;
         };
         if tokio::time::timeout(grace, drained).await.is_err() {
@@ -156,61 +158,51 @@ impl App {
         } else {
             tracing::info!("all requests finished; bye");
         }
-        http.lines.tell();
+        http.log_budget.tell();
         Ok(())
     }
 }
 
-/// What answers requests: those that are served, and those on a connection too many.
-struct Stacks {
-    serving: Arc<Stack>,
-    refusing: Arc<Stack>,
+/// Accepts connections, and serves each in a task of its own.
+struct Acceptor<S> {
+    listener: TcpListener,
+    limit: ConnectionLimit,
+    /// What answers the requests of a connection.
+    serving: S,
+    /// What answers those of a connection beyond the limit.
+    refusing: S,
+    protocol: Arc<auto::Builder<TokioExecutor>>,
+    timeouts: Timeouts,
 }
 
-/// Accepts connections until `shutdown`.
-async fn accept(
-    listener: TcpListener,
-    stacks: &Stacks,
-    places: &mut Places,
-    timeouts: Timeouts,
-    shutdown: &CancellationToken,
-) {
-    let mut server = auto::Builder::new(TokioExecutor::new());
-    server
-        .http1()
-        // How long a head may take is `connections::Activity`'s business: hyper would set a timer for each request.
-        .header_read_timeout(None)
-        .max_buf_size(MAX_HEAD)
-        .http2()
-        .timer(TokioTimer::new())
-        .keep_alive_interval(PING_INTERVAL)
-        .keep_alive_timeout(PING_TIMEOUT)
-        .max_header_list_size(u32::try_from(MAX_HEAD).unwrap_or(u32::MAX))
-        .max_concurrent_streams(MAX_H2_STREAMS);
-    let server = Arc::new(server);
-    loop {
-        let stream = tokio::select! {
-            biased;
-            () = shutdown.cancelled() => return,
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
-                Err(error) if is_the_connections_fault(&error) => continue,
+impl<S, Sent> Acceptor<S>
+where
+    S: Service<Request<Incoming>, Response = Response<Sent>, Error = Infallible, Future: Send> + Clone + Send + 'static,
+    Sent: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+{
+    /// Goes on until it is dropped. Waits for no connection: see [`ConnectionLimit::place`].
+    async fn run(&mut self) {
+        loop {
+            let stream = self.accept().await;
+            let place = self.limit.place().await;
+            let stack = if place.is_refused() { &self.refusing } else { &self.serving };
+            tokio::spawn(serve_connection(stream, stack.clone(), Arc::clone(&self.protocol), place, self.timeouts));
+        }
+    }
+
+    async fn accept(&mut self) -> TcpStream {
+        loop {
+            match self.listener.accept().await {
+                Ok((stream, _)) => return stream,
+                Err(error) if is_the_connections_fault(&error) => {}
                 Err(error) => {
                     tracing::error!("cannot accept connections: {error}; trying again");
                     // Likely there are no file descriptors left.
-                    places.make_room("the system has no more file descriptors, most likely");
+                    self.limit.out_of_files();
                     tokio::time::sleep(ACCEPT_PAUSE).await;
-                    continue;
                 }
-            },
-        };
-        let place = tokio::select! {
-            biased;
-            () = shutdown.cancelled() => return,
-            place = places.next() => place,
-        };
-        let stack = if place.refused { &stacks.refusing } else { &stacks.serving };
-        serve_connection(stream, stack, &server, place, timeouts);
+            }
+        }
     }
 }
 
@@ -220,13 +212,35 @@ fn is_the_connections_fault(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
-fn serve_connection(
+/// HTTP/1 and HTTP/2 as they are spoken here: hyper's own bounds and time-outs.
+fn protocol(timeouts: Timeouts) -> auto::Builder<TokioExecutor> {
+    let mut protocol = auto::Builder::new(TokioExecutor::new());
+    protocol
+        .http1()
+        .timer(TokioTimer::new())
+        // From the end of an answer to the end of the next head: a request and its answer may take as long as they do.
+        .header_read_timeout(timeouts.head)
+        .max_buf_size(MAX_HEAD)
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(PING_INTERVAL)
+        .keep_alive_timeout(PING_TIMEOUT)
+        .max_header_list_size(u32::try_from(MAX_HEAD).unwrap_or(u32::MAX))
+        .max_concurrent_streams(MAX_H2_STREAMS);
+    protocol
+}
+
+/// Serves a connection until it ends, or has to.
+async fn serve_connection<S, Sent>(
     stream: TcpStream,
-    stack: &Arc<Stack>,
-    server: &Arc<auto::Builder<TokioExecutor>>,
+    stack: S,
+    protocol: Arc<auto::Builder<TokioExecutor>>,
     place: Place,
     timeouts: Timeouts,
-) {
+) where
+    S: Service<Request<Incoming>, Response = Response<Sent>, Error = Infallible, Future: Send> + Clone + Send + 'static,
+    Sent: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+{
     // Without it a streamed answer waits some 40 ms for the client's delayed ACK.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!("cannot set TCP_NODELAY: {error}");
@@ -234,70 +248,39 @@ fn serve_connection(
     connections::bound_unread(&stream, timeouts.unread);
     let Ok(peer) = stream.peer_addr() else { return };
     let connection = Connection { peer, local: stream.local_addr().ok() };
-    let stack = Arc::clone(stack);
-    let activity = Activity::new();
-    let told = Arc::clone(&activity);
-    let service = service_fn(move |request: Request<Incoming>| {
-        let at_work = told.begin(request.version());
-        // Not a block that awaits: that would hold the future twice, and it is moved.
-        stack.respond(connection, request).map(move |response| {
-            let response = unless_unread(response, timeouts.unread);
-            Ok::<_, Infallible>(kept_at_work(response, at_work))
+    let is_refused = place.is_refused();
+    let asked = Arc::new(Notify::new());
+    let service = {
+        let asked = Arc::clone(&asked);
+        service_fn(move |mut request: Request<Incoming>| {
+            asked.notify_one();
+            request.extensions_mut().insert(connection);
+            stack.clone().oneshot(request)
         })
-    });
-    let server = Arc::clone(server);
-    tokio::spawn(async move {
-        let Place { watcher, crowded, refused, permit: _held } = place;
-        let serving = server.serve_connection(TokioIo::new(stream), service);
-        let mut serving = pin!(watcher.watch(serving));
-        let patience = if refused { timeouts.refusal } else { timeouts.head };
-        let mut patience_ends = pin!(tokio::time::sleep(patience));
-        let early = tokio::select! {
-            biased;
-            served = &mut serving => Some(served),
-            () = activity.first_request(), if !refused => None,
-            () = crowded.cancelled() => return,
-            () = &mut patience_ends => {
-                tracing::debug!(%peer, "connection closed: no request within {} s", patience.as_secs());
-                return;
-            }
-        };
-        let served = if let Some(served) = early {
-            served
-        } else {
-            let mut knows_waker = None;
-            let served = poll_fn(|context| {
-                if let Poll::Ready(served) = serving.as_mut().poll(context) {
-                    return Poll::Ready(Some(served));
-                }
-                // A timer that knows whom to wake need not be told again each time something else happens.
-                if knows_waker.as_ref().is_some_and(|waker| context.waker().will_wake(waker))
-                    && !patience_ends.is_elapsed()
-                {
-                    return Poll::Pending;
-                }
-                // Unconstrained: else it might say that it waits, and not have taken the waker (tokio's budget for a task).
-                while pin!(tokio::task::unconstrained(patience_ends.as_mut())).poll(context).is_ready() {
-                    let Some(later) = activity.look_again(patience) else { return Poll::Ready(None) };
-                    patience_ends.as_mut().reset(later);
-                }
-                knows_waker = Some(context.waker().clone());
-                Poll::Pending
-            });
-            let Some(served) = served.await else {
-                tracing::debug!(%peer, "connection closed: no other request within {} s", patience.as_secs());
-                return;
-            };
-            served
-        };
-        if let Err(error) = served {
-            if error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse_too_large) {
-                // Nothing but status and `Connection: close` went out: hyper answers before there is a request.
-                tracing::info!(%peer, "a request was refused with 431: its head has more than {MAX_HEAD} bytes or 100 headers");
-                return;
-            }
-            // A client that goes away in the middle is no news.
-            tracing::debug!(%peer, "connection ended: {error}");
+    };
+    let serving = protocol.serve_connection(TokioIo::new(stream), service);
+    let mut serving = pin!(place.watcher.watch(serving));
+    // hyper's time-outs begin when it knows the version of HTTP, and graceful shutdown waits for a head that has begun.
+    let patience = if is_refused { timeouts.refusal } else { timeouts.head };
+    let served = tokio::select! {
+        biased;
+        served = &mut serving => served,
+        () = asked.notified(), if !is_refused => serving.await,
+        () = place.unwanted.cancelled() => return,
+        () = tokio::time::sleep(patience) => {
+            tracing::debug!(%peer, "connection closed: no request within {} s", patience.as_secs());
+            return;
         }
-    });
+    };
+    let Err(error) = served else { return };
+    let http1 = error.downcast_ref::<hyper::Error>();
+    if http1.is_some_and(hyper::Error::is_parse_too_large) {
+        // Nothing but status and `Connection: close` went out: hyper answers before there is a request.
+        tracing::info!(%peer, "a request was refused with 431: its head has more than {MAX_HEAD} bytes or 100 headers");
+    } else if http1.is_some_and(hyper::Error::is_timeout) {
+        tracing::debug!(%peer, "connection closed: no other request within {} s", timeouts.head.as_secs());
+    } else {
+        // A client that goes away in the middle is no news.
+        tracing::debug!(%peer, "connection ended: {error}");
+    }
 }

@@ -1,35 +1,35 @@
-//! How many connections there may be, and how long one may hold on to its place without use.
+//! How many connections there may be, and how long one may hold its place without use.
 //!
-//! A newcomer that finds all places taken is made room for: idle connections are told to close (what a proxy keeps for
-//! later it opens again), as are those that have not said what they want. Where that frees nothing, it is still answered,
-//! with 503, from one of a few places kept for refusals; and where these are taken too, it waits to be accepted. So nobody
-//! is locked out by connections that do nothing, and who is turned away hears why.
+//! When all places are taken, a new connection is made room for: idle connections are told to close (a proxy reopens
+//! those that it kept for later), and so are those that have not asked for anything yet. Where that frees nothing, the new
+//! connection is *refused*: it gets no more than a 503, or the health probe's 200. Refused connections have places of their
+//! own, and accepting never waits for one: when these are taken too, the oldest refused connection is closed. So
+//! connections that do nothing lock nobody out, and whoever asks at once is answered at once.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
-use http::Version;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::net::TcpStream;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use crate::system;
 
 /// The most connections that are being refused at a time.
-const REFUSALS: usize = 64;
+const REFUSED: usize = 64;
 
 /// File descriptors that are not connections': the refused ones, the listener, the runtime's, logs, `/proc`.
-const OTHER_FILES: usize = REFUSALS + 64;
+const OTHER_FILES: usize = REFUSED + 64;
 
-/// The least time between two rounds of closing idle connections: who opens connections without end shall not have
+/// The least time between two rounds of closing idle connections: a client that opens connections without end must not have
 /// everybody else's closed at the same rate.
 const ROUND: Duration = Duration::from_secs(1);
 
-/// How long a newcomer waits for a place after such a round: closing an idle connection takes far less.
+/// How long a new connection waits for a place after such a round: closing an idle connection takes far less.
 const CLOSING: Duration = Duration::from_millis(100);
 
 /// How long a connection may hold its place without use.
@@ -40,7 +40,8 @@ pub struct Timeouts {
     /// close first.
     pub head: Duration,
     /// The longest that the other end may leave sent bytes unacknowledged or its window closed (`TCP_USER_TIMEOUT`, RFC
-    /// 5482; on Linux): a client that stopped reading, or a machine that lost its network with a stream open.
+    /// 5482; on Linux): a client that stopped reading, or a machine that lost its network with a stream open. And the
+    /// longest that a client may leave a large answer unread.
     pub unread: Duration,
     /// The longest that a refused connection is there.
     pub refusal: Duration,
@@ -53,15 +54,16 @@ impl Default for Timeouts {
 }
 
 /// The places for connections.
-pub struct Places {
-    served: Arc<Semaphore>,
-    refused: Arc<Semaphore>,
+pub struct ConnectionLimit {
+    places: Arc<Semaphore>,
     max: usize,
     /// The connections of this round.
     round: Round,
     /// Rounds that were told to close, with what is left of their connections.
     closing: TaskTracker,
     last_round: Option<Instant>,
+    /// The refused connections, the oldest first. Each token is cancelled when its connection has ended, or shall.
+    refused: VecDeque<CancellationToken>,
 }
 
 #[derive(Default)]
@@ -71,19 +73,29 @@ struct Round {
     crowded: CancellationToken,
 }
 
-/// A connection's place; dropping it gives it to the next.
+/// A connection's place; dropping it frees the place.
 pub struct Place {
     /// Tells the connection to end: this round's end, or shutdown.
     pub watcher: Watcher,
-    /// Cancelled when the connection shall go if it has not asked for anything yet.
-    pub crowded: CancellationToken,
-    /// Whether it gets no answer but 503.
-    pub refused: bool,
-    /// What is given back.
-    pub permit: Option<OwnedSemaphorePermit>,
+    /// Cancelled when the connection shall go at once: one that has not asked for anything yet, or any refused one.
+    pub unwanted: CancellationToken,
+    held: Held,
 }
 
-impl Places {
+enum Held {
+    Served { _permit: OwnedSemaphorePermit },
+    Refused { _gone: DropGuard },
+}
+
+impl Place {
+    /// Whether the connection gets no answer but 503.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        matches!(self.held, Held::Refused { .. })
+    }
+}
+
+impl ConnectionLimit {
     /// `wanted` places, or as many as the system's limit on open files leaves room for.
     #[must_use]
     pub fn new(wanted: usize) -> Self {
@@ -92,12 +104,12 @@ impl Places {
             tracing::info!(max, "at most {max} connections at a time, for the limit on open files (ulimit -n)");
         }
         Self {
-            served: Arc::new(Semaphore::new(max.min(Semaphore::MAX_PERMITS))),
-            refused: Arc::new(Semaphore::new(REFUSALS)),
+            places: Arc::new(Semaphore::new(max.min(Semaphore::MAX_PERMITS))),
             max,
             round: Round::default(),
             closing: TaskTracker::new(),
             last_round: None,
+            refused: VecDeque::with_capacity(REFUSED),
         }
     }
 
@@ -107,33 +119,52 @@ impl Places {
         self.max
     }
 
-    /// A place for a connection that was accepted. Waits when even those for refusals are taken.
-    pub async fn next(&mut self) -> Place {
-        if let Ok(permit) = Arc::clone(&self.served).try_acquire_owned() {
-            return self.place(Some(permit), false);
+    /// A place for a connection that was accepted: where there is none, a refused connection's. Takes `CLOSING` (100 ms) at
+    /// the longest, and that once in `ROUND` (a second).
+    pub async fn place(&mut self) -> Place {
+        if let Ok(permit) = Arc::clone(&self.places).try_acquire_owned() {
+            return self.served(permit);
         }
         if self.make_room("all connections are taken (MCP_MAX_CONNECTIONS)") {
-            let freed = tokio::time::timeout(CLOSING, Arc::clone(&self.served).acquire_owned()).await;
+            let freed = tokio::time::timeout(CLOSING, Arc::clone(&self.places).acquire_owned()).await;
             if let Ok(Ok(permit)) = freed {
-                return self.place(Some(permit), false);
+                return self.served(permit);
             }
         }
-        tokio::select! {
-            biased;
-            Ok(permit) = Arc::clone(&self.served).acquire_owned() => self.place(Some(permit), false),
-            // Never closed, so there always is a permit in the end.
-            permit = Arc::clone(&self.refused).acquire_owned() => self.place(permit.ok(), true),
+        self.refused()
+    }
+
+    fn served(&self, permit: OwnedSemaphorePermit) -> Place {
+        let Round { connections, crowded } = &self.round;
+        Place {
+            watcher: connections.watcher(),
+            unwanted: crowded.clone(),
+            held: Held::Served { _permit: permit },
         }
     }
 
-    fn place(&self, permit: Option<OwnedSemaphorePermit>, refused: bool) -> Place {
-        let Round { connections, crowded } = &self.round;
-        Place { watcher: connections.watcher(), crowded: crowded.clone(), refused, permit }
+    fn refused(&mut self) -> Place {
+        self.refused.retain(|refused| !refused.is_cancelled());
+        if self.refused.len() >= REFUSED
+            && let Some(oldest) = self.refused.pop_front()
+        {
+            oldest.cancel();
+        }
+        let unwanted = CancellationToken::new();
+        self.refused.push_back(unwanted.clone());
+        let gone = unwanted.clone().drop_guard();
+        Place { watcher: self.round.connections.watcher(), unwanted, held: Held::Refused { _gone: gone } }
+    }
+
+    /// The system has no file descriptor for another connection: idle and refused ones give theirs back.
+    pub fn out_of_files(&mut self) {
+        self.make_room("the system has no more file descriptors, most likely");
+        self.end_refused();
     }
 
     /// Has idle connections close, unless that was done a moment ago. Requests at work and streams go on. `why` is for the
     /// log.
-    pub fn make_room(&mut self, why: &str) -> bool {
+    fn make_room(&mut self, why: &str) -> bool {
         if self.last_round.is_some_and(|last| last.elapsed() < ROUND) {
             return false;
         }
@@ -145,81 +176,18 @@ impl Places {
         true
     }
 
+    fn end_refused(&mut self) {
+        for refused in self.refused.drain(..) {
+            refused.cancel();
+        }
+    }
+
     /// Has all connections end, and returns when they have.
-    pub async fn shutdown(self) {
+    pub async fn shutdown(mut self) {
+        self.end_refused();
         self.round.crowded.cancel();
         self.closing.close();
         tokio::join!(self.round.connections.shutdown(), self.closing.wait());
-    }
-}
-
-/// Whether a connection is used: told by its requests, asked by who watches it. In place of a timer for each request, which
-/// would be set and taken back for nothing: one that wakes up when nothing may have happened for too long.
-#[derive(Debug)]
-pub struct Activity {
-    /// Requests at work, their answers included while these are being made.
-    at_work: AtomicU32,
-    spoke: AtomicBool,
-    first: Notify,
-    /// Whether it is of HTTP/2, which looks after itself by pings.
-    is_multiplexed: AtomicBool,
-    began: Instant,
-    /// Milliseconds from then to when the last request was done.
-    idle_since_ms: AtomicU64,
-}
-
-/// A request at work; dropping it ends that.
-#[derive(Debug)]
-pub struct AtWork(Arc<Activity>);
-
-impl Activity {
-    /// None so far.
-    #[must_use]
-    pub fn new() -> Arc<Self> {
-        Arc::new(Self {
-            at_work: AtomicU32::new(0),
-            spoke: AtomicBool::new(false),
-            first: Notify::new(),
-            is_multiplexed: AtomicBool::new(false),
-            began: Instant::now(),
-            idle_since_ms: AtomicU64::new(0),
-        })
-    }
-
-    /// A request has come: its head is there.
-    #[must_use]
-    pub fn begin(self: &Arc<Self>, version: Version) -> AtWork {
-        self.at_work.fetch_add(1, Ordering::AcqRel);
-        if !self.spoke.swap(true, Ordering::AcqRel) {
-            self.is_multiplexed.store(version == Version::HTTP_2, Ordering::Release);
-            self.first.notify_one();
-        }
-        AtWork(Arc::clone(self))
-    }
-
-    /// Resolves when the first request has come.
-    pub async fn first_request(&self) {
-        self.first.notified().await;
-    }
-
-    /// When to look again whether it has had no request for `patience`; `None` when it has had none.
-    #[must_use]
-    pub fn look_again(&self, patience: Duration) -> Option<Instant> {
-        let now = Instant::now();
-        if self.at_work.load(Ordering::Acquire) > 0 || self.is_multiplexed.load(Ordering::Acquire) {
-            return Some(now + patience);
-        }
-        let due = self.began + Duration::from_millis(self.idle_since_ms.load(Ordering::Acquire)) + patience;
-        (due > now).then_some(due)
-    }
-}
-
-impl Drop for AtWork {
-    fn drop(&mut self) {
-        let activity = &self.0;
-        let since = u64::try_from(activity.began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        activity.idle_since_ms.store(since, Ordering::Release);
-        activity.at_work.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -251,71 +219,45 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_finds_no_place_has_idle_connections_closed_once_a_second_and_is_refused_else() {
-        let mut places = Places::new(1);
-        let first = places.next().await;
-        assert!(!first.refused && !first.crowded.is_cancelled());
-        let second = places.next().await;
-        assert!(second.refused && first.crowded.is_cancelled(), "it was asked to go and did not");
-        assert!(!second.crowded.is_cancelled());
-        let third = places.next().await;
-        assert!(third.refused && !second.crowded.is_cancelled(), "not again so soon");
+    async fn without_a_place_idle_connections_are_closed_once_a_second_and_else_the_new_one_is_refused() {
+        let mut limit = ConnectionLimit::new(1);
+        let first = limit.place().await;
+        assert!(!first.is_refused() && !first.unwanted.is_cancelled());
+        let second = limit.place().await;
+        assert!(second.is_refused() && first.unwanted.is_cancelled(), "it was asked to go and did not");
+        assert!(!second.unwanted.is_cancelled());
+        let third = limit.place().await;
+        assert!(third.is_refused() && !second.unwanted.is_cancelled(), "not again so soon");
         tokio::time::advance(ROUND).await;
-        let crowded = first.crowded.clone();
         drop(first);
-        assert!(crowded.is_cancelled() && !places.next().await.refused);
+        assert!(!limit.place().await.is_refused());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_connection_is_given_up_when_it_has_had_no_request_for_too_long() {
-        let (patience, second) = (Duration::from_secs(120), Duration::from_secs(1));
-        let activity = Activity::new();
-        let began = activity.began;
-        tokio::time::advance(patience - second).await;
-        assert_eq!(activity.look_again(patience), Some(began + patience), "it has one second left to speak");
-        let at_work = activity.begin(Version::HTTP_11);
-        tokio::time::advance(patience * 3).await;
-        assert!(activity.look_again(patience).is_some(), "a request is at work for as long as it takes");
-        drop(at_work);
-        let done = Instant::now();
-        tokio::time::advance(patience - second).await;
-        assert_eq!(activity.look_again(patience), Some(done + patience));
-        tokio::time::advance(second).await;
-        assert_eq!(activity.look_again(patience), None);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_connection_of_http2_is_not_given_up() {
-        let activity = Activity::new();
-        drop(activity.begin(Version::HTTP_2));
-        tokio::time::advance(Duration::from_secs(1000)).await;
-        assert!(activity.look_again(Duration::from_secs(120)).is_some());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn who_finds_no_place_even_to_be_refused_waits() {
-        let mut places = Places::new(1);
-        let mut taken = Vec::new();
-        for _ in 0..=REFUSALS {
-            taken.push(places.next().await);
+    async fn a_connection_beyond_the_refused_ones_closes_the_oldest_of_them_and_waits_for_none() {
+        let mut limit = ConnectionLimit::new(1);
+        let _served = limit.place().await;
+        let mut refused = VecDeque::new();
+        for _ in 0..REFUSED {
+            refused.push_back(limit.place().await);
         }
-        assert!(tokio::time::timeout(Duration::from_secs(60), places.next()).await.is_err());
-        taken.pop();
-        assert!(tokio::time::timeout(Duration::from_secs(60), places.next()).await.unwrap().refused);
+        let began = Instant::now();
+        // One has ended by itself: its place is taken first.
+        drop(refused.remove(5));
+        refused.push_back(limit.place().await);
+        assert!(refused.iter().all(|place| !place.unwanted.is_cancelled()));
+        refused.push_back(limit.place().await);
+        let unwanted: Vec<_> = refused.iter().map(|place| place.unwanted.is_cancelled()).collect();
+        assert!(unwanted[0] && !unwanted[1..].contains(&true), "{unwanted:?}");
+        assert_eq!(began.elapsed(), Duration::ZERO);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_place_that_is_freed_is_not_kept_waiting_by_those_who_are_refused() {
-        let mut places = Places::new(1);
-        let first = places.next().await;
-        let mut refused = Vec::new();
-        for _ in 0..REFUSALS {
-            refused.push(places.next().await);
-        }
-        let (next, ()) = tokio::join!(places.next(), async move {
-            tokio::time::sleep(CLOSING * 2).await;
-            drop(first);
-        });
-        assert!(!next.refused);
+    async fn refused_connections_give_their_files_back_where_there_are_no_more() {
+        let mut limit = ConnectionLimit::new(1);
+        let served = limit.place().await;
+        let refused = limit.place().await;
+        limit.out_of_files();
+        assert!(refused.unwanted.is_cancelled() && served.unwanted.is_cancelled());
     }
 }

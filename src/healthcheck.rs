@@ -14,7 +14,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
-use crate::http::headers::PROTOCOL_VERSION as PROTOCOL_VERSION_HEADER;
+use crate::request::headers::PROTOCOL_VERSION as PROTOCOL_VERSION_HEADER;
 use crate::protocol::RpcError;
 use crate::text;
 

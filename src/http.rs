@@ -1,24 +1,19 @@
-//! HTTP: the only room that knows axum. [`Stack`] is what every request passes, `routes` the table of routes.
+//! HTTP: the only room that knows axum. [`layers`] is the list of layers that every request passes, [`routes`] the table of
+//! routes behind them.
 
-mod at_work;
 mod body;
 mod budget;
+mod cors;
 mod delete;
-mod era;
+mod form;
 mod get;
 mod guard;
-mod handshake;
-pub mod headers;
-mod lines;
-mod listen;
+pub mod layers;
 mod observe;
 mod post;
 mod refusal;
-mod run;
 mod sse;
-mod stack;
-mod stateless;
-mod strict;
+mod unread;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -28,35 +23,19 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, on};
-use http::header::{
-    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ALLOW, AUTHORIZATION, CONNECTION,
-};
+use http::header::{ALLOW, CONNECTION};
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Method, StatusCode};
+use http::{HeaderValue, Method, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
 use jiff::Timestamp;
 use serde_json::json;
-use tokio::sync::Semaphore;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
-use tower_http::cors::{AllowOrigin, CorsLayer};
 
-use crate::config::Origins;
-use crate::diagnosis::forwarding::client_address;
-use crate::diagnosis::{cors, identity};
-use crate::dispatch::Engine;
-use crate::protocol::{FIRST_STATELESS, Revision, RpcError};
-use crate::request::RequestId;
-use crate::session::history::{Entry, Kind, token_hash};
-use crate::session::{Missing, Session, SessionGuard, prefix, read};
-pub use at_work::kept_at_work;
-pub use budget::{Budget, unless_unread};
-use era::Era;
-use headers::SessionHeader;
-pub use lines::Lines;
+use crate::logging::LogBudget;
+use crate::protocol::RpcError;
+use crate::request::{self, RequestId, headers};
+use crate::rpc::Engine;
+pub use budget::Budget;
 use refusal::Refusal;
-pub use stack::Stack;
 
 /// The MCP endpoint. With and without the slash, never redirected: a redirect loses Authorization.
 pub const MCP_PATHS: [&str; 2] = ["/mcp", "/mcp/"];
@@ -67,34 +46,20 @@ pub const HEALTH_PATH: &str = "/healthz";
 /// What every handler shares.
 pub struct Http {
     /// Which requests get a line in the log.
-    pub lines: Lines,
+    pub log_budget: LogBudget,
     /// Answers messages.
-    pub engine: Engine,
+    pub engine: Arc<Engine>,
     /// This run of the server, by name: a header of every response.
     pub instance: HeaderValue,
     /// Whether the server listens on a loopback address.
     pub bound_to_loopback: bool,
-    /// Cancelled when the server is to end.
-    pub shutdown: CancellationToken,
-    /// Calls that outlive their request's handler: shutdown waits for them.
-    pub calls: TaskTracker,
-    /// Room for calls that may take their time: [`MAX_CALLS`] permits.
-    pub waiting: Semaphore,
     /// Memory for large bodies and answers.
     pub budget: Budget,
-    /// Room for `subscriptions/listen` streams: [`MAX_SUBSCRIPTIONS`] permits.
-    pub subscriptions: Arc<Semaphore>,
+    /// How long a client may leave a large answer unread.
+    pub unread: Duration,
 }
 
-/// The most `subscriptions/listen` streams at once, of all clients: as many as there are sessions by default, since these
-/// streams belong to none that would bound them.
-pub const MAX_SUBSCRIPTIONS: usize = 10_000;
-
-/// The most calls at work at once, of all clients: those that may take their time. Each holds its arguments for up to a
-/// minute.
-pub const MAX_CALLS: usize = 10_000;
-
-/// The TCP connection of a request.
+/// The TCP connection of a request: an extension of the request, which whoever serves the connection adds.
 #[derive(Debug, Clone, Copy)]
 pub struct Connection {
     /// The other end.
@@ -103,7 +68,14 @@ pub struct Connection {
     pub local: Option<SocketAddr>,
 }
 
-/// How a request came in: an extension of it.
+impl Default for Connection {
+    /// No address: for a request that nobody sent over a connection.
+    fn default() -> Self {
+        Self { peer: SocketAddr::from(([0, 0, 0, 0], 0)), local: None }
+    }
+}
+
+/// How a request came in: an extension of the request, which `observe` adds.
 #[derive(Debug, Clone)]
 struct Arrival {
     id: RequestId,
@@ -114,8 +86,28 @@ struct Arrival {
     is_logged: bool,
 }
 
+impl Arrival {
+    /// The request as tools and diagnosis see it. A large body comes with its share of the budget.
+    fn request(&self, parts: Parts, body_bytes: usize, share: Option<budget::Share>) -> request::Request {
+        request::Request {
+            id: self.id.clone(),
+            method: parts.method,
+            uri: parts.uri,
+            version: parts.version,
+            headers: parts.headers,
+            peer: Some(self.connection.peer),
+            local: self.connection.local,
+            received: self.at,
+            received_at: self.wall,
+            body_bytes,
+            share: share.map(Arc::new),
+        }
+    }
+}
+
 /// The routes.
-fn routes(http: &Arc<Http>) -> Router {
+#[must_use = "a router does nothing unless it is served"]
+pub fn routes(http: &Arc<Http>) -> Router {
     let mut router = Router::new();
     for path in MCP_PATHS {
         router = router.route(path, mcp());
@@ -126,10 +118,11 @@ fn routes(http: &Arc<Http>) -> Router {
         .with_state(Arc::clone(http))
 }
 
-/// The routes of a connection that is one too many: 503, but for the probe. `max` is how many there may be.
-fn refusing_routes(http: &Arc<Http>, max: usize) -> Router {
+/// The routes of a connection beyond the limit of `max`: 503 for all but the probe.
+#[must_use = "a router does nothing unless it is served"]
+pub fn refusing_routes(http: &Arc<Http>, max: usize) -> Router {
     let refuse = move |request: Request| async move {
-        // What is under way of the body, so that closing does not take the answer from the client.
+        // The body is read first: closing a connection with unread bytes may take the answer from the client.
         let body = Limited::new(request.into_body(), REFUSED_BODY);
         let _ = tokio::time::timeout(REFUSED_BODY_TIME, body.collect()).await;
         let error = RpcError::new(
@@ -138,7 +131,7 @@ fn refusing_routes(http: &Arc<Http>, max: usize) -> Router {
         );
         Refusal::new(StatusCode::SERVICE_UNAVAILABLE, error).retry_after(refusal::RETRY_AFTER_S).and_close()
     };
-    // The place is for the next who is refused.
+    // Closed at once: a refused connection is not kept.
     let probe = async |http: State<Arc<Http>>| ([(CONNECTION, HeaderValue::from_static("close"))], health(http).await);
     let probe = on(MethodFilter::GET, probe).fallback(method_not_allowed_on_health);
     Router::new().route(HEALTH_PATH, probe).fallback(refuse).with_state(Arc::clone(http))
@@ -156,47 +149,6 @@ fn mcp() -> MethodRouter<Arc<Http>> {
         .on(MethodFilter::DELETE, delete::delete)
         .on(MethodFilter::OPTIONS, options)
         .fallback(method_not_allowed)
-}
-
-/// The server's own CORS, by the policy and the lists that corsAnalysis judges by.
-fn cors_layer(http: &Http) -> Option<CorsLayer> {
-    let allow_origin = match cors::Policy::of(&http.engine.config) {
-        cors::Policy::Off => return None,
-        cors::Policy::Origins(Origins::Any) => AllowOrigin::any(),
-        _ => {
-            let config = Arc::clone(&http.engine.config);
-            AllowOrigin::predicate(move |value: &HeaderValue, _| {
-                value.to_str().is_ok_and(|value| cors::Policy::of(&config).allows(value))
-            })
-        }
-    };
-    let names = |names: &[&str]| -> Vec<HeaderName> { names.iter().filter_map(|name| name.parse().ok()).collect() };
-    let methods: Vec<Method> = cors::ALLOW_METHODS.iter().filter_map(|name| name.parse().ok()).collect();
-    Some(
-        CorsLayer::new()
-            .allow_origin(allow_origin)
-            .allow_methods(methods)
-            .allow_headers(names(&cors::ALLOW_HEADERS))
-            .expose_headers(names(&cors::EXPOSE_HEADERS))
-            .max_age(Duration::from_secs(u64::from(cors::MAX_AGE))),
-    )
-}
-
-/// CORS headers mean nothing without an allowed origin, and the layer sends some to everybody. Scripts that look for the
-/// session in a dump of the headers (`grep -i mcp-session-id`) must find the one line that has it.
-async fn without_idle_cors(mut response: Response) -> Response {
-    let headers = response.headers_mut();
-    if !headers.contains_key(ACCESS_CONTROL_ALLOW_ORIGIN) {
-        for name in [
-            ACCESS_CONTROL_ALLOW_HEADERS,
-            ACCESS_CONTROL_ALLOW_METHODS,
-            ACCESS_CONTROL_EXPOSE_HEADERS,
-            ACCESS_CONTROL_MAX_AGE,
-        ] {
-            headers.remove(name);
-        }
-    }
-    response
 }
 
 async fn options() -> Response {
@@ -223,7 +175,7 @@ async fn method_not_allowed_on_health(method: Method) -> Response {
 }
 
 async fn health(State(http): State<Arc<Http>>) -> Response {
-    let (status, word) = if http.shutdown.is_cancelled() {
+    let (status, word) = if http.engine.shutdown.is_cancelled() {
         (StatusCode::SERVICE_UNAVAILABLE, "shutting_down")
     } else {
         (StatusCode::OK, "ok")
@@ -231,8 +183,8 @@ async fn health(State(http): State<Arc<Http>>) -> Response {
     let body = json!({
         "status": word,
         "version": crate::protocol::SERVER_VERSION,
-        "uptimeSeconds": http.engine.clock.uptime().as_secs(),
-        "activeSessions": read(&http.engine.sessions).stats().active,
+        "uptimeSeconds": http.engine.server.clock.uptime().as_secs(),
+        "activeSessions": http.engine.server.stats().active,
     });
     refusal::json(status, body.to_string())
 }
@@ -268,76 +220,7 @@ fn nothing_here(request: &Parts) -> Response {
     refusal::json(StatusCode::NOT_FOUND, body.to_string())
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "what catch_unwind returns")]
-fn panicked(panic: Box<dyn std::any::Any + Send + 'static>) -> Response {
-    note_panic(&*panic);
-    Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, internal_error()).into_response()
-}
-
 fn note_panic(panic: &(dyn std::any::Any + Send)) {
     let what = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
     tracing::error!(panic = what.unwrap_or("unknown"), "a handler panicked");
-}
-
-fn internal_error() -> RpcError {
-    RpcError::new(
-        RpcError::INTERNAL_ERROR,
-        "Internal error: the server made a mistake; its log has the details under this response's X-Request-Id",
-    )
-}
-
-/// 405 for GET and DELETE in the stateless era (MCP 2026-07-28 streamable-http, Earlier Streamable HTTP Revisions).
-fn refuse_stateless(http: &Http, headers: &http::HeaderMap, method: &str, instead: &str) -> Result<(), Refusal> {
-    let served = &http.engine.config.protocol;
-    let named = headers::protocol_version_text(headers);
-    if served.has_stateless() && Era::by_header(named.as_deref(), served) == Era::Stateless {
-        let error = RpcError::invalid_request(format!(
-            "Method Not Allowed: {method} is not part of protocol version {FIRST_STATELESS} and later; {instead}"
-        ));
-        return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, error).allowing(refusal::STATELESS_METHODS));
-    }
-    Ok(())
-}
-
-/// The revision of a request of the handshake era: the one its session negotiated, else the one that its header names, else
-/// the one that the specification says. A session that a stateless request made has negotiated none.
-fn revision(http: &Http, session: Option<&Session>, named: Option<Revision>) -> Revision {
-    let negotiated = session.map(Session::revision).filter(|revision| !revision.is_stateless());
-    let unnamed = || http.engine.config.protocol.when_unnamed().unwrap_or(Revision::WHEN_UNNAMED);
-    negotiated.or(named).unwrap_or_else(unnamed)
-}
-
-/// Notes a request in the session that it entered.
-fn note(session: &Session, kind: Kind, headers: &http::HeaderMap, peer: Option<SocketAddr>, named: Option<Revision>) {
-    let listed = headers::lists(headers);
-    let entry = Entry {
-        kind,
-        authorization: headers.get(AUTHORIZATION).map(|value| token_hash(value.as_bytes())),
-        address: client_address(headers, peer),
-        version: named,
-        lists_json: listed.json,
-        lists_sse: listed.sse,
-    };
-    session.change(|working| working.record_request(&entry));
-}
-
-/// Enters the session that the headers name; `None` when they name none.
-fn enter_session(http: &Http, headers: &http::HeaderMap) -> Result<Option<SessionGuard>, Refusal> {
-    let missing = match headers::session_id(headers) {
-        SessionHeader::Absent => return Ok(None),
-        SessionHeader::Foreign => Missing::Unknown,
-        SessionHeader::Id(id) => {
-            // Before the lock: it may mean to decode a token of tens of kilobytes.
-            let caller = identity::caller(headers);
-            let entered = read(&http.engine.sessions).enter(id, || caller, |_| ());
-            match entered {
-                Ok(visit) => return Ok(Some(visit)),
-                Err(missing) => {
-                    http.engine.note_missing(id, missing);
-                    missing
-                }
-            }
-        }
-    };
-    Err(Refusal::missing_session(missing, &http.engine.clock))
 }

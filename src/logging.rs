@@ -3,6 +3,8 @@
 //! Lines for stdout are written by whoever logs. Lines for the file go through a bounded queue to a thread of its own,
 //! so that a slow disk delays no request; when the queue is full, lines are left out of the file rather than waited for.
 
+mod budget;
+
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, IsTerminal as _};
@@ -18,6 +20,8 @@ use tracing_subscriber::fmt::{self as lines, MakeWriter};
 use tracing_subscriber::layer::{Layer, SubscriberExt as _};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
+
+pub use budget::LogBudget;
 
 use crate::config::{Config, LogFormat};
 

@@ -1,19 +1,18 @@
 //! The protocol itself: JSON-RPC messages, errors, and the table of revisions. Knows neither HTTP nor tools.
 
 mod error;
-pub mod json;
 mod level;
-mod members;
 pub mod message;
 pub mod meta;
 pub mod notice;
+mod reply;
 mod revision;
 mod server;
 
 pub use error::RpcError;
 pub use level::LogLevel;
-pub use members::{Given, Members, Params};
-pub use message::{Call, Id, Message, Notification};
+pub use message::{Call, Id, Message, Notification, Params};
 pub use meta::{Capabilities, ClientInfo, Meta};
+pub use reply::{Addressee, Answer, Answers, CallStream, Content, Failure, Outgoing, Refused, Reply};
 pub use revision::{FIRST_STATELESS, Revision, Served, is_stateless};
 pub use server::{INSTRUCTIONS, SERVER_NAME, SERVER_TITLE, SERVER_VERSION, server_info, server_meta};

@@ -1,5 +1,7 @@
 //! The facts of one HTTP request that tools and diagnosis look at: as received, not interpreted.
 
+pub mod headers;
+
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};

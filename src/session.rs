@@ -61,6 +61,6 @@ pub use running::RunningCall;
 pub use saved::{Format, Saved, Unreadable};
 pub use stats::Stats;
 pub use stream::{Event, Over, Stream};
-pub use suspended::{EventStream, MAX_SUSPENDED};
+pub use suspended::MAX_SUSPENDED;
 pub use sweep::{sweep, sweep_regularly};
 pub use working::{Effect, Figures, NotKept, Replay, Working};

@@ -4,6 +4,7 @@
 //! from the same facts. It knows neither HTTP answers nor JSON-RPC.
 
 mod arguments;
+mod call;
 mod registry;
 
 mod auth_context;
@@ -23,21 +24,20 @@ mod who_is_the_goat;
 
 use std::sync::{Arc, RwLock};
 
-use futures_util::future::BoxFuture;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
-pub use arguments::Arguments;
-pub use outbox::{Outbox, Outgoing};
+pub use call::{Call, Given, NoArguments, Ongoing, Run, Streaming};
+pub use outbox::{Outbox, Sent};
 pub use registry::{Entry, HANDLE, Mirrored, Registry, TTL_MS};
 
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::diagnosis::cors::Preflights;
+use crate::diagnosis::findings::session::Around;
 use crate::diagnosis::findings::{self, Facts, Family, Finding, FindingCounts};
-use crate::object::object;
-use crate::protocol::{LogLevel, Meta, Revision};
+use crate::protocol::{Meta, Params, Revision};
 use crate::request::Request;
-use crate::session::{Full, Session, SessionGuard, SessionManager};
+use crate::session::{Full, Identity, NotKept, Record, SessionManager, Stats, Working, read};
 use crate::system::System;
 
 /// A tool: what clients are told of it, and what it does.
@@ -58,8 +58,8 @@ pub struct Tool {
     pub handle: Handle,
     /// The families of findings that its answer shows.
     pub findings: &'static [Family],
-    /// What it does.
-    pub run: Run,
+    /// Reads the arguments, and says what the call is: mostly [`Call::of`] with the tool's function.
+    pub call: fn(&Given<'_>) -> Result<Call, ToolError>,
 }
 
 /// How a tool comes by its session in the stateless era, where there is none of the protocol's: by an argument
@@ -70,59 +70,8 @@ pub enum Handle {
     None,
     /// It works on the session that the handle names.
     Reads,
-    /// The same, and without a handle it makes a session.
+    /// The same, and without a handle a session is made for it.
     Makes,
-}
-
-/// What a tool does at once.
-pub type Now = fn(&Context<'_>, &Arguments) -> Result<Outcome, ToolError>;
-
-/// What a tool does that may take its time; dropped when the call is cancelled.
-pub type Later = for<'a> fn(&'a Context<'a>, &'a Arguments) -> BoxFuture<'a, Result<Outcome, ToolError>>;
-
-/// How a tool runs.
-#[derive(Clone, Copy)]
-pub enum Run {
-    /// At once.
-    Now(Now),
-    /// It may take its time.
-    Later(Later),
-    /// At once, unless its arguments ask it to wait.
-    Either {
-        /// Whether they do.
-        waits: fn(&Arguments) -> bool,
-        /// What it does where they do not.
-        now: Now,
-        /// What it does where they do.
-        later: Later,
-    },
-}
-
-/// How a call runs.
-#[derive(Clone, Copy)]
-pub enum Way {
-    /// At once.
-    Now(Now),
-    /// It may take its time.
-    Later(Later),
-}
-
-impl Run {
-    /// How a call with these arguments runs.
-    #[must_use]
-    pub fn way(self, arguments: &Arguments) -> Way {
-        match self {
-            Self::Now(now) => Way::Now(now),
-            Self::Later(later) => Way::Later(later),
-            Self::Either { waits, now, later } => {
-                if waits(arguments) {
-                    Way::Later(later)
-                } else {
-                    Way::Now(now)
-                }
-            }
-        }
-    }
 }
 
 /// Tool annotations (2025-03-26 and later, schema `ToolAnnotations`). No tool here reaches outside the server.
@@ -141,13 +90,13 @@ impl Annotations {
     /// As listed.
     #[must_use]
     pub fn to_json(self, title: &str) -> Value {
-        object! {
+        json!({
             "title": title,
             "readOnlyHint": self.read_only,
             "destructiveHint": false,
             "idempotentHint": self.idempotent,
             "openWorldHint": false,
-        }
+        })
     }
 }
 
@@ -160,8 +109,8 @@ pub struct Outcome {
     pub details: String,
     /// What the verdict says where nothing is wrong: what was checked, and what was not.
     pub all_clear: String,
-    /// For scripts: an object that satisfies the output schema; none by default.
-    pub structured: Structured,
+    /// For scripts: an object that satisfies the output schema; `null` for none.
+    pub structured: Value,
     /// Further content blocks, as the protocol writes them (schema `ContentBlock`).
     pub content: Vec<Value>,
     /// Whether the tool failed at its work.
@@ -173,8 +122,9 @@ pub struct Outcome {
 impl Outcome {
     /// Text and structured form of the same facts.
     #[must_use]
-    pub fn new(text: String, structured: impl Into<Structured>) -> Self {
-        Self { text, structured: structured.into(), ..Self::default() }
+    pub fn new(text: String, facts: impl serde::Serialize) -> Self {
+        // Facts are structs of texts and numbers: all of them can be written.
+        Self { text, structured: serde_json::to_value(facts).unwrap_or_default(), ..Self::default() }
     }
 
     /// With what the verdict says where nothing is wrong, and the sections that come after the findings.
@@ -190,16 +140,15 @@ impl Outcome {
         if let Some(found) = found {
             let verdict = findings::verdict(found, &self.all_clear);
             self.add_section(&findings::section(&verdict, found));
-            let mut structured = self.structured.into_tree();
-            structured["verdict"] = verdict.into();
-            structured["findings"] = found.iter().map(Finding::to_json).collect();
-            self.structured = structured.into();
+            self.structured["verdict"] = verdict.into();
+            self.structured["findings"] = found.iter().map(Finding::to_json).collect();
         }
         let details = std::mem::take(&mut self.details);
         self.add_section(&details);
         self
     }
 
+    /// One more section of the text; nothing for an empty one.
     fn add_section(&mut self, section: &str) {
         if !section.is_empty() {
             self.text += "\n\n";
@@ -208,53 +157,18 @@ impl Outcome {
     }
 }
 
-/// What a tool found, for scripts.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Structured {
-    /// As a tree; `null` for nothing.
-    Tree(Value),
-    /// As JSON, which a tool wrote itself that is called so often that a tree would cost too much: an object.
-    Written(Vec<u8>),
-}
-
-impl Structured {
-    /// Whether there is none.
-    #[must_use]
-    pub const fn is_none(&self) -> bool {
-        matches!(self, Self::Tree(Value::Null))
-    }
-
-    /// As a tree.
-    #[must_use]
-    pub fn into_tree(self) -> Value {
-        match self {
-            Self::Tree(tree) => tree,
-            Self::Written(json) => serde_json::from_slice(&json).unwrap_or_default(),
-        }
-    }
-}
-
-impl Default for Structured {
-    fn default() -> Self {
-        Self::Tree(Value::Null)
-    }
-}
-
-impl From<Value> for Structured {
-    fn from(tree: Value) -> Self {
-        Self::Tree(tree)
-    }
-}
-
 /// Why a tool could not answer.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum ToolError {
     /// The arguments do not satisfy the schema or a bound: one sentence for each problem.
     #[error("{}", .0.join("; "))]
     InvalidArguments(Vec<String>),
-    /// The tool works on a session and the request has none.
+    /// The tool works on a session and the request has none; what is not possible without.
     #[error("{0}")]
     SessionRequired(&'static str),
+    /// The session cannot keep what it was given.
+    #[error("{0}")]
+    NotKept(#[from] NotKept),
     /// There is no room for another session.
     #[error("{0}")]
     Full(#[from] Full),
@@ -263,109 +177,110 @@ pub enum ToolError {
     CapabilityRequired(Value),
 }
 
-/// All that a tool may see.
+impl ToolError {
+    /// One problem with the arguments.
+    #[must_use]
+    pub fn invalid(problem: impl Into<String>) -> Self {
+        Self::InvalidArguments(vec![problem.into()])
+    }
+}
+
+/// What tools may see of the server.
+pub struct Server {
+    /// Configuration.
+    pub config: Arc<Config>,
+    /// Time.
+    pub clock: Arc<Clock>,
+    /// All sessions. Never asked while a session is changed: who holds the manager's lock waits for sessions.
+    pub sessions: Arc<RwLock<SessionManager>>,
+    /// This process in figures.
+    pub system: Arc<System>,
+    /// How often each finding was raised.
+    pub findings: FindingCounts,
+    /// The last preflight that came.
+    pub preflights: Preflights,
+}
+
+impl Server {
+    /// A server with nothing seen yet.
+    #[must_use]
+    pub fn new(
+        config: Arc<Config>,
+        clock: Arc<Clock>,
+        sessions: Arc<RwLock<SessionManager>>,
+        system: Arc<System>,
+    ) -> Self {
+        Self { config, clock, sessions, system, findings: FindingCounts::default(), preflights: Preflights::default() }
+    }
+
+    /// Figures over all sessions.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        read(&self.sessions).stats()
+    }
+}
+
+/// All that a tool may see; the session, which it may change, comes beside it.
 pub struct Context<'a> {
     /// The HTTP request that carried the call.
     pub request: &'a Request,
-    /// The session of the call, if it has one.
-    pub session: Option<&'a Arc<Session>>,
+    /// What the call's message says.
+    pub message: &'a Params,
     /// The revision the call is answered in.
     pub revision: Revision,
-    /// Configuration.
-    pub config: &'a Config,
-    /// Time.
-    pub clock: &'a Clock,
-    /// All sessions, for figures over them.
-    pub sessions: &'a RwLock<SessionManager>,
-    /// This process in figures.
-    pub system: &'a System,
-    /// How often each finding was raised on this server.
-    pub finding_counts: &'a FindingCounts,
-    /// The last preflight that came.
-    pub preflights: &'a Preflights,
-    /// `_meta` of the call's parameters.
-    pub meta: Option<&'a Map<String, Value>>,
     /// What `_meta` says of the client, in the stateless era.
     pub client: Option<&'a Meta>,
-    /// Makes a session for a call of the stateless era that came without a handle.
-    pub new_session: Option<&'a (dyn Fn() -> Result<SessionGuard, Full> + Send + Sync)>,
     /// Where notifications that belong to the call go, if the client can have any.
     pub outbox: Option<&'a Outbox>,
-    /// Tool calls in the session so far, this one included.
-    pub tool_calls: u64,
+    /// The server.
+    pub server: &'a Server,
+    /// Figures over all sessions, as they were when the call began.
+    pub stats: &'a Stats,
 }
-
 impl Context<'_> {
-    /// Calls `look` with the facts that findings are made from.
-    pub fn with_facts<T>(&self, look: impl FnOnce(&Facts<'_>) -> T) -> T {
-        let owner = self.session.and_then(|session| session.owner());
+    /// Calls `look` with the facts that findings are made from; `owner` is who the session is bound to.
+    pub fn with_facts<T>(&self, owner: Option<&Identity>, look: impl FnOnce(&Facts<'_>) -> T) -> T {
         look(&Facts {
             method: &self.request.method,
             uri: &self.request.uri,
             headers: &self.request.headers,
             revision: self.revision,
-            config: self.config,
+            config: &self.server.config,
             owner,
-            now: self.clock.wall_now(),
+            now: self.server.clock.wall_now(),
         })
     }
 
     /// What the given families find wrong with this request and its session, worst first.
     #[must_use]
-    pub fn findings(&self, families: &[Family]) -> Vec<Finding> {
-        self.with_facts(|facts| {
+    pub fn findings(&self, session: Option<&Working<'_>>, families: &[Family]) -> Vec<Finding> {
+        self.with_facts(session.and_then(|session| session.record.owner.as_deref()), |facts| {
             let mut found = findings::of_request(facts, families);
-            if let Some(session) = self.session.filter(|_| families.contains(&Family::Session)) {
-                let lost = session.figures().dropped;
-                let around = findings::session::Around { facts: Some(facts), now: self.clock.now(), lost };
-                found.extend(session.with_record(|record| findings::session::of_session(record, around)));
+            if let Some(session) = session.filter(|_| families.contains(&Family::Session)) {
+                let around = Around { facts: Some(facts), now: self.server.clock.now(), lost: session.figures().dropped };
+                found.extend(findings::session::of_session(session.record, around));
             }
             findings::sort(&mut found);
             found
         })
     }
 
-    /// A log line of the call itself, on the call's own stream, if the client can and wants to have it: in the handshake
-    /// era by the session's level, in the stateless era only where `_meta` asks for it.
-    pub fn log(&self, level: LogLevel, logger: &str, data: &Value) {
-        let wanted = match (self.revision.is_stateless(), self.session) {
-            (true, _) => self.client.and_then(|client| client.log_level),
-            (false, Some(session)) => Some(session.with_record(|record| record.log_level)),
-            (false, None) => Some(LogLevel::default()),
-        };
-        if let (Some(outbox), Some(least)) = (self.outbox, wanted)
-            && level >= least
-        {
-            let params = object! { "level": level, "logger": logger, "data": data };
-            outbox.send(crate::protocol::message::notification("notifications/message", &params));
-        }
-    }
-
-    /// Lets go of the call's connection, so that a long call does not hold it: the client gets an event id and comes back for
-    /// the answer with a GET (SEP-1699 in 2025-11-25 basic/transports, Sending Messages). Nothing happens where the
-    /// revision does not have that, the call has no session, or its answer is no stream.
-    pub fn suspend(&self) {
-        if let (Some(outbox), Some(_), true) = (self.outbox, self.session, self.revision.has_primed_streams()) {
-            outbox.suspend();
-        }
-    }
-
     /// The client's name: from `_meta` in the stateless era, else from the session's `initialize`.
     #[must_use]
-    pub fn client_name(&self) -> Option<String> {
-        let name = match (self.client, self.session) {
-            (Some(client), _) => client.client_info.as_ref()?.name.to_string(),
-            (None, session) => session?.with_record(|record| record.client_info.name.to_string()),
+    pub fn client_name(&self, session: Option<&Record>) -> Option<String> {
+        let name = match (self.client, session) {
+            (Some(client), _) => &client.client_info.as_ref()?.name,
+            (None, session) => &session?.client_info.name,
         };
-        (!name.is_empty()).then_some(name)
+        (!name.is_empty()).then(|| name.to_string())
     }
 
     /// The capabilities that the client declared.
     #[must_use]
-    pub fn client_capabilities(&self) -> Map<String, Value> {
-        match (self.client, self.session) {
+    pub fn client_capabilities(&self, session: Option<&Record>) -> Map<String, Value> {
+        match (self.client, session) {
             (Some(client), _) => client.client_capabilities.clone(),
-            (None, Some(session)) => match session.with_record(|record| record.client_capabilities.to_value()) {
+            (None, Some(record)) => match record.client_capabilities.to_value() {
                 Value::Object(capabilities) => capabilities,
                 _ => Map::new(),
             },
@@ -376,11 +291,11 @@ impl Context<'_> {
     /// Tells the client how far the call is, if it asked (`_meta.progressToken`) and can be told. `progress` must grow
     /// from one call to the next (MCP basic/utilities/progress). A client too slow to read misses some.
     pub fn progress(&self, progress: u64, total: u64, message: &str) {
-        let token = self.meta.and_then(|meta| meta.get("progressToken"));
+        let token = self.message.get("_meta").and_then(|meta| meta.get("progressToken"));
         let (Some(token), Some(outbox)) = (token.filter(|t| t.is_string() || t.is_number()), self.outbox) else {
             return;
         };
-        let mut params = object! { "progressToken": token, "progress": progress, "total": total };
+        let mut params = json!({ "progressToken": token, "progress": progress, "total": total });
         if self.revision.has_progress_messages() {
             params["message"] = message.into();
         }

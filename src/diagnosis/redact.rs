@@ -11,12 +11,14 @@
 //!
 //! What was redacted may be redacted again: it never shows more, and as a rule stays what it was.
 
+mod log;
 mod names;
 mod shapes;
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
+pub use log::{MAX_LOGGED, loggable, unrevealing};
 pub use names::is_secret;
 use names::{Kind, kind};
 

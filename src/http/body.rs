@@ -1,11 +1,10 @@
 //! Reading a body: at most so many bytes, in at most so much time, as long as there is memory.
 
-use std::error::Error;
 use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use axum::body::{Bytes, HttpBody};
+use axum::body::{Body, Bytes, HttpBody as _};
 use http::header::{CONTENT_LENGTH, EXPECT};
 use http::{HeaderMap, StatusCode};
 use http_body_util::BodyExt as _;
@@ -26,11 +25,6 @@ const DRAIN_TIME: Duration = Duration::from_secs(5);
 /// holding connections with.
 const DISCARD_TIME: Duration = Duration::from_secs(1);
 
-/// A request's body.
-pub trait Body: HttpBody<Data = Bytes, Error: Error + Send + Sync> + Send + Unpin + 'static {}
-
-impl<B: HttpBody<Data = Bytes, Error: Error + Send + Sync> + Send + Unpin + 'static> Body for B {}
-
 /// Reads a body of at most `limit` bytes; a large one comes with its share of the budget.
 ///
 /// # Errors
@@ -38,7 +32,7 @@ impl<B: HttpBody<Data = Bytes, Error: Error + Send + Sync> + Send + Unpin + 'sta
 /// large ones are under way.
 pub async fn read(
     headers: &HeaderMap,
-    mut body: impl Body,
+    mut body: Body,
     limit: usize,
     budget: &Budget,
 ) -> Result<(Bytes, Option<Share>), Refusal> {
@@ -71,7 +65,7 @@ pub async fn read(
 
 /// The body; `None` when it is larger than `limit`.
 async fn read_up_to(
-    body: &mut impl Body,
+    body: &mut Body,
     limit: usize,
     budget: &Budget,
     share: &mut Option<Share>,
@@ -104,7 +98,7 @@ async fn read_up_to(
 }
 
 /// Whether the body came to its end within the bound.
-async fn drain(body: &mut impl Body) -> bool {
+async fn drain(body: &mut Body) -> bool {
     let mut left = DRAIN_BYTES;
     // Not by `is_end_stream`, which never comes true for a chunked body.
     loop {
@@ -122,7 +116,7 @@ async fn drain(body: &mut impl Body) -> bool {
 /// Throws away the body of a request that is refused for its head, so that the connection can serve the next request: an
 /// HTTP library closes one with an unread body without a word, and a proxy that has just sent the next request there
 /// answers 502. `false`: there was no waiting for it, and the answer has to say `Connection: close`.
-pub async fn discard(headers: &HeaderMap, mut body: impl Body) -> bool {
+pub async fn discard(headers: &HeaderMap, mut body: Body) -> bool {
     if body.is_end_stream() {
         return true;
     }
@@ -138,7 +132,7 @@ pub async fn discard(headers: &HeaderMap, mut body: impl Body) -> bool {
 }
 
 /// [`discard`], and what the refusal says of the connection.
-pub async fn refuse(headers: &HeaderMap, body: impl Body, refusal: Refusal) -> Refusal {
+pub async fn refuse(headers: &HeaderMap, body: Body, refusal: Refusal) -> Refusal {
     if discard(headers, body).await { refusal } else { refusal.and_close() }
 }
 

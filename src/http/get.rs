@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Extension;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use bytes::Bytes;
@@ -11,49 +12,44 @@ use http::{HeaderMap, StatusCode};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::refusal::Refusal;
-use super::strict::{self, Asked};
-use super::{Arrival, Http, enter_session, headers, note, refusal, refuse_stateless, revision, sse};
+use super::refusal::{self, Refusal};
+use super::{Arrival, Http, form, sse};
 use crate::config::KeepAliveStyle;
 use crate::diagnosis::findings::session::accept;
 use crate::protocol::{Revision, RpcError};
+use crate::request::headers;
+use crate::rpc::{Caller, Opened};
 use crate::session::Stream;
-use crate::session::history::Kind;
 
 /// The longest `?wait=`, in seconds: clients and proxies give an idle answer up after 300 s at the latest.
 const MAX_WAIT_S: f64 = 300.0;
 
 /// Handles GET on the MCP endpoint.
-pub async fn get(State(http): State<Arc<Http>>, request: Request) -> Result<Response, Refusal> {
-    let headers = request.headers();
-    refuse_stateless(&http, headers, "GET", "POST subscriptions/listen opens a stream")?;
+pub async fn get(
+    State(http): State<Arc<Http>>,
+    Extension(arrival): Extension<Arrival>,
+    request: Request,
+) -> Result<Response, Refusal> {
+    let request = Arc::new(arrival.request(request.into_parts().0, 0, None));
+    let caller = Caller::of_http(&request, true);
+    let headers = &request.headers;
+    refusal::refuse_stateless(&http, &caller, "GET", "POST subscriptions/listen opens a stream")?;
     if !headers::accepts(headers).sse {
         let refusal = Refusal::not_acceptable("GET answers with text/event-stream; the Accept header must allow it");
         return Err(refusal.explained_by(&accept(headers, "text/event-stream")));
     }
-    let named = headers::protocol_version(headers, &http.engine.config.protocol)
-        .map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, error))?;
-    let wait = wait(request.uri().query())?;
-    let visit = enter_session(&http, headers)?.ok_or_else(|| {
-        Refusal::bad_request(
-            "Bad Request: GET opens the stream of a session and needs its Mcp-Session-Id header; POST initialize first",
-        )
-    })?;
-    let session = Arc::clone(visit.session());
-    let peer = request.extensions().get::<Arrival>().map(|arrival| arrival.connection.peer);
-    note(&session, Kind::Get, headers, peer, named);
-    let revision = revision(&http, Some(&session), named);
-    let asked = Asked { kind: Kind::Get, headers, session: Some(&session), revision, named, calls: &[] };
-    strict::check(&http, &asked)?;
-    let last_event_id = last_event_id(headers);
-    if let Some(rest) = last_event_id.and_then(|id| session.take_suspended(id)) {
-        tracing::debug!("the stream of a call goes on");
-        let mut response = sse::response(rest);
-        refusal::name_session(&mut response, session.id());
-        return Ok(response);
-    }
-    let stream = session.open_stream(last_event_id);
-    let config = &http.engine.config;
+    let wait = wait(request.uri.query())?;
+    let (session, opened) = http.engine.open(&caller, last_event_id(headers))?;
+    let mut response = match opened {
+        Opened::Call(rest) => form::resumed(&http, rest),
+        Opened::Messages(stream, revision) => messages(&http, *stream, revision, wait),
+    };
+    refusal::name_session(&mut response, session);
+    Ok(response)
+}
+
+fn messages(http: &Http, stream: Stream, revision: Revision, wait: Option<Duration>) -> Response {
+    let config = &http.engine.server.config;
     let keep_alive = KeepAlive {
         interval: config.sse_keepalive_interval,
         event: match config.sse_keepalive_style {
@@ -63,13 +59,11 @@ pub async fn get(State(http): State<Arc<Http>>, request: Request) -> Result<Resp
     };
     tracing::debug!(resumed = stream.is_resumed(), from = stream.position_id(), ?wait, "stream opened");
     let opening = opening(&stream, revision);
-    let shutdown = http.shutdown.clone();
-    let mut response = match wait {
+    let shutdown = http.engine.shutdown.clone();
+    match wait {
         None => sse::response(live(stream, opening, keep_alive, shutdown)),
         Some(wait) => sse::response(poll(stream, opening, keep_alive, shutdown, wait)),
-    };
-    refusal::name_session(&mut response, session.id());
-    Ok(response)
+    }
 }
 
 /// `?wait=SECONDS`.

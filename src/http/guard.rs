@@ -1,21 +1,66 @@
-//! The door: Origin and Host, before anything else looks at a request (MCP basic/transports, Security Warning: DNS
+//! Host and Origin are checked before anything else looks at a request (MCP basic/transports, Security Warning: DNS
 //! rebinding).
 
 use std::borrow::Cow;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::task::{Context, Poll};
 
+use axum::response::{IntoResponse as _, Response};
+use futures_util::FutureExt as _;
+use futures_util::future::{BoxFuture, Either};
 use http::header::{HOST, ORIGIN};
 use http::{Request, StatusCode, Version};
+use tower::Service;
 
-use super::HEALTH_PATH;
 use super::refusal::Refusal;
+use super::{HEALTH_PATH, Http, body};
 use crate::config::{Config, is_loopback_host};
 use crate::diagnosis::origin;
-use crate::protocol::RpcError;
+use crate::protocol::{Addressee, RpcError};
 use crate::text::shorten;
 
-/// Lets a request in, or refuses it with 403 (400 for a request whose Host cannot be told).
-pub fn admit<B>(config: &Config, bound_to_loopback: bool, request: &Request<B>) -> Result<(), Refusal> {
-    // A load balancer probes by address: /healthz says nothing that would need a door.
+/// A service that only requests with an allowed Host and Origin reach.
+#[derive(Clone)]
+pub struct Guard<S> {
+    http: Arc<Http>,
+    inner: S,
+}
+
+impl<S> Guard<S> {
+    /// By the server's configuration.
+    pub fn new(http: Arc<Http>, inner: S) -> Self {
+        Self { http, inner }
+    }
+}
+
+impl<S> Service<axum::extract::Request> for Guard<S>
+where
+    S: Service<axum::extract::Request, Response = Response, Error = Infallible>,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Either<S::Future, BoxFuture<'static, Result<Response, Infallible>>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: axum::extract::Request) -> Self::Future {
+        match check(&self.http.engine.server.config, self.http.bound_to_loopback, &request) {
+            Ok(()) => Either::Left(self.inner.call(request)),
+            Err(refusal) => {
+                let (parts, body) = request.into_parts();
+                let refusing = async move { Ok(body::refuse(&parts.headers, body, refusal).await.into_response()) };
+                Either::Right(refusing.boxed())
+            }
+        }
+    }
+}
+
+/// 403 for a Host or Origin that is not allowed; 400 where the Host cannot be told.
+fn check<B>(config: &Config, bound_to_loopback: bool, request: &Request<B>) -> Result<(), Refusal> {
+    // Load balancers probe by address, and what /healthz says is no secret.
     if request.uri().path() != HEALTH_PATH {
         check_host(config, bound_to_loopback, request)?;
     }
@@ -27,7 +72,7 @@ fn check_host<B>(config: &Config, bound_to_loopback: bool, request: &Request<B>)
     let (first, second) = (hosts.next(), hosts.next());
     if second.is_some() {
         return Err(
-            Refusal::bad_request("Bad Request: several Host headers (RFC 9112 section 3.2)").addressed_to_nobody()
+            Refusal::bad_request("Bad Request: several Host headers (RFC 9112 section 3.2)").addressed_to(Addressee::Nobody)
         );
     }
     // HTTP/2 and absolute-form requests carry the host in the target (RFC 9113 section 8.3.1, RFC 9112 section 3.2.2).
@@ -37,7 +82,7 @@ fn check_host<B>(config: &Config, bound_to_loopback: bool, request: &Request<B>)
             Ok(())
         } else {
             Err(Refusal::bad_request("Bad Request: no readable Host header (RFC 9112 section 3.2)")
-                .addressed_to_nobody())
+                .addressed_to(Addressee::Nobody))
         };
     };
     // RFC 9113 section 8.3.1. In HTTP/1.1 the target stands, whatever Host says (RFC 9112 section 3.2.2).
@@ -46,7 +91,7 @@ fn check_host<B>(config: &Config, bound_to_loopback: bool, request: &Request<B>)
         return Err(Refusal::bad_request(
             "Bad Request: Host and :authority name different hosts (RFC 9113 section 8.3.1)",
         )
-        .addressed_to_nobody());
+        .addressed_to(Addressee::Nobody));
     }
     if !bound_to_loopback && config.allowed_hosts.is_empty() {
         return Ok(());
@@ -58,7 +103,7 @@ fn check_host<B>(config: &Config, bound_to_loopback: bool, request: &Request<B>)
         // RFC 9112 section 3.2: 400 for a Host that is not `host[:port]`.
         let host = shorten(host, 100);
         let message = format!("Bad Request: the Host {host:?} is not a name or an address with an optional port");
-        return Err(Refusal::bad_request(message).addressed_to_nobody());
+        return Err(Refusal::bad_request(message).addressed_to(Addressee::Nobody));
     };
     let allowed = is_loopback_host(&name)
         || config
@@ -73,7 +118,7 @@ fn check_host<B>(config: &Config, bound_to_loopback: bool, request: &Request<B>)
     let error = RpcError::invalid_request(format!(
         "Host not allowed: {name:?}; {why}. If this name is yours, add it to MCP_ALLOWED_HOSTS"
     ));
-    Err(Refusal::new(StatusCode::FORBIDDEN, error).addressed_to_nobody())
+    Err(Refusal::new(StatusCode::FORBIDDEN, error).addressed_to(Addressee::Nobody))
 }
 
 /// Whether a Host value is what nearly every client on this machine sends: a name of it with a port. That needs no parsing.
@@ -110,7 +155,7 @@ fn check_origin<B>(config: &Config, request: &Request<B>) -> Result<(), Refusal>
             let error = RpcError::invalid_request(format!(
                 "Origin not allowed: {origin:?}. If this web page is yours, add its origin to MCP_ALLOWED_ORIGINS"
             ));
-            return Err(Refusal::new(StatusCode::FORBIDDEN, error).addressed_to_nobody());
+            return Err(Refusal::new(StatusCode::FORBIDDEN, error).addressed_to(Addressee::Nobody));
         }
     }
     Ok(())

@@ -1,59 +1,30 @@
 //! What is seen of every request: its id, one span, one log line, `Server-Timing`.
 
 use std::borrow::Cow;
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use axum::response::{IntoResponse as _, Response};
+use axum::response::Response;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
-use tracing::Span;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
+use pin_project_lite::pin_project;
+use tower::Service;
 use tracing::field::{Empty, display};
+use tracing::instrument::{Instrument as _, Instrumented};
+use tracing::Span;
 use uuid::Uuid;
 
-use super::headers::{INSTANCE_ID, REQUEST_ID, SERVER_TIMING};
-use super::refusal::{ALLOWED_METHODS, Refusal, Why};
+use super::refusal::Why;
 use super::{Arrival, Connection, HEALTH_PATH, Http, MCP_PATHS};
-use crate::diagnosis::redact::{self, SESSION_SHOWN};
+use crate::diagnosis::redact::{self, MAX_LOGGED, SESSION_SHOWN, loggable, unrevealing};
 use crate::protocol::Message;
 use crate::protocol::message::Body;
 use crate::request::RequestId;
+use crate::request::headers::{self, INSTANCE_ID, REQUEST_ID, SERVER_TIMING};
 use crate::text::shorten;
-
-/// Characters of a caller's header value in a log line.
-const MAX_LOGGED: usize = 200;
-
-/// Characters of a session id.
-const UUID_LENGTH: usize = uuid::fmt::Hyphenated::LENGTH;
-
-/// What a caller named (a method, a tool, a client) as it may stand in a log line: short, one line, no secrets.
-#[must_use]
-pub fn loggable(text: &str) -> String {
-    unrevealing(&shorten(text, MAX_LOGGED))
-}
-
-/// Text that may quote a caller, on one line, without its secrets and without whole session ids: those are capabilities.
-fn unrevealing(text: &str) -> String {
-    let text = redact::escape(&redact::value(text)).into_owned();
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text.as_str();
-    while let Some(next) = rest.chars().next() {
-        let id = rest.get(..UUID_LENGTH).filter(|id| id.as_bytes()[8] == b'-' && Uuid::try_parse(id).is_ok());
-        let length = if let Some(id) = id {
-            out += &redact::session_id(id);
-            UUID_LENGTH
-        } else {
-            out.push(next);
-            next.len_utf8()
-        };
-        rest = &rest[length..];
-    }
-    out
-}
-
-/// Whether the request has a line in the log: what else is told of it, at the level of its line, goes by that.
-pub fn is_logged() -> bool {
-    !Span::current().is_none()
-}
 
 /// What a POST asks for: the JSON-RPC method, and the tool.
 #[derive(Debug, Clone)]
@@ -78,63 +49,108 @@ impl Subject {
     }
 
     /// The answer, with a note of what it answers: for the log line.
-    pub fn noted_on(self, answer: Result<Response, Refusal>) -> Response {
-        let mut response = answer.into_response();
+    pub fn noted_on(self, mut response: Response) -> Response {
         response.extensions_mut().insert(self);
         response
     }
 }
 
+/// A service whose requests are observed.
+#[derive(Clone)]
+pub struct Observe<S> {
+    http: Arc<Http>,
+    inner: S,
+}
+
+impl<S> Observe<S> {
+    /// `inner`, observed.
+    pub fn new(http: Arc<Http>, inner: S) -> Self {
+        Self { http, inner }
+    }
+}
+
+impl<S, B, Sent> Service<Request<B>> for Observe<S>
+where
+    S: Service<Request<B>, Response = http::Response<Sent>, Error = Infallible>,
+{
+    type Response = http::Response<Sent>;
+    type Error = Infallible;
+    type Future = Observing<S::Future>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let (observed, arrival) = Observed::new(&self.http, &request);
+        request.extensions_mut().insert(arrival);
+        let span = observed.span.clone();
+        let answering = span.in_scope(|| self.inner.call(request)).instrument(span);
+        Observing { answering, observed: Some((observed, Arc::clone(&self.http))) }
+    }
+}
+
+pin_project! {
+    /// The answer to an observed request.
+    pub struct Observing<F> {
+        #[pin]
+        answering: Instrumented<F>,
+        observed: Option<(Observed, Arc<Http>)>,
+    }
+}
+
+impl<F, Sent> Future for Observing<F>
+where
+    F: Future<Output = Result<http::Response<Sent>, Infallible>>,
+{
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let Ok(mut response) = ready!(this.answering.poll(context));
+        if let Some((observed, http)) = this.observed.take() {
+            observed.answered(&http, &mut response);
+        }
+        Poll::Ready(Ok(response))
+    }
+}
+
 /// What is seen of a request, from its arrival to its answer.
-pub struct Observed {
+struct Observed {
     at: Instant,
     id: RequestId,
     /// Where its log lines belong; none where nobody will see any.
-    pub span: Span,
+    span: Span,
     head: Head,
     is_logged: bool,
     is_probe: bool,
-    is_options_of_mcp: bool,
 }
 
 impl Observed {
     /// Looks at a request that has come in. Returns also what its handler is to know of that.
-    pub fn new<B>(http: &Http, connection: Connection, request: &Request<B>) -> (Self, Arrival) {
+    fn new<B>(http: &Http, request: &Request<B>) -> (Self, Arrival) {
         let at = Instant::now();
         let given = request.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok());
         let id = given.and_then(RequestId::accept).unwrap_or_else(RequestId::generate);
         let path = request.uri().path();
-        let (is_probe, is_options) = (path == HEALTH_PATH, request.method() == Method::OPTIONS);
-        if is_options {
-            http.engine.preflights.note(request.headers(), http.engine.clock.now());
+        if request.method() == Method::OPTIONS {
+            http.engine.server.preflights.note(request.headers(), http.engine.server.clock.now());
         }
         let head = Head { method: request.method().clone(), path: loggable_path(path) };
         // Nothing is written for a span that nobody will see.
         let is_debug = tracing::enabled!(tracing::Level::DEBUG);
-        let is_logged = is_debug || (tracing::enabled!(tracing::Level::INFO) && http.lines.take(at));
+        let is_logged = is_debug || (tracing::enabled!(tracing::Level::INFO) && http.log_budget.take(at));
         let span = if is_logged { span(request, &id, &head) } else { Span::none() };
         if is_debug {
             span.in_scope(|| log_headers(request));
         }
-        let observed = Self {
-            at,
-            id: id.clone(),
-            span,
-            head,
-            is_logged,
-            is_probe,
-            is_options_of_mcp: is_options && MCP_PATHS.contains(&path),
-        };
-        (observed, Arrival { id, at, wall: http.engine.clock.wall_now(), connection, is_logged })
+        let connection = request.extensions().get::<Connection>().copied().unwrap_or_default();
+        let observed = Self { at, id: id.clone(), span, head, is_logged, is_probe: path == HEALTH_PATH };
+        (observed, Arrival { id, at, wall: http.engine.server.clock.wall_now(), connection, is_logged })
     }
 
     /// Puts what every response has on one, and logs the request.
-    pub fn answered(self, http: &Http, response: &mut Response) {
-        if self.is_options_of_mcp && response.status() == StatusCode::OK {
-            // The CORS layer answers preflights with 200 and without Allow.
-            *response.status_mut() = StatusCode::NO_CONTENT;
-            response.headers_mut().insert(http::header::ALLOW, ALLOWED_METHODS);
-        }
+    fn answered<Sent>(self, http: &Http, response: &mut http::Response<Sent>) {
         let took = self.at.elapsed();
         let headers = response.headers_mut();
         headers.insert(INSTANCE_ID, http.instance.clone());
@@ -142,7 +158,7 @@ impl Observed {
         headers.insert(REQUEST_ID, self.id.to_header());
         // With LOG_LEVEL=WARNING the server's own mistakes still get their lines.
         let is_mistake = response.status().is_server_error();
-        if self.is_logged || (is_mistake && !tracing::enabled!(tracing::Level::INFO) && http.lines.take(self.at)) {
+        if self.is_logged || (is_mistake && !tracing::enabled!(tracing::Level::INFO) && http.log_budget.take(self.at)) {
             log(&self.span, &self.head, response, took, self.is_probe);
         }
     }
@@ -193,7 +209,7 @@ fn span<B>(request: &Request<B>, id: &RequestId, head: &Head) -> Span {
             span.record(field, display(shorten(&redact::header(header, value.as_bytes()), MAX_LOGGED)));
         }
     }
-    if let Some(session) = request.headers().get(super::headers::SESSION_ID).and_then(|id| id.to_str().ok()) {
+    if let Some(session) = request.headers().get(headers::SESSION_ID).and_then(|id| id.to_str().ok()) {
         span.record("session", display(shorten(&redact::escape(session), SESSION_SHOWN).trim_end_matches('…')));
     }
     span
@@ -226,7 +242,7 @@ fn header_line(headers: &HeaderMap) -> String {
 
 /// One line a request. Its message reads alone, and what is in it are fields too: of the event what is known at the end,
 /// of the span the rest.
-fn log(span: &Span, head: &Head, response: &Response, took: Duration, quiet: bool) {
+fn log<Sent>(span: &Span, head: &Head, response: &http::Response<Sent>, took: Duration, quiet: bool) {
     let code = response.status();
     let ms = took.as_secs_f64() * 1000.0;
     let (status, duration_ms) = (code.as_u16(), (ms * 1000.0).round() / 1000.0);

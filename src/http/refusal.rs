@@ -9,13 +9,11 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::headers::SESSION_ID;
-use crate::clock::Clock;
+use super::{Http, form};
 use crate::diagnosis::findings::Finding;
-use crate::diagnosis::findings::session::{dead_id, other_replica};
-use crate::protocol::{Id, RpcError, message};
-use crate::session::Missing;
-use crate::text::rfc3339;
+use crate::protocol::{Addressee, FIRST_STATELESS, Failure, Refused, RpcError, message};
+use crate::request::headers::SESSION_ID;
+use crate::rpc::{Caller, Era};
 
 /// Seconds after which a client that found all sessions in use may try again.
 pub const RETRY_AFTER_S: u64 = 10;
@@ -28,17 +26,6 @@ pub const ALLOWED_METHODS: HeaderValue = HeaderValue::from_static("GET, POST, DE
 
 /// The methods of the MCP endpoint in the stateless era.
 pub const STATELESS_METHODS: HeaderValue = HeaderValue::from_static("POST, OPTIONS");
-
-/// Whom a JSON-RPC error answers.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Addressee {
-    /// The request with this id.
-    Request(Id),
-    /// A request whose id could not be read: `"id":null`.
-    Unreadable,
-    /// No request: no `id` member at all.
-    Nobody,
-}
 
 /// A request that is refused as a whole.
 #[derive(Debug, Clone)]
@@ -68,10 +55,10 @@ impl Refusal {
         Self::new(StatusCode::BAD_REQUEST, RpcError::invalid_request(message))
     }
 
-    /// Addressed to the request with `id`.
+    /// Telling this one.
     #[must_use]
-    pub fn to(mut self, id: Option<&Id>) -> Self {
-        self.to = id.map_or(Addressee::Unreadable, |id| Addressee::Request(id.clone()));
+    pub fn addressed_to(mut self, to: Addressee) -> Self {
+        self.to = to;
         self
     }
 
@@ -79,13 +66,6 @@ impl Refusal {
     #[must_use]
     pub fn error(&self) -> &RpcError {
         &self.error
-    }
-
-    /// Addressed to no request.
-    #[must_use]
-    pub fn addressed_to_nobody(mut self) -> Self {
-        self.to = Addressee::Nobody;
-        self
     }
 
     /// With `Retry-After`, in seconds.
@@ -106,12 +86,6 @@ impl Refusal {
         self.with(CONNECTION, HeaderValue::from_static("close"))
     }
 
-    /// Naming the session that the refused request entered.
-    #[must_use]
-    pub fn in_session(self, id: Uuid) -> Self {
-        self.with(SESSION_ID, session_value(id))
-    }
-
     /// With the finding that explains it.
     #[must_use]
     pub fn explained_by(mut self, finding: &Finding) -> Self {
@@ -123,37 +97,6 @@ impl Refusal {
     fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.push((name, value));
         self
-    }
-
-    /// 404 for a session that there is not, with the reason where the caller may know it.
-    #[must_use]
-    pub fn missing_session(missing: Missing, clock: &Clock) -> Self {
-        const HINT: &str = "POST initialize without an Mcp-Session-Id header to start a new session";
-        const UNKNOWN: &str = "never issued here, lost in a restart, or opened by another identity: send the same token as \
-                               with initialize; or POST initialize without an Mcp-Session-Id header to start a new session";
-        let data = match missing {
-            Missing::Ended { reason, at, tries } => {
-                let at = rfc3339(clock.wall(at));
-                let mut data = json!({ "reason": reason.name(), "endedAt": at, "hint": HINT });
-                if tries > 0 {
-                    data["findings"] = json!([dead_id(reason, &at, tries).to_json()]);
-                }
-                data
-            }
-            Missing::Elsewhere { maker, here, replica } => {
-                let finding = other_replica(maker, here, replica);
-                json!({
-                    "hint": format!("{}; or {HINT}", finding.summary),
-                    "instance": here.to_string(),
-                    "madeByInstance": maker.to_string(),
-                    "findings": [finding.to_json()],
-                })
-            }
-            // Someone else's session must look like none at all.
-            Missing::Unknown | Missing::NotYours { .. } => json!({ "hint": UNKNOWN }),
-        };
-        let error = RpcError::new(RpcError::INTERNAL_ERROR, "Session not found or expired").with_data(data);
-        Self::new(StatusCode::NOT_FOUND, error)
     }
 
     /// 415 for a compressed body. `Accept-Encoding` says that the coding is the trouble (RFC 9110 section 15.5.16).
@@ -170,6 +113,18 @@ impl Refusal {
     #[must_use]
     pub fn not_acceptable(message: &str) -> Self {
         Self::new(StatusCode::NOT_ACCEPTABLE, RpcError::invalid_request(format!("Not Acceptable: {message}")))
+    }
+}
+
+impl From<Refused> for Refusal {
+    fn from(refused: Refused) -> Self {
+        let refusal = Self {
+            status: form::status(refused.failure),
+            to: refused.to,
+            error: refused.error,
+            headers: refused.session.map(|id| (SESSION_ID, session_value(id))).into_iter().collect(),
+        };
+        if refused.failure == Failure::Busy { refusal.retry_after(RETRY_AFTER_S) } else { refusal }
     }
 }
 
@@ -197,6 +152,21 @@ impl IntoResponse for Refusal {
         response.extensions_mut().insert(why);
         response
     }
+}
+
+/// 405 for GET and DELETE in the stateless era (MCP 2026-07-28 streamable-http, Earlier Streamable HTTP Revisions).
+///
+/// # Errors
+/// It, where the caller is of that era.
+pub fn refuse_stateless(http: &Http, caller: &Caller<'_>, method: &str, instead: &str) -> Result<(), Refusal> {
+    let served = &http.engine.server.config.protocol;
+    if served.has_stateless() && Era::by_header(caller.version(), served) == Era::Stateless {
+        let error = RpcError::invalid_request(format!(
+            "Method Not Allowed: {method} is not part of protocol version {FIRST_STATELESS} and later; {instead}"
+        ));
+        return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, error).allowing(STATELESS_METHODS));
+    }
+    Ok(())
 }
 
 /// A JSON response.

@@ -9,7 +9,7 @@ use futures_util::Stream;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Response};
 
-use super::headers::ACCEL_BUFFERING;
+use crate::request::headers::ACCEL_BUFFERING;
 
 /// Milliseconds after which a client should reconnect: what clients do unasked, so that a short outage stays short.
 const RETRY_MS: u32 = 1000;
@@ -20,14 +20,7 @@ pub const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-strea
 /// One JSON-RPC message. JSON has no raw line breaks, so one `data:` line holds it.
 #[must_use]
 pub fn message(id: Option<&str>, json: &[u8]) -> Bytes {
-    let mut event = Vec::new();
-    write_message(&mut event, id, json);
-    Bytes::from(event)
-}
-
-/// The same, appended to `event`.
-pub fn write_message(event: &mut Vec<u8>, id: Option<&str>, json: &[u8]) {
-    event.reserve(json.len() + 48);
+    let mut event = Vec::with_capacity(json.len() + 96);
     event.extend_from_slice(b"event: message\n");
     if let Some(id) = id {
         event.extend_from_slice(b"id: ");
@@ -46,6 +39,7 @@ pub fn write_message(event: &mut Vec<u8>, id: Option<&str>, json: &[u8]) {
         }
     }
     event.extend_from_slice(b"\n\n");
+    Bytes::from(event)
 }
 
 /// The event that a stream opens with where its revision wants one: an id to resume from, no data (SEP-1699).
@@ -83,7 +77,7 @@ pub fn response(events: impl Stream<Item = Bytes> + Send + 'static) -> Response<
 
 /// A 200 response with events that are all known.
 #[must_use]
-pub fn response_at_once(events: Vec<u8>) -> Response<Body> {
+pub fn response_at_once(events: Bytes) -> Response<Body> {
     with_headers(Body::from(events))
 }
 

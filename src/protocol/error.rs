@@ -65,8 +65,18 @@ impl RpcError {
     #[must_use]
     pub fn method_not_found(method: &str, known: &[&str]) -> Self {
         let method = crate::text::shorten(method, 100);
-        Self::new(Self::METHOD_NOT_FOUND, format!("Method not found: {method}"))
+        // In the message too: it is all that some clients show.
+        Self::new(Self::METHOD_NOT_FOUND, format!("Method not found: {method}; this server answers {}", known.join(", ")))
             .with_data(json!({ "method": method, "available": known }))
+    }
+
+    /// -32603 for a mistake of the server's own.
+    #[must_use]
+    pub fn internal() -> Self {
+        Self::new(
+            Self::INTERNAL_ERROR,
+            "Internal error: the server made a mistake; its log has the details under this response's X-Request-Id",
+        )
     }
 
     /// -32603 when no more sessions can be made.

@@ -6,9 +6,12 @@ use std::sync::Arc;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use super::{Params, RpcError};
+use super::RpcError;
+
+/// The parameters of a message, in their order. Of members with the same name the last counts.
+pub type Params = Map<String, Value>;
 
 /// The most messages in a batch. A batch is answered when its last call is, so a bound keeps one POST from holding
 /// the work of thousands; no known client sends more than a handful.
@@ -261,7 +264,7 @@ fn closer_look(text: &str, whole: &str) -> Result<Message, Malformed> {
     }
     let params = match envelope.params.map(|raw| (raw, serde_json::from_str::<Value>(raw.get()))) {
         None | Some((_, Ok(Value::Null))) => Params::new(),
-        Some((_, Ok(Value::Object(params)))) => params.into(),
+        Some((_, Ok(Value::Object(params)))) => params,
         Some((_, Ok(_))) => return Err(Malformed::invalid(id, "Invalid Request: \"params\" must be an object")),
         Some((_, Err(error))) if error.to_string().starts_with("recursion limit exceeded") => {
             return Err(Malformed::invalid(id, "Invalid Request: \"params\" are nested deeper than 127 levels"));
@@ -305,19 +308,28 @@ fn parse_error(what: &str, (line, column): (usize, usize)) -> Malformed {
 /// A successful answer; `result` is JSON.
 #[must_use]
 pub fn result(id: &Id, result: &[u8]) -> Vec<u8> {
-    result_with(id, result.len(), |answer| answer.extend_from_slice(result))
+    let mut answer = head(id, result.len());
+    answer.extend_from_slice(result);
+    answer.push(b'}');
+    answer
 }
 
-/// A successful answer; `write` appends the result as JSON, of `bytes` bytes or so.
+/// A successful answer with this result.
 #[must_use]
-pub fn result_with(id: &Id, bytes: usize, write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+pub fn result_of(id: &Id, result: &impl Serialize) -> Vec<u8> {
+    let mut answer = head(id, 512);
+    // Texts and trees of them: all of it can be written.
+    let _ = serde_json::to_writer(&mut answer, result);
+    answer.push(b'}');
+    answer
+}
+
+fn head(id: &Id, room: usize) -> Vec<u8> {
     let id = id.as_json().as_bytes();
-    let mut answer = Vec::with_capacity(bytes + id.len() + 36);
+    let mut answer = Vec::with_capacity(room + id.len() + 36);
     answer.extend_from_slice(b"{\"jsonrpc\":\"2.0\",\"id\":");
     answer.extend_from_slice(id);
     answer.extend_from_slice(b",\"result\":");
-    write(&mut answer);
-    answer.push(b'}');
     answer
 }
 

@@ -162,7 +162,7 @@ mod tests {
     use super::*;
 
     fn read(meta: &Value) -> Result<Meta, Vec<String>> {
-        Meta::read(&json!({ "_meta": meta }).as_object().unwrap().clone().into())
+        Meta::read(&json!({ "_meta": meta }).as_object().unwrap().clone())
     }
 
     #[test]

@@ -116,6 +116,9 @@ impl Revision {
     pub const ALL: [Self; 5] =
         [Self::V2024_11_05, Self::V2025_03_26, Self::V2025_06_18, Self::V2025_11_25, Self::V2026_07_28];
 
+    /// The newest revision: what speaks of none, and needs one, speaks of it.
+    pub const NEWEST: Self = Self::V2026_07_28;
+
     /// What a request without session and without MCP-Protocol-Version is taken for
     /// (2025-11-25 basic/transports, Protocol Version Header).
     pub const WHEN_UNNAMED: Self = Self::V2025_03_26;

@@ -31,5 +31,5 @@ pub fn server_info(revision: Revision) -> Value {
 /// `_meta` of every result of the stateless era (MCP 2026-07-28 basic/index, Per-response protocol fields).
 #[must_use]
 pub fn server_meta() -> Value {
-    json!({ META_SERVER_INFO: server_info(Revision::V2026_07_28) })
+    json!({ META_SERVER_INFO: server_info(Revision::NEWEST) })
 }

@@ -13,10 +13,9 @@ use super::local::Local;
 use super::record::{Identity, Record};
 use super::saved::Saved;
 use super::shared::{Shared, Weight, lock};
-use super::suspended::EventStream;
 use super::working::{Effect, Figures, Working};
 use crate::clock::Moment;
-use crate::protocol::{Id, Revision};
+use crate::protocol::{CallStream, Id, Revision};
 
 /// A live session, or one that just ended while a request or stream still holds it.
 ///
@@ -308,7 +307,7 @@ impl Session {
     }
 
     /// Keeps the rest of a stream until a client comes for it with `id`, or newer ones push it out.
-    pub fn suspend(&self, id: &str, rest: EventStream) {
+    pub fn suspend(&self, id: &str, rest: CallStream) {
         // Bound to a name: what is pushed out may hold this session, and is dropped without the lock.
         let pushed_out = self.inside().local.suspended.get_or_insert_default().keep(id, rest);
         drop(pushed_out);
@@ -325,7 +324,7 @@ impl Session {
 
     /// The rest of the stream that was suspended as `id`.
     #[must_use]
-    pub fn take_suspended(&self, id: &str) -> Option<EventStream> {
+    pub fn take_suspended(&self, id: &str) -> Option<CallStream> {
         self.inside().local.suspended.as_mut()?.take(id)
     }
 }

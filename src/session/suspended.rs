@@ -2,11 +2,7 @@
 
 use std::collections::VecDeque;
 
-use bytes::Bytes;
-use futures_util::stream::BoxStream;
-
-/// What is left of a stream, as it goes over the wire.
-pub type EventStream = BoxStream<'static, Bytes>;
+use crate::protocol::CallStream;
 
 /// The most suspended streams of a session; the next one pushes the oldest out, and its answer is lost.
 pub const MAX_SUSPENDED: usize = 8;
@@ -14,7 +10,7 @@ pub const MAX_SUSPENDED: usize = 8;
 /// Suspended streams, oldest first.
 #[derive(Default)]
 pub struct SuspendedStreams {
-    kept: VecDeque<(String, EventStream)>,
+    kept: VecDeque<(String, CallStream)>,
     ids: u32,
 }
 
@@ -26,14 +22,14 @@ impl SuspendedStreams {
     }
 
     /// Keeps a stream. Returns the one that it pushed out.
-    pub fn keep(&mut self, id: &str, rest: EventStream) -> Option<(String, EventStream)> {
+    pub fn keep(&mut self, id: &str, rest: CallStream) -> Option<(String, CallStream)> {
         let pushed_out = if self.kept.len() >= MAX_SUSPENDED { self.kept.pop_front() } else { None };
         self.kept.push_back((id.to_owned(), rest));
         pushed_out
     }
 
     /// Takes a stream out.
-    pub fn take(&mut self, id: &str) -> Option<EventStream> {
+    pub fn take(&mut self, id: &str) -> Option<CallStream> {
         let i = self.kept.iter().position(|(kept, _)| kept == id.trim())?;
         self.kept.remove(i).map(|(_, rest)| rest)
     }

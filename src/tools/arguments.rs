@@ -1,29 +1,23 @@
-//! A tool's arguments, checked against its input schema: the schema is the only place that says what is allowed.
+//! What is wrong with a tool's arguments, by its input schema: asked where the tool's type could not be read from them.
 
 use serde_json::{Map, Value};
 
-use super::ToolError;
-use crate::protocol::Members;
 use crate::text::shorten;
 
 /// The most problems that are named one by one: an answer is read by people, and must not grow with what is sent.
 const MAX_PROBLEMS: usize = 20;
 
-/// A tool's input schema, ready to check with.
+/// A tool's input schema, ready to explain with.
 #[derive(Debug, Clone, Default)]
 pub struct Rules {
     all: Vec<Rule>,
-    required: Vec<String>,
 }
 
 /// What an argument has to be.
 #[derive(Debug, Clone)]
 struct Rule {
     name: String,
-    kind: Kind,
     is_required: bool,
-    /// Whether the schema says more than the kind.
-    says_more: bool,
     schema: Value,
 }
 
@@ -86,97 +80,39 @@ impl Rules {
     #[must_use]
     pub fn of(schema: &Value) -> Self {
         let required = schema.get("required").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-        let required: Vec<String> = required.iter().filter_map(Value::as_str).map(str::to_owned).collect();
         let properties = schema.get("properties").and_then(Value::as_object);
         let rule = |(name, schema): (&String, &Value)| Rule {
             name: name.clone(),
-            kind: Kind::of(schema),
-            is_required: required.contains(name),
-            says_more: ["minimum", "maximum", "enum", "items"].iter().any(|key| schema.get(key).is_some()),
+            is_required: required.iter().any(|required| required == name),
             schema: schema.clone(),
         };
-        Self { all: properties.into_iter().flatten().map(rule).collect(), required }
+        Self { all: properties.into_iter().flatten().map(rule).collect() }
     }
 
     fn get(&self, name: &str) -> Option<&Rule> {
         self.all.iter().find(|rule| rule.name == name)
     }
-}
 
-/// Arguments that satisfy their tool's input schema.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Arguments(Members);
-
-impl Arguments {
-    /// Checks `given` against `rules`. An optional argument that is `null` counts as left out.
-    ///
-    /// # Errors
-    /// [`ToolError::InvalidArguments`] with one sentence for each problem.
-    pub fn check(mut given: Members, rules: &Rules) -> Result<Self, ToolError> {
+    /// Everything that is wrong with `given`, a sentence each. An optional argument that is `null` counts as left out.
+    #[must_use]
+    pub fn problems(&self, given: &Map<String, Value>) -> Vec<String> {
         let mut problems = Vec::new();
-        for name in &rules.required {
-            if given.get(name).is_none() {
-                let kind = rules.get(name).map_or(Kind::Any, |rule| rule.kind);
-                problems.push(format!("`{name}` is required: {}", kind.name()));
-            }
+        for rule in self.all.iter().filter(|rule| rule.is_required && !given.contains_key(&rule.name)) {
+            problems.push(format!("`{}` is required: {}", rule.name, Kind::of(&rule.schema).name()));
         }
-        let mut has_null = false;
-        for (name, value) in given.iter() {
-            match rules.get(name) {
-                None => problems.push(unknown(name, rules)),
-                Some(rule) if value.is_null() && !rule.is_required => has_null = true,
-                Some(rule) if rule.kind.fits(value) && !rule.says_more => {}
+        for (name, value) in given {
+            match self.get(name) {
+                None => problems.push(unknown(name, self)),
+                Some(rule) if value.is_null() && !rule.is_required => {}
                 Some(rule) => problems.extend(problem(name, value, &rule.schema)),
             }
-        }
-        if problems.is_empty() {
-            if has_null {
-                given.retain(|value| !value.is_null());
-            }
-            return Ok(Self(given));
         }
         if problems.len() > MAX_PROBLEMS {
             let more = problems.len() - MAX_PROBLEMS;
             problems.truncate(MAX_PROBLEMS);
             problems.push(format!("and {more} more"));
         }
-        Err(ToolError::InvalidArguments(problems))
-    }
-
-    /// A string argument.
-    #[must_use]
-    pub fn str(&self, name: &str) -> Option<&str> {
-        self.0.get(name)?.as_str()
-    }
-
-    /// A boolean argument; false when left out.
-    #[must_use]
-    pub fn bool(&self, name: &str) -> bool {
-        self.0.get(name).and_then(Value::as_bool).unwrap_or(false)
-    }
-
-    /// An integer argument that is not negative.
-    #[must_use]
-    pub fn u64(&self, name: &str) -> Option<u64> {
-        let value = self.0.get(name)?;
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "the schema has bounded it, and 5.0 is an integer to JSON Schema"
-        )]
-        value.as_u64().or_else(|| value.as_f64().map(|float| float as u64))
-    }
-
-    /// An object argument.
-    #[must_use]
-    pub fn object(&self, name: &str) -> Option<&Map<String, Value>> {
-        self.0.get(name)?.as_object()
-    }
-
-    /// The strings of an array argument.
-    #[must_use]
-    pub fn strings(&self, name: &str) -> Option<Vec<&str>> {
-        Some(self.0.get(name)?.as_array()?.iter().filter_map(Value::as_str).collect())
+        problems
     }
 }
 
@@ -248,11 +184,7 @@ mod tests {
     }
 
     fn problems(given: &Value) -> Vec<String> {
-        match Arguments::check(given.as_object().unwrap().clone().into(), &Rules::of(&schema())) {
-            Ok(_) => Vec::new(),
-            Err(ToolError::InvalidArguments(problems)) => problems,
-            Err(other) => panic!("{other}"),
-        }
+        Rules::of(&schema()).problems(given.as_object().unwrap())
     }
 
     #[test]
@@ -278,11 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_schema_allows_is_read_back() {
-        let given = json!({"message": "hi", "delayMs": 5.0, "headers": null});
-        let arguments = Arguments::check(given.as_object().unwrap().clone().into(), &Rules::of(&schema())).unwrap();
-        assert_eq!(arguments.str("message"), Some("hi"));
-        assert_eq!(arguments.u64("delayMs"), Some(5));
-        assert_eq!(arguments.strings("headers"), None);
+    fn what_the_schema_allows_is_no_problem() {
+        assert!(problems(&json!({"message": "hi", "delayMs": 5.0, "headers": null})).is_empty());
     }
 }

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::{Annotations, Arguments, Context, Family, Handle, Outcome, Run, Tool, ToolError};
+use super::{Annotations, Call, Context, Family, Handle, NoArguments, Outcome, Tool, ToolError};
 use crate::diagnosis::agreement;
 use crate::diagnosis::claims::{bearer_claims, bearers, text_claim};
 use crate::diagnosis::forwarding::{PublicUrl, proxies, public_url};
@@ -12,7 +12,7 @@ use crate::diagnosis::identity::{User, caller};
 use crate::diagnosis::{products, redact};
 use crate::request::Request;
 use crate::schema;
-use crate::session::Record;
+use crate::session::{Record, Working};
 
 /// See the module's documentation.
 pub(crate) const TOOL: Tool = Tool {
@@ -26,7 +26,7 @@ pub(crate) const TOOL: Tool = Tool {
     annotations: Annotations::READ_ONLY,
     handle: Handle::None,
     findings: &[Family::Token, Family::Identity],
-    run: Run::Now(run),
+    call: |given| Call::of(given, run),
 };
 
 /// From this length on a token's ends are shown: the 12 characters are then a quarter of it at most.
@@ -195,10 +195,10 @@ struct Check {
     detail: String,
 }
 
-fn run(context: &Context<'_>, _: &Arguments) -> Result<Outcome, ToolError> {
-    let record = context.session.map(|session| session.record());
-    let facts = facts(context.request, record.as_ref());
-    Ok(Outcome::new(text(&facts), json!(facts)).with(ALL_CLEAR, details(&facts)))
+fn run(context: &Context<'_>, session: Option<&mut Working<'_>>, _: &NoArguments) -> Result<Outcome, ToolError> {
+    let record = session.as_deref().map(|session| &*session.record);
+    let facts = facts(context.request, record);
+    Ok(Outcome::new(text(&facts), &facts).with(ALL_CLEAR, details(&facts)))
 }
 
 const ALL_CLEAR: &str = "No problem found in token and identity headers; not checked: signature, issuer, scopes, and who \
@@ -398,7 +398,7 @@ mod tests {
 
     fn show(given: &[(&str, &str)], record: Option<&Record>) -> Outcome {
         let facts = facts(&request(given), record);
-        let outcome = Outcome::new(text(&facts), json!(facts)).with("", details(&facts)).concluded(None);
+        let outcome = Outcome::new(text(&facts), &facts).with("", details(&facts)).concluded(None);
         satisfies(&TOOL, &outcome);
         outcome
     }

@@ -2,15 +2,17 @@
 //! where it comes from.
 
 use jiff::Timestamp;
+use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Annotations, Arguments, Context, Family, Handle, Outcome, Run, Tool, ToolError};
+use super::{Annotations, Call, Context, Family, Handle, Outcome, Tool, ToolError};
 use crate::diagnosis::headers::title_case;
 use crate::diagnosis::token::{self, Binding, Format, Kind, MAX_TOKEN_BYTES, Note, Origin, Presented, Report};
 use crate::diagnosis::{findings, forwarding};
 use crate::object::object;
 use crate::request::Request;
 use crate::schema;
+use crate::session::Working;
 
 /// The tool.
 pub(crate) const TOOL: Tool = Tool {
@@ -25,7 +27,7 @@ pub(crate) const TOOL: Tool = Tool {
     annotations: Annotations::READ_ONLY,
     handle: Handle::None,
     findings: &[Family::Token],
-    run: Run::Now(run),
+    call: |given| Call::of(given, run),
 };
 
 /// Headers in which proxies pass tokens on (survey of identity-aware proxies: oauth2-proxy, authentik, Pomerium,
@@ -103,11 +105,17 @@ fn output_schema() -> Value {
     schema
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "every tool answers with a Result")]
-fn run(context: &Context<'_>, arguments: &Arguments) -> Result<Outcome, ToolError> {
-    let now = context.clock.wall_now();
-    let include_raw = arguments.bool("includeRaw");
-    let found = find(context.request, arguments.str("token"), now);
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Arguments {
+    token: Option<String>,
+    include_raw: Option<bool>,
+}
+
+fn run(context: &Context<'_>, _: Option<&mut Working<'_>>, arguments: &Arguments) -> Result<Outcome, ToolError> {
+    let now = context.server.clock.wall_now();
+    let include_raw = arguments.include_raw == Some(true);
+    let found = find(context.request, arguments.token.as_deref(), now);
     let seen = seen_in(context.request, now);
 
     let mut details = found.report.details();
@@ -121,10 +129,10 @@ fn run(context: &Context<'_>, arguments: &Arguments) -> Result<Outcome, ToolErro
     structured["source"] = found.source.into();
     structured["seenIn"] =
         seen.iter().map(|(header, format)| object! { "header": header, "format": format.name() }).collect();
-    let mut outcome = Outcome::new(found.report.text(), structured).with(ALL_CLEAR, details);
+    let mut outcome = Outcome::new(found.report.text(), &structured).with(ALL_CLEAR, details);
     if found.source == "argument" {
         // The request's own token is judged by its family; this one is another.
-        outcome.findings = Some(context.with_facts(|facts| findings::token::of_report(&found.report, facts)));
+        outcome.findings = Some(context.with_facts(None, |facts| findings::token::of_report(&found.report, facts)));
     }
     Ok(outcome)
 }

@@ -2,15 +2,16 @@
 
 use http::{HeaderName, Method};
 use serde::Serialize;
-use serde_json::json;
+use serde::Deserialize;
 
-use super::{Annotations, Arguments, Context, Family, Handle, Outcome, Run, Tool, ToolError};
+use super::{Annotations, Call, Context, Family, Handle, Outcome, Tool, ToolError};
 use crate::diagnosis::cors::{self, Attempt, Class, NEEDS, Policy};
 use crate::diagnosis::findings::{self, Finding};
 use crate::diagnosis::forwarding::proxies;
 use crate::diagnosis::headers::title_case;
 use crate::diagnosis::{products, redact};
 use crate::schema;
+use crate::session::Working;
 use crate::text::rfc3339;
 
 /// See the module's documentation.
@@ -25,7 +26,7 @@ pub(crate) const TOOL: Tool = Tool {
     annotations: Annotations::READ_ONLY,
     handle: Handle::None,
     findings: &[Family::Cors],
-    run: Run::Now(run),
+    call: |given| Call::of(given, run),
 };
 
 /// The most header names that are simulated: a request has fewer, and each one costs a line.
@@ -211,7 +212,15 @@ struct Needs {
     exposed: &'static [&'static str],
 }
 
-fn run(context: &Context<'_>, arguments: &Arguments) -> Result<Outcome, ToolError> {
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Arguments {
+    origin: Option<String>,
+    method: Option<String>,
+    headers: Option<Vec<String>>,
+}
+
+fn run(context: &Context<'_>, session: Option<&mut Working<'_>>, arguments: &Arguments) -> Result<Outcome, ToolError> {
     let facts = facts(context, arguments)?;
     let found = if facts.simulated {
         // The request itself is judged by its family; this one was only described.
@@ -222,28 +231,29 @@ fn run(context: &Context<'_>, arguments: &Arguments) -> Result<Outcome, ToolErro
             headers: facts.request.headers.iter().map(String::as_str).collect(),
             behind_proxy: facts.behind_proxy,
         };
-        findings::cors::of_attempt(&attempt, context.revision, context.config)
+        findings::cors::of_attempt(&attempt, context.revision, &context.server.config)
     } else {
-        context.findings(&[Family::Cors])
+        context.findings(session.as_deref(), &[Family::Cors])
     };
     let all_clear = if facts.request.origin.is_none() {
         "No Origin, so no browser's script: CORS does not apply; give origin to play one through"
     } else {
         "No problem found in what this server makes of the Origin; not checked: what a proxy in front answers"
     };
-    let mut outcome = Outcome::new(text(&facts), json!(facts)).with(all_clear, details(&facts, &found));
+    let mut outcome = Outcome::new(text(&facts), &facts).with(all_clear, details(&facts, &found));
     outcome.findings = Some(found);
     Ok(outcome)
 }
 
 fn facts(context: &Context<'_>, arguments: &Arguments) -> Result<Facts, ToolError> {
-    let Context { request, config, revision, .. } = context;
+    let Context { request, revision, server, .. } = context;
+    let config = &*server.config;
     check(arguments)?;
     let safe = |text: &str| redact::value(text).into_owned();
-    let given = arguments.str("origin").map(str::trim);
+    let given = arguments.origin.as_deref().map(str::trim);
     let origin = given.or_else(|| request.header("origin")).map(safe);
-    let method = arguments.str("method").map_or_else(|| request.method.to_string(), str::to_ascii_uppercase);
-    let headers: Vec<String> = if let Some(names) = arguments.strings("headers") {
+    let method = arguments.method.as_deref().map_or_else(|| request.method.to_string(), str::to_ascii_uppercase);
+    let headers: Vec<String> = if let Some(names) = &arguments.headers {
         names.iter().map(|name| name.trim().to_owned()).collect()
     } else {
         let names = request.headers.keys().map(HeaderName::as_str).filter(|name| cors::is_by_script(name));
@@ -267,8 +277,8 @@ fn facts(context: &Context<'_>, arguments: &Arguments) -> Result<Facts, ToolErro
     let points = cors::simulate(&attempt, needs, config);
     let policy = Policy::of(config);
     let on = policy != Policy::Off;
-    let last_preflight = context.preflights.last().map(|seen| LastPreflight {
-        at: rfc3339(context.clock.wall(seen.at)),
+    let last_preflight = server.preflights.last().map(|seen| LastPreflight {
+        at: rfc3339(server.clock.wall(seen.at)),
         origin: seen.origin,
         method: seen.method,
         headers: seen.headers,
@@ -276,8 +286,7 @@ fn facts(context: &Context<'_>, arguments: &Arguments) -> Result<Facts, ToolErro
     Ok(Facts {
         last_preflight,
         behind_proxy,
-        simulated: ["origin", "method"].iter().any(|name| arguments.str(name).is_some())
-            || arguments.strings("headers").is_some(),
+        simulated: arguments.origin.is_some() || arguments.method.is_some() || arguments.headers.is_some(),
         preflight: Preflight { needed: !reasons.is_empty(), reasons },
         policy: PolicyFacts {
             set_by: match (on, behind_proxy) {
@@ -335,19 +344,19 @@ impl Needs {
 /// What the schema cannot say: names must be such as a browser could send.
 fn check(arguments: &Arguments) -> Result<(), ToolError> {
     let mut problems = Vec::new();
-    if arguments.str("origin").is_some_and(|origin| origin.len() > MAX_LENGTH) {
+    if arguments.origin.as_ref().is_some_and(|origin| origin.len() > MAX_LENGTH) {
         problems.push(format!("`origin` must not be longer than {MAX_LENGTH} bytes"));
     }
-    if let Some(method) = arguments.str("method")
+    if let Some(method) = &arguments.method
         && (method.len() > MAX_LENGTH || Method::from_bytes(method.as_bytes()).is_err())
     {
         problems.push("`method` must be an HTTP method such as POST".to_owned());
     }
-    let names = arguments.strings("headers").unwrap_or_default();
+    let names = arguments.headers.as_deref().unwrap_or_default();
     if names.len() > MAX_HEADERS {
         problems.push(format!("`headers` must not have more than {MAX_HEADERS} names"));
     }
-    let bad = |name: &&str| name.len() > MAX_LENGTH || HeaderName::from_bytes(name.trim().as_bytes()).is_err();
+    let bad = |name: &String| name.len() > MAX_LENGTH || HeaderName::from_bytes(name.trim().as_bytes()).is_err();
     if let Some(i) = names.iter().position(bad) {
         problems.push(format!("`headers[{i}]` must be the name of a header, such as Authorization"));
     }
@@ -422,6 +431,8 @@ fn list(names: &[String]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use serde_json::Value;
 
     use super::*;

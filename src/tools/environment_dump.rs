@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use serde::Serialize;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Annotations, Arguments, Context, Handle, Outcome, Run, Tool, ToolError};
+use super::{Annotations, Call, Context, Handle, Outcome, Tool, ToolError};
 use crate::diagnosis::redact;
 use crate::schema;
+use crate::session::Working;
 use crate::text;
 
 /// See the module's documentation.
@@ -22,7 +24,7 @@ pub(crate) const TOOL: Tool = Tool {
     annotations: Annotations::READ_ONLY,
     handle: Handle::None,
     findings: &[],
-    run: Run::Now(run),
+    call: |given| Call::of(given, run),
 };
 
 const INPUT: &str = r#"{
@@ -102,13 +104,19 @@ struct System {
     uptime_seconds: u64,
 }
 
-fn run(context: &Context<'_>, arguments: &Arguments) -> Result<Outcome, ToolError> {
-    let facts = facts(context, arguments.bool("showSecrets"));
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Arguments {
+    show_secrets: Option<bool>,
+}
+
+fn run(context: &Context<'_>, _: Option<&mut Working<'_>>, arguments: &Arguments) -> Result<Outcome, ToolError> {
+    let facts = facts(context, arguments.show_secrets == Some(true));
     Ok(Outcome::new(write(&facts), json!(facts)))
 }
 
 fn facts(context: &Context<'_>, show_secrets: bool) -> Facts {
-    let (config, machine) = (context.config, context.system.machine());
+    let (config, machine) = (&context.server.config, context.server.system.machine());
     let shown = |name: &str, value: &str| redact::environment(name, value, show_secrets).into_owned();
     let settings = config.settings.iter();
     let variables = config.environment.iter();
@@ -131,7 +139,7 @@ fn facts(context: &Context<'_>, show_secrets: bool) -> Facts {
             cpu_count: machine.cpus,
             process_id: machine.pid,
             server_version: env!("CARGO_PKG_VERSION"),
-            uptime_seconds: context.clock.uptime().as_secs(),
+            uptime_seconds: context.server.clock.uptime().as_secs(),
         },
         secrets_shown: show_secrets,
     }

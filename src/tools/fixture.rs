@@ -8,11 +8,9 @@ use serde_json::{Map, Value};
 
 use super::arguments::Rules;
 use super::registry::output_schema;
-use super::{Arguments, Context, Outcome, Run, Structured, Tool, ToolError};
+use super::{Context, Given, Outcome, Run, Server, Tool, ToolError};
 use crate::clock::{Clock, Moment};
 use crate::config::Config;
-use crate::diagnosis::cors::Preflights;
-use crate::diagnosis::findings::FindingCounts;
 use crate::diagnosis::testing::headers;
 use crate::protocol::{Capabilities, Revision};
 use crate::request::{Request, RequestId};
@@ -56,42 +54,25 @@ pub(crate) fn record(owner: Option<Identity>) -> Record {
     }
 }
 
-impl std::ops::Deref for Structured {
-    type Target = Value;
-
-    /// The tree: the tools that are tested alone make one.
-    fn deref(&self) -> &Value {
-        let Self::Tree(tree) = self else { panic!("{self:?}") };
-        tree
-    }
-}
-
-/// Calls `tool` without a session, checks its arguments as the server does and its answer against its output schema.
+/// Calls `tool` without a session, as the server does, and checks its answer against its output schema.
 pub(crate) fn call(tool: &Tool, request: &Request, config: &Config, arguments: &Value) -> Result<Outcome, ToolError> {
-    let arguments: Map<String, Value> = arguments.as_object().unwrap().clone();
-    let arguments = Arguments::check(arguments.into(), &Rules::of(&(tool.input_schema)()))?;
     let clock = Arc::new(Clock::new());
-    let sessions = RwLock::new(SessionManager::new(Limits::from(config), Arc::clone(&clock)));
-    let system = System::unsampled();
+    let sessions = Arc::new(RwLock::new(SessionManager::new(Limits::from(config), Arc::clone(&clock))));
+    let server = Server::new(Arc::new(config.clone()), clock, sessions, Arc::new(System::unsampled()));
     let context = Context {
         request,
-        session: None,
+        message: &Map::new(),
         revision: Revision::V2025_11_25,
-        config,
-        clock: &clock,
-        sessions: &sessions,
-        system: &system,
-        finding_counts: &FindingCounts::default(),
-        preflights: &Preflights::default(),
-        meta: None,
         client: None,
-        new_session: None,
         outbox: None,
-        tool_calls: 1,
+        server: &server,
+        stats: &server.stats(),
     };
-    let Run::Now(run) = tool.run else { panic!("{} does not answer at once", tool.name) };
-    let mut outcome = run(&context, &arguments)?;
-    let found = outcome.findings.take().unwrap_or_else(|| context.findings(tool.findings));
+    let rules = Rules::of(&(tool.input_schema)());
+    let call = (tool.call)(&Given::new(arguments.as_object().unwrap(), &rules))?;
+    let Run::Function(run) = call.run else { panic!("{} is no function", tool.name) };
+    let mut outcome = run(&context, None)?;
+    let found = outcome.findings.take().unwrap_or_else(|| context.findings(None, tool.findings));
     let outcome = outcome.concluded((!tool.findings.is_empty()).then_some(&*found));
     satisfies(tool, &outcome);
     Ok(outcome)
@@ -108,5 +89,5 @@ pub(crate) fn satisfies(tool: &Tool, outcome: &Outcome) {
     let validator = jsonschema::draft202012::new(&output).unwrap();
     let errors: Vec<String> =
         validator.iter_errors(&outcome.structured).map(|error| format!("{}: {error}", error.instance_path())).collect();
-    assert!(errors.is_empty(), "{}: {errors:?}\n{}", tool.name, *outcome.structured);
+    assert!(errors.is_empty(), "{}: {errors:?}\n{}", tool.name, outcome.structured);
 }

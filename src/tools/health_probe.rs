@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{Annotations, Arguments, Context, Handle, Outcome, Run, Tool, ToolError};
+use super::{Annotations, Call, Context, Handle, NoArguments, Outcome, Tool, ToolError};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::object::object;
 use crate::schema;
-use crate::session::{Stats, read};
+use crate::session::{Stats, Working};
 use crate::system::Sample;
 use crate::text::{bytes, duration, rfc3339};
 
@@ -24,7 +24,7 @@ pub(super) const TOOL: Tool = Tool {
     annotations: Annotations::READ_ONLY,
     handle: Handle::None,
     findings: &[],
-    run: Run::Now(run),
+    call: |given| Call::of(given, run),
 };
 
 const OUTPUT: &str = r#"{
@@ -138,7 +138,7 @@ fn judge(stats: &Stats, sample: &Sample, config: &Config, clock: &Clock) -> (Sta
         note(
             Status::Degraded,
             format!(
-                "{} of {} sessions exist: the longest idle ones will soon be evicted; clients may not send DELETE",
+                "{} of {} sessions exist: the longest idle ones soon give way; clients may not send DELETE",
                 stats.active, stats.max_sessions
             ),
         );
@@ -165,11 +165,11 @@ fn judge(stats: &Stats, sample: &Sample, config: &Config, clock: &Clock) -> (Sta
     (worst, reasons.into_iter().map(|(_, reason)| reason).collect())
 }
 
-fn run(context: &Context<'_>, _: &Arguments) -> Result<Outcome, ToolError> {
-    let stats = read(context.sessions).stats();
-    let sample = context.system.sample();
-    let (status, reasons) = judge(&stats, &sample, context.config, context.clock);
-    let uptime = context.clock.uptime();
+fn run(context: &Context<'_>, _: Option<&mut Working<'_>>, _: &NoArguments) -> Result<Outcome, ToolError> {
+    let stats = context.stats;
+    let sample = context.server.system.sample();
+    let (status, reasons) = judge(stats, &sample, &context.server.config, &context.server.clock);
+    let uptime = context.server.clock.uptime();
     let per_minute = rate_per_minute(stats.created, uptime);
     let depth = average(stats.pending_messages, stats.active);
     Ok(Outcome::new(
@@ -189,7 +189,7 @@ fn run(context: &Context<'_>, _: &Arguments) -> Result<Outcome, ToolError> {
                 "requestsInFlight": stats.in_flight,
                 "cleanupRuns": stats.sweeps,
             },
-            "lastCleanupAt": stats.last_sweep.map(|at| rfc3339(context.clock.wall(at))),
+            "lastCleanupAt": stats.last_sweep.map(|at| rfc3339(context.server.clock.wall(at))),
             "memory": object! {
                 "processBytes": sample.memory_bytes,
                 "limitBytes": sample.memory_limit_bytes,
@@ -211,7 +211,8 @@ fn run(context: &Context<'_>, _: &Arguments) -> Result<Outcome, ToolError> {
             "version": env!("CARGO_PKG_VERSION"),
             "instance": stats.instance.to_string(),
             "findingsRaised": context
-                .finding_counts
+                .server
+                .findings
                 .by_id()
                 .into_iter()
                 .map(|(id, count)| object! { "id": id, "count": count })
@@ -244,7 +245,7 @@ fn text(
 ) -> String {
     let last_cleanup = stats
         .last_sweep
-        .map_or_else(|| "not yet".to_owned(), |at| format!("{} ago", duration(context.clock.now().since(at))));
+        .map_or_else(|| "not yet".to_owned(), |at| format!("{} ago", duration(context.server.clock.now().since(at))));
     let lifetime =
         stats.average_lifetime.map_or_else(|| "not available (no session has ended yet)".to_owned(), duration);
     let why = reasons.iter().fold(String::new(), |why, reason| why + "\n- " + reason);
@@ -303,10 +304,10 @@ fn details(context: &Context<'_>, stats: &Stats, sample: &Sample) -> String {
         refused = stats.refused,
         streams = stats.streams,
         limit = sample.memory_limit_bytes.map_or_else(|| "none".to_owned(), bytes),
-        uptime = duration(context.clock.uptime()),
+        uptime = duration(context.server.clock.uptime()),
         instance = stats.instance,
         version = env!("CARGO_PKG_VERSION"),
-        findings = findings_line(&context.finding_counts.by_id()),
+        findings = findings_line(&context.server.findings.by_id()),
     )
 }
 

@@ -7,7 +7,7 @@ use tokio::sync::Notify;
 
 /// What a call sends before its answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outgoing {
+pub enum Sent {
     /// A JSON-RPC notification.
     Notification(String),
     /// The connection may be closed; the client comes back for the rest (SEP-1699).
@@ -22,7 +22,7 @@ pub struct Outbox(Arc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
-    waiting: Mutex<VecDeque<Outgoing>>,
+    waiting: Mutex<VecDeque<Sent>>,
     sent: Notify,
 }
 
@@ -32,15 +32,15 @@ impl Outbox {
 
     /// Sends a notification, if there is room. A reader that is slow, or gone, is not the call's business.
     pub fn send(&self, notification: String) {
-        self.put(Outgoing::Notification(notification));
+        self.put(Sent::Notification(notification));
     }
 
-    /// Lets go of the connection.
+    /// Asks to let go of the connection.
     pub(super) fn suspend(&self) {
-        self.put(Outgoing::Suspend);
+        self.put(Sent::Suspend);
     }
 
-    fn put(&self, outgoing: Outgoing) {
+    fn put(&self, outgoing: Sent) {
         let mut waiting = self.waiting();
         if waiting.len() < Self::CAPACITY {
             waiting.push_back(outgoing);
@@ -51,12 +51,12 @@ impl Outbox {
 
     /// What was sent first, if anything waits. There is one reader.
     #[must_use]
-    pub fn try_next(&self) -> Option<Outgoing> {
+    pub fn try_next(&self) -> Option<Sent> {
         self.waiting().pop_front()
     }
 
     /// Waits for what is sent next. Nothing is lost when the future is dropped.
-    pub async fn next(&self) -> Outgoing {
+    pub async fn next(&self) -> Sent {
         loop {
             if let Some(outgoing) = self.try_next() {
                 return outgoing;
@@ -67,7 +67,7 @@ impl Outbox {
     }
 
     /// What it holds is good whatever happened to a holder of the lock.
-    fn waiting(&self) -> MutexGuard<'_, VecDeque<Outgoing>> {
+    fn waiting(&self) -> MutexGuard<'_, VecDeque<Sent>> {
         self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -83,7 +83,7 @@ mod tests {
             outbox.send(n.to_string());
         }
         for n in 0..Outbox::CAPACITY {
-            assert_eq!(outbox.next().await, Outgoing::Notification(n.to_string()));
+            assert_eq!(outbox.next().await, Sent::Notification(n.to_string()));
         }
         assert_eq!(outbox.try_next(), None);
     }
@@ -96,6 +96,6 @@ mod tests {
             tokio::task::yield_now().await;
             sender.suspend();
         });
-        assert_eq!(got, Outgoing::Suspend);
+        assert_eq!(got, Sent::Suspend);
     }
 }

@@ -1,13 +1,13 @@
 //! printHeader: every header of the request, sorted by what it says, secrets redacted.
 
 use serde::Serialize;
-use serde_json::json;
 
-use super::{Annotations, Arguments, Context, Family, Handle, Outcome, Run, Tool, ToolError};
+use super::{Annotations, Call, Context, Family, Handle, NoArguments, Outcome, Tool, ToolError};
 use crate::diagnosis::headers::{Category, category, title_case};
 use crate::diagnosis::redact;
 use crate::request::Request;
 use crate::schema;
+use crate::session::Working;
 
 /// See the module's documentation.
 pub(crate) const TOOL: Tool = Tool {
@@ -21,7 +21,7 @@ pub(crate) const TOOL: Tool = Tool {
     annotations: Annotations::READ_ONLY,
     handle: Handle::None,
     findings: &[Family::Headers],
-    run: Run::Now(run),
+    call: |given| Call::of(given, run),
 };
 
 const OUTPUT: &str = r#"{
@@ -100,10 +100,10 @@ struct Statistics {
     bytes: usize,
 }
 
-fn run(context: &Context<'_>, _: &Arguments) -> Result<Outcome, ToolError> {
+fn run(context: &Context<'_>, _: Option<&mut Working<'_>>, _: &NoArguments) -> Result<Outcome, ToolError> {
     let facts = facts(context.request);
     let details = format!("📏 Header Bytes: {}", facts.statistics.bytes);
-    Ok(Outcome::new(text(&facts), json!(facts)).with(ALL_CLEAR, details))
+    Ok(Outcome::new(text(&facts), &facts).with(ALL_CLEAR, details))
 }
 
 const ALL_CLEAR: &str = "No problem found in the headers; not checked: the token (bearerDecode does)";
@@ -169,6 +169,8 @@ fn text(facts: &Facts) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::config::Config;
     use crate::tools::fixture::{SESSION, call, request};

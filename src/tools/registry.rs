@@ -6,9 +6,9 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::arguments::Rules;
-use super::{Arguments, Handle, Tool, ToolError};
+use super::{Call, Given, Handle, Tool, ToolError};
 use crate::diagnosis::findings;
-use crate::protocol::{Members, Revision, server_meta};
+use crate::protocol::{Params, Revision, server_meta};
 
 /// How long a client may keep `tools/list` and `server/discover` of the stateless era, in milliseconds: neither changes
 /// while the server runs, and an hour after an update nobody should work with the old ones (MCP 2026-07-28
@@ -51,7 +51,7 @@ pub struct Mirrored {
 impl Mirrored {
     /// The argument's value, if it is there and not `null`.
     #[must_use]
-    pub fn value<'a>(&self, arguments: &'a Members) -> Option<&'a Value> {
+    pub fn value<'a>(&self, arguments: &'a Params) -> Option<&'a Value> {
         let (first, rest) = self.path.split_first()?;
         let value = rest.iter().try_fold(arguments.get(first)?, |value, key| value.get(key))?;
         (!value.is_null()).then_some(value)
@@ -108,12 +108,26 @@ impl Entry {
         &self.mirrored
     }
 
-    /// Checks arguments against the schema of the revision's era.
+    /// Reads the arguments of a call: what it does, and the handle of its session where the revision's era has handles.
     ///
     /// # Errors
     /// Everything that is wrong with them.
-    pub fn check(&self, arguments: Members, revision: Revision) -> Result<Arguments, ToolError> {
-        Arguments::check(arguments, &self.input_schemas[usize::from(revision.is_stateless())])
+    pub fn read(&self, mut arguments: Params, revision: Revision) -> Result<(Call, Option<String>), ToolError> {
+        let rules = &self.input_schemas[usize::from(revision.is_stateless())];
+        let handle = if self.tool.handle != Handle::None && revision.is_stateless() {
+            match arguments.shift_remove(HANDLE) {
+                None | Some(Value::Null) => None,
+                Some(Value::String(handle)) => Some(handle),
+                Some(other) => {
+                    arguments.insert(HANDLE.to_owned(), other);
+                    return Err(ToolError::InvalidArguments(rules.problems(&arguments)));
+                }
+            }
+        } else {
+            None
+        };
+        let call = (self.tool.call)(&Given::new(&arguments, rules))?;
+        Ok((call, handle))
     }
 }
 
@@ -220,7 +234,6 @@ mod tests {
         let headers: Vec<&str> = found.iter().map(|one| one.header.as_str()).collect();
         assert_eq!(headers, ["Mcp-Param-Region", "Mcp-Param-Id"]);
         let Value::Object(arguments) = json!({ "region": null, "nested": { "id": 7 } }) else { panic!() };
-        let arguments = arguments.into();
         assert_eq!(found[0].value(&arguments), None);
         assert_eq!(found[1].value(&arguments), Some(&json!(7)));
     }

@@ -1,10 +1,10 @@
 //! replayLastEcho: the session's last echo again. It shows that state is kept.
 
-use serde_json::Value;
+use serde::Serialize;
 
-use super::{Annotations, Arguments, Context, Handle, Outcome, Run, Tool, ToolError};
-use crate::object::object;
+use super::{Annotations, Call, Context, Handle, NoArguments, Outcome, Tool, ToolError};
 use crate::schema;
+use crate::session::Working;
 
 const NOTHING_YET: &str = "No previous echo message found in this session. Use the echo tool first!";
 
@@ -21,7 +21,7 @@ pub(super) const TOOL: Tool = Tool {
     annotations: Annotations { read_only: false, idempotent: false },
     handle: Handle::Reads,
     findings: &[],
-    run: Run::Now(run),
+    call: |given| Call::of(given, run),
 };
 
 const OUTPUT: &str = r#"{
@@ -38,30 +38,36 @@ const OUTPUT: &str = r#"{
     "additionalProperties": false
 }"#;
 
-fn run(context: &Context<'_>, _: &Arguments) -> Result<Outcome, ToolError> {
-    let session = context.session.ok_or(ToolError::SessionRequired("Session required for replay functionality"))?;
-    let mut structured = object! {
-        "found": false,
-        "message": Value::Null,
-        "echoCount": 0,
-        "replayCount": 0,
-        "sessionId": session.id().to_string(),
-    };
-    let Some(replay) = session.change(|working| working.replay()) else {
-        if context.tool_calls > 1 {
-            return Ok(Outcome::new(NOTHING_YET.to_owned(), structured));
+/// What the structured content says.
+#[derive(Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Facts {
+    found: bool,
+    message: Option<String>,
+    echo_count: u64,
+    replay_count: u64,
+    session_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<&'static str>,
+}
+
+fn run(_: &Context<'_>, session: Option<&mut Working<'_>>, _: &NoArguments) -> Result<Outcome, ToolError> {
+    let session = session.ok_or(ToolError::SessionRequired("Session required for replay functionality"))?;
+    let id = session.record.id;
+    let mut facts = Facts { session_id: id.to_string(), ..Facts::default() };
+    let Some(replay) = session.replay() else {
+        // This call is counted already.
+        if session.record.tool_calls > 1 {
+            return Ok(Outcome::new(NOTHING_YET.to_owned(), &facts));
         }
-        structured["hint"] = SESSION_PER_CALL.into();
-        let text = format!("{NOTHING_YET}\n\n{SESSION_PER_CALL}\n\nSession: {}", session.id());
-        return Ok(Outcome::new(text, structured));
+        facts.hint = Some(SESSION_PER_CALL);
+        return Ok(Outcome::new(format!("{NOTHING_YET}\n\n{SESSION_PER_CALL}\n\nSession: {id}"), &facts));
     };
     let text = format!(
         "🔄 Replaying last echo:\n{}\n\nOriginal echo count: {}\nThis session has replayed {} messages",
         replay.message, replay.echo_count, replay.replay_count,
     );
-    structured["found"] = true.into();
-    structured["message"] = replay.message.into();
-    structured["echoCount"] = replay.echo_count.into();
-    structured["replayCount"] = replay.replay_count.into();
-    Ok(Outcome::new(text, structured))
+    (facts.found, facts.echo_count, facts.replay_count) = (true, replay.echo_count, replay.replay_count);
+    facts.message = Some(replay.message);
+    Ok(Outcome::new(text, &facts))
 }

@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::{Annotations, Arguments, Context, Family, Handle, Outcome, Run, Tool, ToolError};
+use super::{Annotations, Call, Context, Family, Handle, NoArguments, Outcome, Tool, ToolError};
 use crate::object::object;
 use crate::schema;
-use crate::session::read;
+use crate::session::Working;
 use crate::text::{duration, rfc3339, shorten, time_ms};
 
 pub(super) const TOOL: Tool = Tool {
@@ -18,7 +18,7 @@ pub(super) const TOOL: Tool = Tool {
     annotations: Annotations::READ_ONLY,
     handle: Handle::None,
     findings: &[Family::Session],
-    run: Run::Now(run),
+    call: |given| Call::of(given, run),
 };
 
 const OUTPUT: &str = r#"{
@@ -70,19 +70,19 @@ fn rating(ms: f64) -> (&'static str, &'static str) {
     RATINGS.iter().find(|(below, ..)| ms < *below).map_or(("🔴 Slow", "slow"), |(_, text, name)| (text, name))
 }
 
-fn run(context: &Context<'_>, _: &Arguments) -> Result<Outcome, ToolError> {
-    let sample = context.system.sample();
-    let stats = read(context.sessions).stats();
+fn run(context: &Context<'_>, session: Option<&mut Working<'_>>, _: &NoArguments) -> Result<Outcome, ToolError> {
+    let sample = context.server.system.sample();
+    let stats = context.stats;
     let available = sample.memory_available_bytes();
-    let record = context.session.map(|session| session.record());
-    let pending = context.session.map_or(stats.pending_messages, |session| session.figures().pending as u64);
+    let record = session.as_deref().map(|session| &*session.record);
+    let pending = session.as_deref().map_or(stats.pending_messages, |session| session.figures().pending as u64);
     let trace = trace(context);
     let ms = context.request.received.elapsed().as_secs_f64() * 1000.0;
     let (shown, rated) = rating(ms);
     let session_lines = match &record {
         Some(record) => format!(
             "- Session Age: {}\n- Requests in Session: {}\n- Average Response Time: {}",
-            duration(context.clock.now().since(record.created)),
+            duration(context.server.clock.now().since(record.created)),
             record.request_count,
             record.average_handling_ms().map_or_else(|| "not available".to_owned(), |ms| format!("{ms:.1}ms")),
         ),
@@ -123,13 +123,13 @@ fn run(context: &Context<'_>, _: &Arguments) -> Result<Outcome, ToolError> {
         "activeSessions": stats.active,
         "pendingMessages": pending,
         "session": record.map(|record| object! {
-            "ageSeconds": context.clock.now().since(record.created).as_secs(),
+            "ageSeconds": context.server.clock.now().since(record.created).as_secs(),
             "requests": record.request_count,
             "averageResponseTimeMs": record.average_handling_ms(),
         }),
         "trace": trace,
     };
-    Ok(Outcome::new(text, structured).with(all_clear, details))
+    Ok(Outcome::new(text, &structured).with(all_clear, details))
 }
 
 /// To the microsecond: what a clock can tell.
@@ -160,7 +160,7 @@ fn trace(context: &Context<'_>) -> Value {
         if let Some(value) = context.request.header(key) {
             header[key] = shorten(value, MAX_TRACE_VALUE).into();
         }
-        if let Some(value) = context.meta.and_then(|meta| meta.get(key)).and_then(Value::as_str) {
+        if let Some(value) = context.message.get("_meta").and_then(|meta| meta.get(key)).and_then(Value::as_str) {
             meta[key] = shorten(value, MAX_TRACE_VALUE).into();
         }
     }

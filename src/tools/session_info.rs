@@ -2,10 +2,10 @@
 
 use serde_json::{Map, Value};
 
-use super::{Annotations, Arguments, Context, Family, Handle, Outcome, Run, Tool, ToolError};
+use super::{Annotations, Call, Context, Family, Handle, NoArguments, Outcome, Tool, ToolError};
 use crate::object::object;
 use crate::schema;
-use crate::session::{CustomData, Record, Session, Stats, read};
+use crate::session::{CustomData, Record, Stats, Working};
 use crate::text::{bytes, duration, rfc3339, shorten, time};
 
 /// Characters of custom data shown as text; the structured form has it all.
@@ -21,7 +21,7 @@ pub(super) const TOOL: Tool = Tool {
     annotations: Annotations::READ_ONLY,
     handle: Handle::Reads,
     findings: &Family::ALL,
-    run: Run::Now(run),
+    call: |given| Call::of(given, run),
 };
 
 const OUTPUT: &str = r#"{
@@ -122,17 +122,17 @@ sessionId (protocol version 2026-07-28 has no sessions of its own, and Mcp-Sessi
 
 const HOW_TO: &str = "POST initialize, take the Mcp-Session-Id header of the answer, and send it with every request";
 
-fn run(context: &Context<'_>, _: &Arguments) -> Result<Outcome, ToolError> {
-    let stats = read(context.sessions).stats();
+fn run(context: &Context<'_>, session: Option<&mut Working<'_>>, _: &NoArguments) -> Result<Outcome, ToolError> {
+    let stats = context.stats;
     let server = object! {
         "activeSessions": stats.active,
         "maxSessions": stats.max_sessions,
         "sessionsCreated": stats.created,
-        "timeoutSeconds": context.config.session_timeout.as_secs(),
+        "timeoutSeconds": context.server.config.session_timeout.as_secs(),
     };
-    Ok(match context.session {
+    Ok(match session {
         Some(session) => with_session(context, session, &server),
-        None => without_session(context, &stats, &server),
+        None => without_session(context, stats, &server),
     })
 }
 
@@ -155,20 +155,20 @@ fn without_session(context: &Context<'_>, stats: &Stats, server: &Value) -> Outc
         stats.active,
         stats.max_sessions,
         stats.created,
-        duration(context.config.session_timeout),
+        duration(context.server.config.session_timeout),
     );
     let structured = object! { "session": Value::Null, "server": server, "hint": how_to };
-    Outcome::new(text, structured).with(ALL_CLEAR_WITHOUT, details)
+    Outcome::new(text, &structured).with(ALL_CLEAR_WITHOUT, details)
 }
 
-fn with_session(context: &Context<'_>, session: &Session, server: &Value) -> Outcome {
-    let record = session.record();
+fn with_session(context: &Context<'_>, session: &Working<'_>, server: &Value) -> Outcome {
+    let record = &*session.record;
     let queue = session.figures();
-    let now = context.clock.now();
+    let now = context.server.clock.now();
     let age = now.since(record.created);
-    let expires = now.plus(session.timeout());
+    let expires = now.plus(context.server.config.session_timeout);
     let (created, last, expires) =
-        (context.clock.wall(record.created), context.clock.wall(record.last_activity), context.clock.wall(expires));
+        (context.server.clock.wall(record.created), context.server.clock.wall(record.last_activity), context.server.clock.wall(expires));
     let text = format!(
         "📊 Session Information\n\n\
          🔑 Session Details:\n\
@@ -190,23 +190,23 @@ fn with_session(context: &Context<'_>, session: &Session, server: &Value) -> Out
         created = time(created),
         last = time(last),
         age = duration(age),
-        left = duration(session.timeout()),
+        left = duration(context.server.config.session_timeout),
         requests = record.request_count,
         echoes = record.state.echo_count,
         replays = record.state.replay_count,
         pending = queue.pending,
         initialized = if record.initialized { "✅" } else { "❌" },
         version = record.protocol_version,
-        client = client(&record),
+        client = client(record),
     );
-    let details = details(&record, queue.streams, queue.dropped, queue.held);
+    let details = details(record, queue.streams, queue.dropped, queue.held);
     let structured = object! {
         "session": object! {
             "sessionId": record.id.to_string(),
             "createdAt": rfc3339(created),
             "lastActivityAt": rfc3339(last),
             "ageSeconds": age.as_secs(),
-            "timeoutSeconds": session.timeout().as_secs(),
+            "timeoutSeconds": context.server.config.session_timeout.as_secs(),
             "expiresAt": rfc3339(expires),
             "totalRequests": record.request_count,
             "toolCalls": record.tool_calls,
@@ -225,19 +225,19 @@ fn with_session(context: &Context<'_>, session: &Session, server: &Value) -> Out
             "findingsSeen": record.findings.iter().map(|seen| object! {
                 "id": seen.id,
                 "count": seen.count,
-                "firstAt": rfc3339(context.clock.wall(seen.first)),
-                "lastAt": rfc3339(context.clock.wall(seen.last)),
+                "firstAt": rfc3339(context.server.clock.wall(seen.first)),
+                "lastAt": rfc3339(context.server.clock.wall(seen.last)),
             }).collect::<Value>(),
             "intrusions": object! {
                 "otherIdentity": record.intrusions.other,
                 "withoutIdentity": record.intrusions.anonymous,
-                "lastAt": record.intrusions.last.map(|at| rfc3339(context.clock.wall(at))),
+                "lastAt": record.intrusions.last.map(|at| rfc3339(context.server.clock.wall(at))),
             },
-            "customData": custom_data(&record),
+            "customData": custom_data(record),
         },
         "server": server,
     };
-    Outcome::new(text, structured).with(ALL_CLEAR, details)
+    Outcome::new(text, &structured).with(ALL_CLEAR, details)
 }
 
 const ALL_CLEAR_WITHOUT: &str = "No problem found in this request; not checked: a session, since there is none, and \

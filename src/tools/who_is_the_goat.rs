@@ -1,14 +1,14 @@
 //! whoIStheGOAT: a joke, kept. The analysis is a hash of the caller's name: the same caller, the same verdict.
 
 use serde::Serialize;
-use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
-use super::{Annotations, Arguments, Context, Handle, Outcome, Run, Tool, ToolError};
+use super::{Annotations, Call, Context, Handle, NoArguments, Outcome, Tool, ToolError};
 use crate::diagnosis::claims::{bearer_claims, text_claim};
 use crate::diagnosis::redact;
 use crate::request::Request;
 use crate::schema;
+use crate::session::Working;
 use crate::text::shorten;
 
 /// See the module's documentation.
@@ -22,7 +22,7 @@ pub(crate) const TOOL: Tool = Tool {
     annotations: Annotations::READ_ONLY,
     handle: Handle::None,
     findings: &[],
-    run: Run::Now(run),
+    call: |given| Call::of(given, run),
 };
 
 /// The longest name that fits a line.
@@ -115,9 +115,9 @@ struct Statistics {
     humility_percent: u8,
 }
 
-fn run(context: &Context<'_>, _: &Arguments) -> Result<Outcome, ToolError> {
-    let facts = facts(context.request, context.client_name());
-    Ok(Outcome::new(text(&facts), json!(facts)))
+fn run(context: &Context<'_>, session: Option<&mut Working<'_>>, _: &NoArguments) -> Result<Outcome, ToolError> {
+    let facts = facts(context.request, context.client_name(session.as_deref().map(|session| &*session.record)));
+    Ok(Outcome::new(text(&facts), &facts))
 }
 
 /// Token `name`, else `X-User-Name`, else the client's name, else nobody in particular.
@@ -186,6 +186,8 @@ fn text(facts: &Facts) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::config::Config;
     use crate::diagnosis::testing::jwt;
@@ -194,7 +196,7 @@ mod tests {
 
     fn ask(given: &[(&str, &str)], record: Option<&Record>) -> Outcome {
         let facts = facts(&request(given), record.map(|record| record.client_info.name.to_string()));
-        let outcome = Outcome::new(text(&facts), json!(facts));
+        let outcome = Outcome::new(text(&facts), &facts);
         satisfies(&TOOL, &outcome);
         outcome
     }

@@ -15,7 +15,7 @@ use mcp_echo_stateful::app::App;
 use mcp_echo_stateful::clock::Clock;
 use mcp_echo_stateful::config::{Command, Config, endpoint_url};
 use mcp_echo_stateful::protocol::LogLevel;
-use mcp_echo_stateful::tools::{Annotations, Arguments, Context, Handle, Outcome, Run, Tool, ToolError};
+use mcp_echo_stateful::tools::{Annotations, Call, Given, Handle, Ongoing, Outcome, Tool, ToolError};
 use mcp_echo_stateful::{listen, logging};
 use serde_json::{Value, json};
 
@@ -38,7 +38,7 @@ const PLAIN: Tool = Tool {
     annotations: Annotations::READ_ONLY,
     handle: Handle::None,
     findings: &[],
-    run: Run::Now(|_, _| Ok(Outcome::default())),
+    call: |given| answers(given, Outcome::default),
 };
 
 const TOOLS: &[Tool] = &[
@@ -46,94 +46,101 @@ const TOOLS: &[Tool] = &[
         name: "test_simple_text",
         title: "Text",
         description: "Returns text",
-        run: Run::Now(|_, _| text("This is a simple text response for testing.")),
+        call: |given| answers(given, || text("This is a simple text response for testing.")),
         ..PLAIN
     },
     Tool {
         name: "test_image_content",
         title: "Image",
         description: "Returns an image",
-        run: Run::Now(|_, _| content(vec![image()])),
+        call: |given| answers(given, || content(vec![image()])),
         ..PLAIN
     },
     Tool {
         name: "test_audio_content",
         title: "Audio",
         description: "Returns audio",
-        run: Run::Now(|_, _| content(vec![json!({ "type": "audio", "data": WAV, "mimeType": "audio/wav" })])),
+        call: |given| answers(given, || content(vec![json!({ "type": "audio", "data": WAV, "mimeType": "audio/wav" })])),
         ..PLAIN
     },
     Tool {
         name: "test_embedded_resource",
         title: "Embedded resource",
         description: "Returns a resource",
-        run: Run::Now(|_, _| {
-            content(vec![resource("test://embedded-resource", "text/plain", "This is an embedded resource content.")])
-        }),
+        call: |given| {
+            answers(given, || {
+                content(vec![resource("test://embedded-resource", "text/plain", "This is an embedded resource content.")])
+            })
+        },
         ..PLAIN
     },
     Tool {
         name: "test_multiple_content_types",
         title: "Mixed content",
         description: "Returns text, an image and a resource",
-        run: Run::Now(|_, _| {
-            let data = json!({ "test": "data", "value": 123 }).to_string();
-            let mixed = vec![image(), resource("test://mixed-content-resource", "application/json", &data)];
-            Ok(Outcome { text: "Multiple content types test:".to_owned(), content: mixed, ..Outcome::default() })
-        }),
+        call: |given| {
+            answers(given, || {
+                let data = json!({ "test": "data", "value": 123 }).to_string();
+                let mixed = vec![image(), resource("test://mixed-content-resource", "application/json", &data)];
+                Outcome { text: "Multiple content types test:".to_owned(), content: mixed, ..Outcome::default() }
+            })
+        },
         ..PLAIN
     },
     Tool {
         name: "test_error_handling",
         title: "Error",
         description: "Fails at its work",
-        run: Run::Now(|_, _| {
-            let text = "This tool intentionally returns an error for testing".to_owned();
-            Ok(Outcome { text, is_error: true, ..Outcome::default() })
-        }),
+        call: |given| {
+            answers(given, || Outcome {
+                text: "This tool intentionally returns an error for testing".to_owned(),
+                is_error: true,
+                ..Outcome::default()
+            })
+        },
         ..PLAIN
     },
     Tool {
         name: "test_tool_with_logging",
         title: "Log lines over time",
         description: "Writes three log lines while it works",
-        run: Run::Later(log_over_time),
+        call: |given| Call::streaming(given, log_over_time),
         ..PLAIN
     },
     Tool {
         name: "test_logging_tool",
         title: "Log line",
         description: "Writes a log line",
-        run: Run::Now(|context, _| {
-            context.log(LogLevel::Info, "test_logging_tool", &"A log line".into());
-            text("Wrote a log line, for those who asked")
-        }),
+        call: |given| Call::streaming(given, log_once),
         ..PLAIN
     },
     Tool {
         name: "test_tool_with_progress",
         title: "Progress",
         description: "Tells three times how far it is",
-        run: Run::Later(progress),
+        call: |given| Call::streaming(given, progress),
         ..PLAIN
     },
     Tool {
         name: "test_streaming_elicitation",
         title: "Stream",
         description: "Tells how far it is and what it does, and asks the client for nothing",
-        run: Run::Later(stream),
+        call: |given| Call::streaming(given, stream),
         ..PLAIN
     },
     Tool {
         name: "test_missing_capability",
         title: "Missing capability",
         description: "Works only for clients that declare sampling",
-        run: Run::Now(|context, _| {
-            if context.client_capabilities().contains_key("sampling") {
-                return text("The client declares sampling");
-            }
-            Err(ToolError::CapabilityRequired(json!({ "sampling": {} })))
-        }),
+        call: |given| {
+            Call::of(given, |context, session, _: &Value| {
+                let record = session.map(|session| &*session.record);
+                if context.client_capabilities(record).contains_key("sampling") {
+                    return Ok(text("The client declares sampling"));
+                }
+                Err(ToolError::CapabilityRequired(json!({ "sampling": {} })))
+            })
+        },
         ..PLAIN
     },
     Tool {
@@ -152,7 +159,7 @@ const TOOLS: &[Tool] = &[
                 "additionalProperties": false,
             })
         },
-        run: Run::Now(|_, arguments| text(arguments.str("region").unwrap_or_default())),
+        call: |given| Call::of(given, |_, _, arguments: &CustomHeaders| Ok(text(&arguments.region))),
         ..PLAIN
     },
     Tool {
@@ -160,24 +167,41 @@ const TOOLS: &[Tool] = &[
         title: "JSON Schema 2020-12",
         description: "Has a schema with keywords that are easily lost",
         input_schema: schema_2020_12,
-        run: Run::Now(|_, _| text("The schema is the point")),
+        call: |given| answers(given, || text("The schema is the point")),
         ..PLAIN
     },
     Tool {
         name: "test_reconnection",
         title: "Reconnection",
         description: "Lets go of the connection before it answers",
-        run: Run::Later(reconnection),
+        call: |given| Call::streaming(given, reconnection),
         ..PLAIN
     },
 ];
 
-fn text(text: &str) -> Result<Outcome, ToolError> {
-    Ok(Outcome { text: text.to_owned(), ..Outcome::default() })
+/// A call that answers the same whatever it is given.
+fn answers(given: &Given<'_>, outcome: fn() -> Outcome) -> Result<Call, ToolError> {
+    let anything: Value = given.read()?;
+    Ok(Call::with((anything, outcome), |_, _, (_, outcome)| Ok(outcome())))
 }
 
-fn content(content: Vec<Value>) -> Result<Outcome, ToolError> {
-    Ok(Outcome { content, ..Outcome::default() })
+/// What `test_custom_headers` takes, of which it shows only the region.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CustomHeaders {
+    region: String,
+    #[serde(rename = "priority")]
+    _priority: i64,
+    #[serde(rename = "verbose")]
+    _verbose: bool,
+}
+
+fn text(text: &str) -> Outcome {
+    Outcome { text: text.to_owned(), ..Outcome::default() }
+}
+
+fn content(content: Vec<Value>) -> Outcome {
+    Outcome { content, ..Outcome::default() }
 }
 
 fn image() -> Value {
@@ -218,44 +242,51 @@ fn schema_2020_12() -> Value {
 /// What a tool that takes its time returns.
 type Answering<'a> = BoxFuture<'a, Result<Outcome, ToolError>>;
 
-fn log_over_time<'a>(context: &'a Context<'a>, _: &'a Arguments) -> Answering<'a> {
+fn log_once<'a>(call: &'a Ongoing<'a>) -> Answering<'a> {
     Box::pin(async move {
-        let log = |line: &str| context.log(LogLevel::Info, "test_tool_with_logging", &line.into());
+        call.log(LogLevel::Info, "test_logging_tool", &"A log line".into());
+        Ok(text("Wrote a log line, for those who asked"))
+    })
+}
+
+fn log_over_time<'a>(call: &'a Ongoing<'a>) -> Answering<'a> {
+    Box::pin(async move {
+        let log = |line: &str| call.log(LogLevel::Info, "test_tool_with_logging", &line.into());
         log("Tool execution started");
         tokio::time::sleep(PAUSE).await;
         log("Tool processing data");
         tokio::time::sleep(PAUSE).await;
         log("Tool execution completed");
-        text("Wrote three log lines")
+        Ok(text("Wrote three log lines"))
     })
 }
 
-fn progress<'a>(context: &'a Context<'a>, _: &'a Arguments) -> Answering<'a> {
+fn progress<'a>(call: &'a Ongoing<'a>) -> Answering<'a> {
     Box::pin(async move {
-        context.progress(0, 100, "begins");
+        call.context.progress(0, 100, "begins");
         tokio::time::sleep(PAUSE).await;
-        context.progress(50, 100, "half done");
+        call.context.progress(50, 100, "half done");
         tokio::time::sleep(PAUSE).await;
-        context.progress(100, 100, "done");
-        text("Told three times how far it was")
+        call.context.progress(100, 100, "done");
+        Ok(text("Told three times how far it was"))
     })
 }
 
-fn stream<'a>(context: &'a Context<'a>, _: &'a Arguments) -> Answering<'a> {
+fn stream<'a>(call: &'a Ongoing<'a>) -> Answering<'a> {
     Box::pin(async move {
-        context.progress(1, 2, "half done");
+        call.context.progress(1, 2, "half done");
         tokio::time::sleep(PAUSE).await;
-        context.log(LogLevel::Info, "test_streaming_elicitation", &"half done".into());
-        context.progress(2, 2, "done");
-        text("Asked the client for nothing")
+        call.log(LogLevel::Info, "test_streaming_elicitation", &"half done".into());
+        call.context.progress(2, 2, "done");
+        Ok(text("Asked the client for nothing"))
     })
 }
 
-fn reconnection<'a>(context: &'a Context<'a>, _: &'a Arguments) -> Answering<'a> {
+fn reconnection<'a>(call: &'a Ongoing<'a>) -> Answering<'a> {
     Box::pin(async move {
-        context.suspend();
+        call.suspend();
         tokio::time::sleep(PAUSE).await;
-        text("Answered on another connection, for clients that can come back")
+        Ok(text("Answered on another connection, for clients that can come back"))
     })
 }
 

@@ -2,7 +2,7 @@
 
 use mcp_echo_stateful::config::{KeepAliveStyle, Origins, ResponseMode};
 use mcp_echo_stateful::session::read;
-use mcp_echo_stateful::tools::{Annotations, Handle, Run, Tool, ToolError};
+use mcp_echo_stateful::tools::{Annotations, Call, Handle, NoArguments, Tool, ToolError};
 use reqwest::header::HeaderName;
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
@@ -76,7 +76,9 @@ static DEMANDING: [Tool; 1] = [Tool {
     annotations: Annotations::READ_ONLY,
     handle: Handle::None,
     findings: &[],
-    run: Run::Now(|_, _| Err(ToolError::CapabilityRequired(json!({"sampling": {}})))),
+    call: |given| {
+        Call::of(given, |_, _, _: &NoArguments| Err(ToolError::CapabilityRequired(json!({"sampling": {}}))))
+    },
 }];
 
 #[tokio::test]

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use futures_util::future::{BoxFuture, join_all};
+use futures_util::future::join_all;
 use mcp_echo_stateful::config::SessionBinding;
 use mcp_echo_stateful::session::{Stats, read, sweep};
-use mcp_echo_stateful::tools::{Annotations, Arguments, Context, Handle, Outcome, Run, Tool, ToolError};
+use mcp_echo_stateful::tools::{Annotations, Call, Given, Handle, Ongoing, Outcome, Tool, ToolError};
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
@@ -297,16 +297,16 @@ async fn a_handle_is_a_session_of_the_handshake_era() {
 }
 
 /// Says that it is at work, and is so until a permit comes.
-async fn wait_for(gate: &'static Semaphore, context: &Context<'_>) -> Result<Outcome, ToolError> {
-    context.progress(0, 1, "at work");
+async fn wait_for(gate: &'static Semaphore, call: &Ongoing<'_>) -> Result<Outcome, ToolError> {
+    call.context.progress(0, 1, "at work");
     gate.acquire().await.unwrap().forget();
-    Ok(Outcome::new("done".to_owned(), json!({})))
+    Ok(Outcome::new("done".to_owned(), &json!({})))
 }
 
 static TO_DELETED: Semaphore = Semaphore::const_new(0);
 static TO_IDLE: Semaphore = Semaphore::const_new(0);
 
-const fn gated(name: &'static str, run: for<'a> fn(&'a Context<'a>, &'a Arguments) -> Answering<'a>) -> Tool {
+const fn gated(name: &'static str, call: fn(&Given<'_>) -> Result<Call, ToolError>) -> Tool {
     Tool {
         name,
         title: "Waits",
@@ -316,15 +316,13 @@ const fn gated(name: &'static str, run: for<'a> fn(&'a Context<'a>, &'a Argument
         annotations: Annotations::READ_ONLY,
         handle: Handle::Reads,
         findings: &[],
-        run: Run::Later(run),
+        call,
     }
 }
 
-type Answering<'a> = BoxFuture<'a, Result<Outcome, ToolError>>;
-
 const GATED: &[Tool] = &[
-    gated("until-deleted", |context, _| wait_for(&TO_DELETED, context).boxed()),
-    gated("until-idle", |context, _| wait_for(&TO_IDLE, context).boxed()),
+    gated("until-deleted", |given| Call::streaming(given, |call| wait_for(&TO_DELETED, call).boxed())),
+    gated("until-idle", |given| Call::streaming(given, |call| wait_for(&TO_IDLE, call).boxed())),
 ];
 
 /// A call of a tool that waits: it is at work when this returns.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::future::{join_all, select_all};
 use mcp_echo_stateful::app::Bounds;
 use mcp_echo_stateful::connections::Timeouts;
-use mcp_echo_stateful::http::MAX_CALLS;
+use mcp_echo_stateful::rpc::MAX_CALLS;
 use mcp_echo_stateful::protocol::notice;
 use mcp_echo_stateful::session::{MAX_RUNNING, read};
 use reqwest::Method;

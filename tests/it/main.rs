@@ -18,6 +18,7 @@ mod modern;
 mod polling;
 mod program;
 mod raw;
+mod remedies;
 mod replicas;
 mod resources;
 mod revisions;

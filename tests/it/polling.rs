@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mcp_echo_stateful::session::{MAX_SUSPENDED, read};
-use mcp_echo_stateful::tools::{Annotations, Handle, Outcome, Run, Tool};
+use mcp_echo_stateful::tools::{Annotations, Call, Handle, Outcome, Tool};
 use serde_json::{Value, json};
 
 use crate::server::{Event, Events, TestServer, tool_call, within};
@@ -19,14 +19,16 @@ static POLLED: [Tool; 1] = [Tool {
     annotations: Annotations::READ_ONLY,
     handle: Handle::None,
     findings: &[],
-    run: Run::Later(|context, arguments| {
-        Box::pin(async move {
-            context.suspend();
-            tokio::time::sleep(Duration::from_millis(30)).await;
-            context.progress(1, 2, "half way");
-            Ok(Outcome::new(format!("answer {}", arguments.u64("n").unwrap_or_default()), Value::Null))
+    call: |given| {
+        Call::streaming(given, |call| {
+            Box::pin(async move {
+                call.suspend();
+                tokio::time::sleep(Duration::from_millis(30)).await;
+                call.context.progress(1, 2, "half way");
+                Ok(Outcome::new(format!("answer {}", call.arguments["n"]), &()))
+            })
         })
-    }),
+    },
 }];
 
 async fn server() -> TestServer {

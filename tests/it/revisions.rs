@@ -442,7 +442,7 @@ async fn without_a_session_there_is_nothing_to_replay() {
     for version in HANDSHAKE {
         let request = server.post(&tool_call("replayLastEcho", &json!({}))).header("mcp-protocol-version", version);
         let error = Answer::to(request).await.error(200, -32602, &json!(1));
-        assert_eq!(error["message"], "Session required for replay functionality");
+        assert!(error["message"].as_str().unwrap().starts_with("Session required for replay functionality"), "{error}");
     }
 }
 

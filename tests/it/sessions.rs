@@ -220,7 +220,7 @@ async fn a_rejected_initialize_leaves_nothing_behind() {
         ("no clientInfo", 200, post(&without("clientInfo"))),
         ("no params", 200, post(&no_params)),
         ("null id", 400, post(&null_id)),
-        ("a notification", 202, post(&notification)),
+        ("without an id", 400, post(&notification)),
         ("in a batch", 200, post(&json!([good]))),
         ("bad version header", 400, post(&good).header("mcp-protocol-version", "1.0")),
         ("foreign Origin", 403, post(&good).header("origin", "https://evil.example")),

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt as _;
 use mcp_echo_stateful::protocol::notice;
 use mcp_echo_stateful::session::{LogLevel, read};
-use mcp_echo_stateful::tools::{Annotations, Handle, Run, Tool};
+use mcp_echo_stateful::tools::{Annotations, Call, Given, Handle, NoArguments, Tool, ToolError};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -151,8 +151,8 @@ async fn an_http_2_connection_whose_client_is_gone_is_closed() {
     assert!(received.windows(6).any(|bytes| bytes == b"\"ok\",\""), "the request was answered: {received:?}");
 }
 
-/// A tool that panics as `run` says.
-const fn panicking(name: &'static str, run: Run) -> Tool {
+/// A tool that panics as `call` says.
+const fn panicking(name: &'static str, call: fn(&Given<'_>) -> Result<Call, ToolError>) -> Tool {
     Tool {
         name,
         title: "Panics",
@@ -162,16 +162,17 @@ const fn panicking(name: &'static str, run: Run) -> Tool {
         annotations: Annotations::READ_ONLY,
         handle: Handle::None,
         findings: &[],
-        run,
+        call,
     }
 }
 
 const PANICKING: &[Tool] = &[
-    panicking("now", Run::Now(|_, _| panic!("on purpose"))),
-    panicking("later", Run::Later(|_, _| async { panic!("on purpose") }.boxed())),
-    panicking(
-        "much-later",
-        Run::Later(|_, _| {
+    panicking("reading", |_| panic!("on purpose")),
+    // With the lock of the session in its hand, where there is one.
+    panicking("now", |given| Call::of(given, |_, _, _: &NoArguments| panic!("on purpose"))),
+    panicking("later", |given| Call::streaming(given, |_| async { panic!("on purpose") }.boxed())),
+    panicking("much-later", |given| {
+        Call::streaming(given, |_| {
             async {
                 for _ in 0..5 {
                     tokio::task::yield_now().await;
@@ -179,17 +180,15 @@ const PANICKING: &[Tool] = &[
                 panic!("on purpose")
             }
             .boxed()
-        }),
-    ),
-    // With a lock of the session in its hand.
-    panicking("locked", Run::Now(|context, _| context.session.unwrap().with_record(|_| panic!("on purpose")))),
+        })
+    }),
 ];
 
 #[tokio::test]
 async fn a_call_that_panics_is_answered_and_the_server_lives_on() {
     let server = TestServer::with_tools(PANICKING, |_| {}).await;
     let session = server.session(VERSION).await;
-    for tool in ["now", "later", "much-later", "locked"] {
+    for tool in ["reading", "now", "later", "much-later"] {
         let response = within(session.post(&tool_call(tool, &json!({}))).send()).await.unwrap();
         assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR, "{tool}");
         assert_eq!(response.headers()["content-type"], "application/json");
@@ -259,7 +258,7 @@ async fn locks_that_a_panic_left_behind_are_used_on() {
     });
     assert!(panicking.join().is_err() && server.sessions.is_poisoned());
     // And the session's own.
-    assert_eq!(Answer::to(session.post(&tool_call("locked", &json!({})))).await.status, 500);
+    assert_eq!(Answer::to(session.post(&tool_call("now", &json!({})))).await.status, 500);
 
     let ping = json!({"jsonrpc": "2.0", "id": 2, "method": "ping"});
     for session in [&session, &other, &server.session(VERSION).await] {

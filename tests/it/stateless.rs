@@ -5,7 +5,7 @@ use futures_util::future::BoxFuture;
 use mcp_echo_stateful::config::ResponseMode;
 use mcp_echo_stateful::protocol::SERVER_VERSION;
 use mcp_echo_stateful::session::read;
-use mcp_echo_stateful::tools::{Annotations, Arguments, Context, Handle, Outcome, Run, Tool, ToolError};
+use mcp_echo_stateful::tools::{Annotations, Call, Given, Handle, NoArguments, Ongoing, Outcome, Tool, ToolError};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
@@ -683,21 +683,21 @@ impl Drop for Dropped {
     }
 }
 
-fn endless<'a>(context: &'a Context<'a>, _: &'a Arguments) -> BoxFuture<'a, Result<Outcome, ToolError>> {
+fn endless<'a>(call: &'a Ongoing<'a>) -> BoxFuture<'a, Result<Outcome, ToolError>> {
     async move {
         let _dropped = Dropped;
-        context.progress(0, 1, "at work");
+        call.context.progress(0, 1, "at work");
         BEGAN.add_permits(1);
         std::future::pending().await
     }
     .boxed()
 }
 
-fn needy(_: &Context<'_>, _: &Arguments) -> Result<Outcome, ToolError> {
-    Err(ToolError::CapabilityRequired(json!({"sampling": {}})))
+fn needy(given: &Given<'_>) -> Result<Call, ToolError> {
+    Call::of(given, |_, _, _: &NoArguments| Err(ToolError::CapabilityRequired(json!({"sampling": {}}))))
 }
 
-const fn tool(name: &'static str, run: Run) -> Tool {
+const fn tool(name: &'static str, call: fn(&Given<'_>) -> Result<Call, ToolError>) -> Tool {
     Tool {
         name,
         title: "For tests",
@@ -707,11 +707,11 @@ const fn tool(name: &'static str, run: Run) -> Tool {
         annotations: Annotations::READ_ONLY,
         handle: Handle::None,
         findings: &[],
-        run,
+        call,
     }
 }
 
-const OTHER_TOOLS: &[Tool] = &[tool("endless", Run::Later(endless)), tool("needy", Run::Now(needy))];
+const OTHER_TOOLS: &[Tool] = &[tool("endless", |given| Call::streaming(given, endless)), tool("needy", needy)];
 
 #[tokio::test]
 async fn a_client_that_goes_away_has_cancelled() {

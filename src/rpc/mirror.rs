@@ -1,135 +1,40 @@
-//! POST in the stateless era (MCP 2026-07-28): every request says in `_meta` what it is, and its headers repeat it.
+//! Headers that have to repeat what the message says, so that proxies can route by them (MCP 2026-07-28 streamable-http,
+//! Standard Request Headers and Custom Headers from Tool Parameters).
 
 use std::borrow::Cow;
-use std::sync::Arc;
 
-use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::{HeaderMap, HeaderName, StatusCode};
+use http::{HeaderMap, HeaderName};
 use serde_json::Value;
 
-use super::headers::{self, Accepts};
-use super::refusal::Refusal;
-use super::run::{self, Answering, Calls, Disconnect, Work};
-use super::strict::{self, Asked};
-use super::{Http, listen};
 use crate::diagnosis::redact;
-use crate::dispatch::{Job, unknown_method};
-use crate::protocol::meta::named_version;
-use crate::protocol::{Call, Given, Members, Meta, Notification, RpcError};
-use crate::request::Request;
-use crate::session::history::Kind;
-use crate::tools::Mirrored;
+use crate::protocol::{Params, RpcError};
+use crate::request::headers;
+use crate::tools::{Mirrored, Registry};
 
 /// `Mcp-Method` (MCP 2026-07-28 streamable-http, Standard Request Headers).
 const METHOD: HeaderName = HeaderName::from_static("mcp-method");
 /// `Mcp-Name` (the same).
 const NAME: HeaderName = HeaderName::from_static("mcp-name");
 
-/// Answers a request of the stateless era.
-#[inline(never)]
-pub fn answer(http: &Arc<Http>, request: &Arc<Request>, accepts: Accepts, call: Call) -> Answering {
-    let id = call.id.clone();
-    let meta = match check(http, &request.headers, &call) {
-        Ok(meta) => meta,
-        Err(error) => return Refusal::new(status(&error), error).to(Some(&id)).into(),
-    };
-    let revision = http.engine.config.protocol.get(&meta.version).unwrap_or(crate::protocol::Revision::V2026_07_28);
-    let asked = Asked {
-        kind: Kind::Post,
-        headers: &request.headers,
-        session: None,
-        revision,
-        named: Some(revision),
-        calls: &[],
-    };
-    if let Err(refusal) = strict::check(http, &asked) {
-        return refusal.to(Some(&id)).into();
-    }
-    if call.method == "subscriptions/listen" {
-        return Answering::from(listen::answer(http, accepts, &call)).to(&id);
-    }
-    let job = Job {
-        id: call.id,
-        method: call.method,
-        params: call.params,
-        revision,
-        session: None,
-        request: Arc::clone(request),
-        client: Some(Box::new(meta)),
-        outbox: None,
-    };
-    run::answer(
-        http,
-        accepts,
-        Work { calls: Calls::One(job), visit: None, session_id: None, disconnect: Disconnect::Cancels },
-    )
+/// `MCP-Protocol-Version` against `_meta`.
+pub fn check_version(headers: &HeaderMap, version: &str) -> Result<(), RpcError> {
+    matches(headers, &headers::PROTOCOL_VERSION, "MCP-Protocol-Version", version, "_meta")
 }
 
-/// Takes a notification. There is nothing to do: this era defines none that a client sends over HTTP, since closing a
-/// request's stream is what cancels it. One in a version that is not served cannot be accepted all the same.
-pub fn notify(http: &Http, request: &Request, notification: &Notification) -> Result<Response, Refusal> {
-    let served = &http.engine.config.protocol;
-    let named = headers::protocol_version_text(&request.headers)
-        .or_else(|| named_version(&notification.params).map(Cow::Owned));
-    match named.filter(|version| served.get(version).is_none()) {
-        Some(version) => Err(Refusal::new(StatusCode::BAD_REQUEST, RpcError::unsupported_version(&version, served))),
-        None => Ok(StatusCode::ACCEPTED.into_response()),
-    }
+/// `Mcp-Method` against the message's method.
+pub fn check_method(headers: &HeaderMap, method: &str) -> Result<(), RpcError> {
+    matches(headers, &METHOD, "Mcp-Method", method, "method")
 }
 
-/// The status of a request that is refused before it is looked into.
-fn status(error: &RpcError) -> StatusCode {
-    if error.code == RpcError::METHOD_NOT_FOUND { StatusCode::NOT_FOUND } else { StatusCode::BAD_REQUEST }
-}
-
-/// The rules that hold for every request, in the order in which a client would mend them: `_meta`, version, method, name,
-/// mirrored arguments.
-fn check(http: &Http, headers: &HeaderMap, call: &Call) -> Result<Meta, RpcError> {
-    let served = &http.engine.config.protocol;
-    let meta = match Meta::read(&call.params) {
-        Ok(meta) => meta,
-        // The only sign that an older client gets (MCP 2026-07-28 basic/versioning, Backward Compatibility).
-        Err(_) if call.method == "initialize" && served.preferred().is_none() => {
-            let asked = call.params.get("protocolVersion").and_then(Value::as_str).unwrap_or_default();
-            return Err(RpcError::unsupported_version(asked, served));
-        }
-        Err(problems) => {
-            // A version that is not served has other rules for `_meta`, or none: the version is what to mend first.
-            let unserved = headers::protocol_version_text(headers).filter(|version| served.get(version).is_none());
-            if let (Some(version), None) = (unserved, named_version(&call.params)) {
-                return Err(RpcError::unsupported_version(&version, served));
-            }
-            let data = serde_json::json!({ "problems": problems });
-            return Err(RpcError::invalid_params(format!("Invalid params: {}", problems.join("; "))).with_data(data));
-        }
-    };
-    matches(headers, &headers::PROTOCOL_VERSION, "MCP-Protocol-Version", &meta.version, "_meta")?;
-    if served.get(&meta.version).is_none_or(|revision| !revision.is_stateless()) {
-        return Err(RpcError::unsupported_version(&meta.version, served));
-    }
-    matches(headers, &METHOD, "Mcp-Method", &call.method, "method")?;
-    match call.method.as_str() {
-        "tools/call" => check_tool_call(http, headers, call)?,
-        "server/discover" | "tools/list" | "subscriptions/listen" => {}
-        method => return Err(unknown_method(method, true)),
-    }
-    Ok(meta)
-}
-
-fn check_tool_call(http: &Http, headers: &HeaderMap, call: &Call) -> Result<(), RpcError> {
-    let Some(name) = call.params.get("name").and_then(Value::as_str) else {
-        return Ok(()); // The dispatcher says what is missing.
-    };
+/// `Mcp-Name` and `Mcp-Param-*` against the parameters of `tools/call`. What is wrong with these is told where they are read.
+pub fn check_tool_call(tools: &Registry, headers: &HeaderMap, params: &Params) -> Result<(), RpcError> {
+    let Some(name) = params.get("name").and_then(Value::as_str) else { return Ok(()) };
     matches(headers, &NAME, "Mcp-Name", name, "params.name")?;
-    let Ok(entry) = http.engine.tool(&call.params) else { return Ok(()) };
-    let none = Members::new();
-    let arguments = match call.params.arguments() {
-        Some(Given::Members(arguments)) => arguments,
-        // The dispatcher says what is wrong.
-        None | Some(Given::Other(_)) => &none,
-    };
+    let Some(entry) = tools.get(name) else { return Ok(()) };
+    let none = Params::new();
+    let arguments = params.get("arguments").and_then(Value::as_object).unwrap_or(&none);
     entry.mirrored().iter().try_for_each(|mirrored| check_mirrored(headers, mirrored, arguments))
 }
 
@@ -152,7 +57,7 @@ fn matches(headers: &HeaderMap, name: &HeaderName, shown: &str, body: &str, plac
 
 /// An `Mcp-Param-*` header against the argument that it mirrors (MCP 2026-07-28 streamable-http, Server Behavior for
 /// Custom Headers).
-fn check_mirrored(headers: &HeaderMap, mirrored: &Mirrored, arguments: &Members) -> Result<(), RpcError> {
+fn check_mirrored(headers: &HeaderMap, mirrored: &Mirrored, arguments: &Params) -> Result<(), RpcError> {
     let shown = mirrored.header.as_str();
     let Ok(name) = HeaderName::try_from(shown) else { return Ok(()) };
     let header = value(headers, &name, shown)?;
@@ -248,7 +153,7 @@ mod tests {
         let mirrored = Mirrored { header: "Mcp-Param-Region".to_owned(), path: vec!["region".to_owned()] };
         let check = |header: Option<&str>, arguments: Value| {
             let headers = header.map(|value| headers("mcp-param-region", value)).unwrap_or_default();
-            let arguments = arguments.as_object().cloned().unwrap_or_default().into();
+            let arguments = arguments.as_object().cloned().unwrap_or_default();
             check_mirrored(&headers, &mirrored, &arguments).is_ok()
         };
         assert!(check(None, json!({})) && check(None, json!({ "region": null })) && check(None, Value::Null));

@@ -50,7 +50,7 @@ mod tests {
 
     fn era(method: &str, params: Value, header: Option<&str>) -> Era {
         let Value::Object(params) = params else { panic!() };
-        Era::of(method, &params.into(), header, &Served::all())
+        Era::of(method, &params, header, &Served::all())
     }
 
     #[test]

@@ -3,13 +3,12 @@
 //! Only what a client MUST do in its revision, and only what the server can tell from its request and its session. Whatever
 //! is refused without strict mode too is not repeated here.
 
-use http::{HeaderMap, StatusCode};
+use http::HeaderMap;
 use serde_json::json;
 
-use super::refusal::Refusal;
-use super::{Http, headers};
 use crate::diagnosis::findings::{Finding, session as rules};
-use crate::protocol::{Id, Revision, RpcError};
+use crate::protocol::{Failure, Id, Refused, Revision, RpcError};
+use crate::request::headers;
 use crate::session::Session;
 use crate::session::history::Kind;
 
@@ -29,22 +28,19 @@ pub struct Asked<'a> {
     pub calls: &'a [(&'a str, &'a Id)],
 }
 
-/// Refuses the first breach, in the order in which a client would mend them. Does nothing unless strict mode is on.
+/// Refuses the first breach, in the order in which a client would mend them.
 ///
 /// # Errors
-/// 406 for Accept, else 400.
-pub fn check(http: &Http, asked: &Asked<'_>) -> Result<(), Refusal> {
-    if !http.engine.config.strict {
-        return Ok(());
-    }
+/// [`Failure::NotAcceptable`] for `Accept`, else [`Failure::Malformed`].
+pub fn check(asked: &Asked<'_>) -> Result<(), Refused> {
     let judged = judge(asked);
-    judged.map_err(|refusal| match asked.session {
-        Some(session) => refusal.in_session(session.id()),
-        None => refusal,
+    judged.map_err(|refused| match asked.session {
+        Some(session) => refused.in_session(session.id()),
+        None => refused,
     })
 }
 
-fn judge(asked: &Asked<'_>) -> Result<(), Refusal> {
+fn judge(asked: &Asked<'_>) -> Result<(), Refused> {
     accept(asked.kind, asked.headers, asked.revision)?;
     if asked.revision.is_stateless() || asked.kind == Kind::Initialize {
         return Ok(());
@@ -61,29 +57,29 @@ fn judge(asked: &Asked<'_>) -> Result<(), Refusal> {
             let summary = "the request has no MCP-Protocol-Version header";
             let finding = Finding::new(&rules::VERSION_HEADER_MISSING, summary, "MCP-Protocol-Version", "absent")
                 .with_fix(format!("send MCP-Protocol-Version: {negotiated}"));
-            return Err(refusal(StatusCode::BAD_REQUEST, &finding, negotiated, TRANSPORTS_VERSION));
+            return Err(refusal(Failure::Malformed, &finding, negotiated, TRANSPORTS_VERSION));
         }
         Some(named) if named != negotiated && negotiated.requires_version_header() => {
             let finding = rules::version_mismatch(named.name(), negotiated.name());
-            return Err(refusal(StatusCode::BAD_REQUEST, &finding, negotiated, TRANSPORTS_VERSION));
+            return Err(refusal(Failure::Malformed, &finding, negotiated, TRANSPORTS_VERSION));
         }
         _ => {}
     }
     if began_authorized && negotiated.requires_accept() && !asked.headers.contains_key(http::header::AUTHORIZATION) {
         let summary = format!("initialize came with Authorization, and this {} comes without", asked.kind.name());
         let finding = Finding::new(&rules::AUTH_MISSING_ON_SOME, summary, "Authorization", "absent");
-        return Err(refusal(StatusCode::BAD_REQUEST, &finding, negotiated, "basic/authorization, Access Token Usage"));
+        return Err(refusal(Failure::Malformed, &finding, negotiated, "basic/authorization, Access Token Usage"));
     }
     if let Some((method, _)) = asked.calls.iter().find(|(method, _)| !ready && *method != "ping") {
         let summary = format!("{method} came before notifications/initialized");
         let finding =
             Finding::new(&rules::INITIALIZED_NEVER_SENT, summary, "notifications/initialized", "not received");
-        return Err(refusal(StatusCode::BAD_REQUEST, &finding, negotiated, "basic/lifecycle, Initialization"));
+        return Err(refusal(Failure::Malformed, &finding, negotiated, "basic/lifecycle, Initialization"));
     }
     if let Some((_, id)) = asked.calls.iter().find(|(_, id)| session.change(|working| working.is_running(id))) {
         let summary = "the request has the id of another one that is still at work";
         let finding = Finding::new(&rules::ID_REUSED, summary, "id", &id.to_string());
-        return Err(refusal(StatusCode::BAD_REQUEST, &finding, negotiated, "basic, Requests"));
+        return Err(refusal(Failure::Malformed, &finding, negotiated, "basic, Requests"));
     }
     Ok(())
 }
@@ -91,7 +87,7 @@ fn judge(asked: &Asked<'_>) -> Result<(), Refusal> {
 const TRANSPORTS_VERSION: &str = "basic/transports, Protocol Version Header";
 
 /// Every `initialize` gives out an id here: a request without one either comes before it or leaves the id out.
-fn without_session(asked: &Asked<'_>) -> Result<(), Refusal> {
+fn without_session(asked: &Asked<'_>) -> Result<(), Refused> {
     if asked.calls.iter().all(|(method, _)| *method == "ping") && !asked.calls.is_empty() {
         return Ok(()); // MCP 2024-11-05 and later, basic/lifecycle: pings may come before.
     }
@@ -102,11 +98,11 @@ fn without_session(asked: &Asked<'_>) -> Result<(), Refusal> {
         "absent",
     );
     let section = "basic/transports, Session Management, and basic/lifecycle, Initialization";
-    Err(refusal(StatusCode::BAD_REQUEST, &finding, asked.revision, section))
+    Err(refusal(Failure::Malformed, &finding, asked.revision, section))
 }
 
 /// Both types on POST, text/event-stream on GET: listed, not covered by a wildcard.
-fn accept(kind: Kind, headers: &HeaderMap, revision: Revision) -> Result<(), Refusal> {
+fn accept(kind: Kind, headers: &HeaderMap, revision: Revision) -> Result<(), Refused> {
     if kind == Kind::Delete || !revision.requires_accept() {
         return Ok(());
     }
@@ -123,14 +119,14 @@ fn accept(kind: Kind, headers: &HeaderMap, revision: Revision) -> Result<(), Ref
         (Kind::Get, false) => "basic/transports, Listening for Messages from the Server",
         (_, false) => "basic/transports, Sending Messages to the Server",
     };
-    Err(refusal(StatusCode::NOT_ACCEPTABLE, &rules::accept(headers, missing), revision, section))
+    Err(refusal(Failure::NotAcceptable, &rules::accept(headers, missing), revision, section))
 }
 
-fn refusal(status: StatusCode, finding: &Finding, revision: Revision, section: &str) -> Refusal {
+fn refusal(failure: Failure, finding: &Finding, revision: Revision, section: &str) -> Refused {
     let (rule, fix) = (finding.rule.id, &finding.fix);
-    let word = if status == StatusCode::NOT_ACCEPTABLE { "Not Acceptable" } else { "Invalid Request" };
+    let word = if failure == Failure::NotAcceptable { "Not Acceptable" } else { "Invalid Request" };
     let section = format!("MCP {revision} {section}");
     let message = format!("{word}: {}: {fix} (rule {rule}: {section}; MCP_ECHO_STRICT is on)", finding.summary);
     let data = json!({ "rule": rule, "section": section, "findings": [finding.to_json()] });
-    Refusal::new(status, RpcError::invalid_request(message).with_data(data))
+    Refused::new(failure, RpcError::invalid_request(message).with_data(data))
 }

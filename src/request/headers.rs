@@ -6,7 +6,6 @@ use http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE, HeaderName};
 use http::{HeaderMap, HeaderValue};
 use uuid::Uuid;
 
-use crate::protocol::{Revision, RpcError, Served};
 
 /// `Mcp-Session-Id` (MCP 2025-03-26 basic/transports, Session Management).
 pub const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
@@ -137,26 +136,9 @@ pub fn is_encoded(headers: &HeaderMap) -> bool {
     })
 }
 
-/// What `MCP-Protocol-Version` says: `None` when absent or empty.
-///
-/// # Errors
-/// -32022 when it names a version that is not served, or several.
-pub fn protocol_version(headers: &HeaderMap, served: &Served) -> Result<Option<Revision>, RpcError> {
-    served_version(protocol_version_text(headers).as_deref(), served)
-}
-
-/// The revision that `text` of `MCP-Protocol-Version` names.
-///
-/// # Errors
-/// The same.
-pub fn served_version(text: Option<&str>, served: &Served) -> Result<Option<Revision>, RpcError> {
-    let Some(text) = text else { return Ok(None) };
-    served.get(text).map(Some).ok_or_else(|| RpcError::unsupported_version(text, served))
-}
-
 /// What `MCP-Protocol-Version` says, whether it is served or not; `None` when absent or empty.
 #[must_use]
-pub fn protocol_version_text(headers: &HeaderMap) -> Option<Cow<'_, str>> {
+pub fn protocol_version(headers: &HeaderMap) -> Option<Cow<'_, str>> {
     single(headers, &PROTOCOL_VERSION)
 }
 
@@ -273,16 +255,12 @@ mod tests {
     }
 
     #[test]
-    fn a_version_must_be_one_that_is_served() {
-        let served = Served::all();
-        let of = |values: &[&str]| protocol_version(&with(&PROTOCOL_VERSION, values), &served);
-        assert_eq!(of(&[]), Ok(None));
-        assert_eq!(of(&[""]), Ok(None));
-        assert_eq!(of(&["2025-06-18"]), Ok(Some(Revision::V2025_06_18)));
-        assert_eq!(of(&["2025-06-18", "2025-06-18"]), Ok(Some(Revision::V2025_06_18)));
-        let error = of(&["2025-06-18", "2025-03-26"]).unwrap_err();
-        assert_eq!(error.data.unwrap()["requested"], "2025-06-18, 2025-03-26");
-        assert_eq!(of(&["1.0"]).unwrap_err().code, -32022);
+    fn a_version_that_came_several_times_is_one_only_where_all_are_the_same() {
+        let of = |values: &[&str]| protocol_version(&with(&PROTOCOL_VERSION, values)).map(Cow::into_owned);
+        assert_eq!(of(&[]), None);
+        assert_eq!(of(&[""]), None);
+        assert_eq!(of(&["2025-06-18", "2025-06-18"]).as_deref(), Some("2025-06-18"));
+        assert_eq!(of(&["2025-06-18", "2025-03-26"]).as_deref(), Some("2025-06-18, 2025-03-26"));
     }
 
     #[test]
@@ -307,7 +285,7 @@ mod tests {
                 let _ = accepts(&headers);
                 let _ = is_json(&headers);
                 let _ = session_id(&headers);
-                let _ = protocol_version(&headers, &Served::all());
+                let _ = protocol_version(&headers);
             }
         }
     }

@@ -1,32 +1,32 @@
-//! How many requests get a line of their own in the log: people read some, a flood of them fills a disk.
+//! How many requests get a line of their own in the log: people read some of them, and a flood of them fills a disk.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 /// The most requests a second that get a line of their own: more than anybody reads, and 200 bytes each are a megabyte in
-/// five seconds. The others are counted, and their number is told in the next second.
+/// five seconds. The others are counted, and their number is logged in the next second.
 const MAX_LINES: u64 = 1000;
 
-/// The time that a line takes of its second, in nanoseconds.
+/// The part of a second that a line uses up, in nanoseconds.
 const LINE_NS: u64 = 1_000_000_000 / MAX_LINES;
 
-/// A second: so much may be used up at once. Under load the lines are spread, and not all written where a second begins,
-/// which those would notice who wait behind them.
+/// How much may be used up at once: a second. Under load the lines are then spread over the second. Written all at its
+/// start, they would delay the requests behind them.
 const BURST_NS: u64 = 1_000_000_000;
 
-/// Lines, counted by the time that they use up (the generic cell rate algorithm, ITU-T I.371).
+/// The lines of requests, counted by the time that they use up (the generic cell rate algorithm, ITU-T I.371).
 #[derive(Debug)]
-pub struct Lines {
+pub struct LogBudget {
     began: Instant,
     /// Until when lines have used up the time, in nanoseconds since then.
     used_ns: AtomicU64,
-    /// When it was last told how many were left out, in seconds since then.
+    /// When the number of omitted lines was last logged, in seconds since then.
     told: AtomicU64,
     left_out: AtomicU64,
 }
 
-impl Lines {
-    /// None taken yet; time is counted from `began`.
+impl LogBudget {
+    /// No line is used up yet; time is counted from `began`.
     #[must_use]
     pub fn since(began: Instant) -> Self {
         Self { began, used_ns: AtomicU64::new(0), told: AtomicU64::new(0), left_out: AtomicU64::new(0) }
@@ -66,7 +66,7 @@ mod tests {
 
     #[test]
     fn a_second_has_its_lines_and_under_load_they_are_spread() {
-        let lines = Lines::since(Instant::now());
+        let lines = LogBudget::since(Instant::now());
         let taken = |after_ms: u64, requests: usize| {
             let at = lines.began + Duration::from_millis(after_ms);
             (0..requests).filter(|_| lines.take(at)).count()

@@ -1,5 +1,5 @@
-//! What the engine does for a request, without HTTP: reading the message, dispatch, session, tool, result. And what
-//! noting a request for the findings costs beside that: it happens on every one. `cargo bench --bench dispatch`
+//! What the engine does for a message, without HTTP: reading it, session, tool, answer. And what noting a request for the
+//! findings costs beside that: it happens on every one. `cargo bench --bench exchange`
 #![expect(clippy::unwrap_used, reason = "a measurement may break off")]
 
 use std::hint::black_box;
@@ -10,16 +10,14 @@ use criterion::Criterion;
 use http::{HeaderMap, HeaderValue, Method, Version};
 use mcp_echo_stateful::clock::Clock;
 use mcp_echo_stateful::config::Config;
-use mcp_echo_stateful::diagnosis::cors::Preflights;
-use mcp_echo_stateful::diagnosis::findings::FindingCounts;
-use mcp_echo_stateful::dispatch::{Begun, Engine, Job};
-use mcp_echo_stateful::protocol::message::{Body, read};
-use mcp_echo_stateful::protocol::{Capabilities, Message, Revision};
+use mcp_echo_stateful::protocol::{Capabilities, Content, Revision, message};
 use mcp_echo_stateful::request::{Request, RequestId};
+use mcp_echo_stateful::rpc::{Caller, Engine};
 use mcp_echo_stateful::session::history::{Entry, History, Kind, token_hash};
-use mcp_echo_stateful::session::{ClientInfo, Limits, NewSession, Session, SessionManager};
+use mcp_echo_stateful::session::{ClientInfo, Limits, NewSession, SessionManager};
 use mcp_echo_stateful::system::System;
-use mcp_echo_stateful::tools::{Registry, TOOLS};
+use mcp_echo_stateful::tools::{Server, TOOLS};
+use tokio_util::sync::CancellationToken;
 
 /// The requests, by name.
 const REQUESTS: [(&str, &str); 6] = [
@@ -49,22 +47,16 @@ fn token() -> String {
     format!("eyJhbGciOiJub25lIn0.eyJpc3MiOiJodHRwczovL2F1dGguZXhhbXBsZSIsIngiOiI{}ifQ.", "eHh4".repeat(240))
 }
 
-fn engine() -> Engine {
+fn engine() -> Arc<Engine> {
     let config = Arc::new(Config::default());
     let clock = Arc::new(Clock::new());
     let sessions = SessionManager::new(Limits::from(&*config), Arc::clone(&clock));
-    Engine {
-        config,
-        clock,
-        sessions: Arc::new(RwLock::new(sessions)),
-        tools: Registry::new(TOOLS),
-        system: Arc::new(System::unsampled()),
-        findings: FindingCounts::default(),
-        preflights: Preflights::default(),
-    }
+    let server = Server::new(config, clock, Arc::new(RwLock::new(sessions)), Arc::new(System::unsampled()));
+    Engine::new(server, TOOLS, CancellationToken::new())
 }
 
-fn session(engine: &Engine) -> Arc<Session> {
+/// A request of a new session.
+fn request(engine: &Engine, bearer: &str) -> Arc<Request> {
     let new = NewSession {
         protocol_version: Revision::V2025_06_18,
         client_info: ClientInfo::default(),
@@ -72,12 +64,11 @@ fn session(engine: &Engine) -> Arc<Session> {
         owner: None,
         address: None,
     };
-    Arc::clone(engine.sessions.write().unwrap().create(new).unwrap().0.session())
-}
-
-fn request(engine: &Engine, bearer: &str) -> Arc<Request> {
+    let session = engine.server.sessions.write().unwrap().create(new).unwrap().0.session().id();
     let mut headers = HeaderMap::new();
     headers.insert("authorization", HeaderValue::from_str(bearer).unwrap());
+    headers.insert("mcp-session-id", HeaderValue::from_str(&session.to_string()).unwrap());
+    headers.insert("mcp-protocol-version", HeaderValue::from_static("2025-06-18"));
     Arc::new(Request {
         id: RequestId::generate(),
         method: Method::POST,
@@ -87,35 +78,24 @@ fn request(engine: &Engine, bearer: &str) -> Arc<Request> {
         peer: None,
         local: None,
         received: Instant::now(),
-        received_at: engine.clock.wall_now(),
+        received_at: engine.server.clock.wall_now(),
         body_bytes: 0,
         share: None,
     })
 }
 
-fn answer(engine: &Engine, session: &Arc<Session>, request: &Arc<Request>, body: &[u8]) {
-    let Body::Single(Message::Request(call)) = read(black_box(body)).unwrap() else { return };
-    let job = Job {
-        id: call.id,
-        method: call.method,
-        params: call.params,
-        revision: Revision::V2025_06_18,
-        session: Some(Arc::clone(session)),
-        request: Arc::clone(request),
-        client: None,
-        outbox: None,
-    };
-    let Begun::Done(answer) = engine.begin(job) else { return };
-    black_box(answer.unwrap());
+fn answer(engine: &Arc<Engine>, request: &Arc<Request>, body: &[u8]) {
+    let reply = engine.exchange(&Caller::of_http(request, true), message::read(black_box(body)).unwrap());
+    let Content::Answer(answers) = reply.content else { panic!("no answer") };
+    black_box(answers);
 }
 
 fn requests(criterion: &mut Criterion) {
     let engine = engine();
-    let session = session(&engine);
     let request = request(&engine, &format!("Bearer {}", token()));
-    let mut group = criterion.benchmark_group("dispatch");
+    let mut group = criterion.benchmark_group("exchange");
     for (name, body) in REQUESTS {
-        group.bench_function(name, |bencher| bencher.iter(|| answer(&engine, &session, &request, body.as_bytes())));
+        group.bench_function(name, |bencher| bencher.iter(|| answer(&engine, &request, body.as_bytes())));
     }
     group.finish();
 }

@@ -1,0 +1,197 @@
+//! The forms of a reply over HTTP: a status and one JSON body, or a stream of events. Nothing else makes responses to
+//! messages.
+
+
+use axum::response::{IntoResponse as _, Response};
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt as _};
+use http::StatusCode;
+use http::header::{CONNECTION, RETRY_AFTER};
+
+use super::budget::Budget;
+use super::refusal::{self, Refusal};
+use super::{Http, sse};
+use crate::config::ResponseMode;
+use crate::protocol::{Addressee, Answer, Answers, CallStream, Content, Failure, Outgoing, Reply, message};
+use crate::request::headers::Accepts;
+
+/// The forms that the answer to a POST may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// One JSON body.
+    Json,
+    /// A stream of events.
+    Stream,
+    /// JSON, unless there is something to stream before the answer.
+    Either,
+}
+
+impl Form {
+    /// By what the client accepts, then by `MCP_ECHO_RESPONSE`.
+    #[must_use]
+    pub fn choose(mode: ResponseMode, accepts: Accepts) -> Self {
+        let (form, why) = match (accepts.json, accepts.sse, mode) {
+            (true, false, _) => (Self::Json, "the client accepts nothing else"),
+            (false, _, _) => (Self::Stream, "the client accepts nothing else"),
+            (true, true, ResponseMode::Json) => (Self::Json, "MCP_ECHO_RESPONSE=json"),
+            (true, true, ResponseMode::Sse) => (Self::Stream, "MCP_ECHO_RESPONSE=sse"),
+            (true, true, ResponseMode::Auto) => (Self::Either, "JSON unless there is something to stream"),
+        };
+        tracing::debug!(?form, "form of the answer: {why}");
+        form
+    }
+
+    /// Whether the client can have anything before the answer.
+    #[must_use]
+    pub fn streams(self) -> bool {
+        self != Self::Json
+    }
+}
+
+/// The status that a failure has.
+#[must_use]
+pub fn status(failure: Failure) -> StatusCode {
+    match failure {
+        Failure::Malformed => StatusCode::BAD_REQUEST,
+        Failure::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
+        Failure::NoSession | Failure::UnknownMethod => StatusCode::NOT_FOUND,
+        Failure::Busy => StatusCode::SERVICE_UNAVAILABLE,
+        Failure::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+/// The response that a reply makes.
+pub async fn render(http: &Http, form: Form, reply: Reply) -> Response {
+    let mut response = match reply.content {
+        Content::Answer(answer) => complete(http, form, answer).await,
+        Content::Stream(calls) => ongoing(http, form, calls).await,
+        Content::Subscription(messages) => ongoing(http, Form::Either, messages).await,
+        Content::Accepted => StatusCode::ACCEPTED.into_response(),
+        Content::Refused(refused) => Refusal::from(refused).into_response(),
+    };
+    if let Some(id) = reply.session {
+        refusal::name_session(&mut response, id);
+    }
+    response
+}
+
+/// An answer that is there.
+async fn complete(http: &Http, form: Form, answers: Answers) -> Response {
+    // A failure with a status of its own is no stream: that has 200 and could not say so.
+    if let Answers::One(Answer { failure: Some(failure), json, .. }) = answers {
+        let mut response = refusal::json(status(failure), json);
+        if failure == Failure::Busy {
+            response.headers_mut().insert(RETRY_AFTER, refusal::RETRY_AFTER_S.into());
+        }
+        return response;
+    }
+    let to = answers.as_slice().first().and_then(|answer| answer.id.clone());
+    let body = if form == Form::Stream {
+        let events: Vec<Bytes> = answers.as_slice().iter().map(|answer| sse::message(None, &answer.json)).collect();
+        if let [event] = &events[..] { event.clone() } else { events.concat().into() }
+    } else {
+        Bytes::from(answers.into_json())
+    };
+    match http.budget.hold(body).await {
+        Ok(body) if form == Form::Stream => sse::response_at_once(body),
+        Ok(body) => refusal::json(StatusCode::OK, body),
+        Err(refusal) => {
+            let to = to.map_or(Addressee::Unreadable, Addressee::Request);
+            let mut response = refusal.addressed_to(to).into_response();
+            // The request has been read: the connection is good for another.
+            response.headers_mut().remove(CONNECTION);
+            response
+        }
+    }
+}
+
+/// Calls that go on: as JSON or as a stream, as the form and the first thing that happens want it.
+async fn ongoing(http: &Http, form: Form, mut calls: CallStream) -> Response {
+    let first = match form {
+        // The first byte leaves at once.
+        Form::Stream => None,
+        Form::Either => calls.next().await,
+        // Notifications are not sent to those who cannot have them.
+        Form::Json => loop {
+            match calls.next().await {
+                Some(Outgoing::Notification(_)) => {}
+                other => break other,
+            }
+        },
+    };
+    let opening = match (form, first) {
+        (Form::Stream, _) => Opening::Comment("working"),
+        (_, Some(Outgoing::Answer(answers))) => return complete(http, form, answers).await,
+        (_, Some(Outgoing::Refused(refused))) => return Refusal::from(refused).into_response(),
+        // Every call was cancelled.
+        (Form::Json, _) => return StatusCode::NO_CONTENT.into_response(),
+        (Form::Either, None) => return sse::response_at_once(Bytes::new()),
+        (Form::Either, Some(first)) => Opening::Item(first),
+    };
+    sse::response(events(http, opening, calls))
+}
+
+/// The rest of a call's stream, for a client that comes back for it (SEP-1699).
+#[must_use]
+pub fn resumed(http: &Http, calls: CallStream) -> Response {
+    sse::response(events(http, Opening::Comment("resumed"), calls))
+}
+
+/// What a stream opens with.
+enum Opening {
+    Comment(&'static str),
+    Item(Outgoing),
+}
+
+/// What calls send, and their answers, as events.
+fn events(http: &Http, opening: Opening, mut calls: CallStream) -> impl Stream<Item = Bytes> + Send + use<> {
+    let (keep_alive, budget) = (http.engine.server.config.sse_keepalive_interval, http.budget.clone());
+    async_stream::stream! {
+        let mut next = match opening {
+            Opening::Comment(comment) => {
+                yield sse::comment(comment);
+                None
+            }
+            Opening::Item(item) => Some(item),
+        };
+        loop {
+            let item = match next.take() {
+                Some(item) => item,
+                None => tokio::select! {
+                    biased;
+                    item = calls.next() => match item {
+                        Some(item) => item,
+                        None => return,
+                    },
+                    // Not the keep-alive event of GET streams: clients read every event of a POST's stream.
+                    () = tokio::time::sleep(keep_alive) => {
+                        yield sse::comment("keep-alive");
+                        continue;
+                    }
+                },
+            };
+            match item {
+                Outgoing::Notification(note) => yield sse::message(None, note.as_bytes()),
+                Outgoing::Answer(answers) => {
+                    for answer in answers.as_slice() {
+                        yield held(&budget, answer).await;
+                    }
+                }
+                Outgoing::Suspended(id) => {
+                    yield sse::priming(&id);
+                    return;
+                }
+                // The session is gone, and with it who would listen.
+                Outgoing::Refused(_) => return,
+            }
+        }
+    }
+}
+
+/// An answer as an event, counted until it is sent.
+async fn held(budget: &Budget, answer: &Answer) -> Bytes {
+    match budget.hold(sse::message(None, &answer.json)).await {
+        Ok(event) => event,
+        Err(refusal) => sse::message(None, &message::error(answer.id.as_ref(), refusal.error())),
+    }
+}

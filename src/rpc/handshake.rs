@@ -1,0 +1,174 @@
+//! The handshake era (2024-11-05 to 2025-11-25): `initialize`, sessions, batches.
+
+use std::sync::Arc;
+
+use tracing::Span;
+use tracing::field::display;
+
+use super::call::Job;
+use super::running::{Calls, Disconnect};
+use super::session::Place;
+use super::strict::{self, Asked};
+use super::{Caller, Engine, malformed_part, methods};
+use crate::diagnosis::redact::loggable;
+use crate::protocol::message::Malformed;
+use crate::protocol::{Answer, Call, Content, Failure, Id, Message, Notification, Refused, Reply, RpcError, message};
+use crate::session::history::Kind;
+use crate::session::prefix;
+
+/// Answers a request.
+pub fn answer(engine: &Arc<Engine>, caller: &Caller<'_>, call: Call) -> Reply {
+    let id = call.id.clone();
+    if call.method == "initialize" {
+        return initialize(engine, caller, &call).unwrap_or_else(|refused| refused.to(&id).into());
+    }
+    match engine.place(caller, &[(call.method.as_str(), &call.id)], 1) {
+        Ok(place) => {
+            let session = place.session_id();
+            let calls = Calls::One(job(call, &place, caller));
+            engine.run(caller, calls, place.guard, Disconnect::IsNothing).in_session(session)
+        }
+        Err(refused) => refused.to(&id).into(),
+    }
+}
+
+/// Takes a notification.
+pub fn notify(engine: &Engine, caller: &Caller<'_>, notification: &Notification) -> Reply {
+    let place = match engine.place(caller, &[], 0) {
+        Ok(place) => place,
+        Err(refused) => return refused.into(),
+    };
+    heed(&place, notification);
+    Reply { session: place.session_id(), content: Content::Accepted }
+}
+
+/// Takes the client's answer to a request of the server's. None is ever sent, so there is nothing to match it with.
+pub fn take_response(engine: &Engine, caller: &Caller<'_>) -> Reply {
+    match engine.place(caller, &[], 0) {
+        Ok(place) => Reply { session: place.session_id(), content: Content::Accepted },
+        Err(refused) => refused.into(),
+    }
+}
+
+fn job(call: Call, place: &Place, caller: &Caller<'_>) -> Job {
+    Job {
+        id: call.id,
+        method: call.method,
+        params: call.params,
+        revision: place.revision,
+        session: place.guard.as_ref().map(|guard| Arc::clone(guard.session())),
+        request: Arc::clone(caller.request),
+        client: None,
+        outbox: None,
+    }
+}
+
+#[inline(never)]
+fn initialize(engine: &Engine, caller: &Caller<'_>, call: &Call) -> Result<Reply, Refused> {
+    let named = engine.named(caller)?;
+    if let Some(guard) = engine.enter(caller, Kind::Initialize, named, |_| {})? {
+        let message = "Invalid Request: session already initialized; leave Mcp-Session-Id out to start another, or DELETE it first";
+        return Err(Refused::malformed(message).in_session(guard.session().id()));
+    }
+    let new = match engine.read_initialize(&call.params, caller.request) {
+        Ok(new) => new,
+        Err(error) => return Ok(Answer::error(&call.id, &error).into()),
+    };
+    let revision = new.protocol_version;
+    if engine.server.config.strict {
+        let (kind, headers) = (Kind::Initialize, &caller.request.headers);
+        strict::check(&Asked { kind, headers, session: None, revision, named, calls: &[] })?;
+    }
+    let (bound, client) = (new.owner.is_some(), format!("{} {}", new.client_info.name, new.client_info.version));
+    let entry = caller.entry(Kind::Initialize, named);
+    let guard = engine.create(new, |session| session.record_request(&entry)).map_err(|full| {
+        let error = RpcError::too_many_sessions(&full.to_string());
+        Refused::new(Failure::Busy, error)
+    })?;
+    let id = guard.session().id();
+    if guard.session().is_crowded() {
+        engine.evict_for_memory();
+    }
+    Span::current().record("session", display(prefix(id)));
+    if !Span::current().is_none() {
+        tracing::info!(%revision, client = loggable(&client), bound, "session created");
+    }
+    let result = methods::initialize_result(revision);
+    Ok(Reply::from(Answer::to(&call.id, message::result(&call.id, &result))).in_session(Some(id)))
+}
+
+fn heed(place: &Place, notification: &Notification) {
+    let Some(guard) = &place.guard else { return };
+    let session = guard.session();
+    match notification.method.as_str() {
+        "notifications/initialized" => session.change(|working| working.record.client_ready = true),
+        "notifications/cancelled" => {
+            let id = notification.params.get("requestId").and_then(Id::from_value);
+            let known = id.is_some_and(|id| session.cancel(&id));
+            tracing::debug!(known, "cancellation");
+        }
+        _ => {}
+    }
+}
+
+/// Answers a batch.
+#[inline(never)]
+pub fn answer_batch(
+    engine: &Arc<Engine>,
+    caller: &Caller<'_>,
+    messages: Vec<Result<Message, Malformed>>,
+) -> Reply {
+    // What comes after `notifications/initialized` comes in time.
+    let early = messages.iter().flatten().take_while(
+        |message| !matches!(message, Message::Notification(note) if note.method == "notifications/initialized"),
+    );
+    let calls: Vec<_> = early
+        .filter_map(|message| match message {
+            Message::Request(call) => Some((call.method.as_str(), &call.id)),
+            _ => None,
+        })
+        .collect();
+    let is_run = |message: &&Message| matches!(message, Message::Request(call) if !stands_alone(&call.method));
+    let requests = messages.iter().flatten().filter(is_run).count();
+    let place = match engine.place(caller, &calls, u32::try_from(requests).unwrap_or(u32::MAX)) {
+        Ok(place) => place,
+        Err(refused) => return refused.into(),
+    };
+    let session = place.session_id();
+    if !place.revision.has_batch() {
+        let refused = Refused::malformed(format!(
+            "Invalid Request: protocol version {} has no batches; send one message a POST",
+            place.revision
+        ));
+        return Reply::from(refused).in_session(session);
+    }
+    let (mut jobs, mut errors) = (Vec::new(), Vec::new());
+    for message in messages {
+        match message {
+            Ok(Message::Request(call)) if stands_alone(&call.method) => {
+                let error = RpcError::invalid_request(format!(
+                    "Invalid Request: {} cannot be in a batch; send it in a POST of its own",
+                    call.method
+                ));
+                errors.push(Answer::error(&call.id, &error));
+            }
+            Ok(Message::Request(call)) => jobs.push(job(call, &place, caller)),
+            Ok(Message::Notification(notification)) if methods::must_be_answered(&notification.method) => {
+                let error = methods::id_missing(&notification.method);
+                errors.push(Answer { json: message::error(None, &error), failure: None, id: None });
+            }
+            Ok(Message::Notification(notification)) => heed(&place, &notification),
+            Ok(Message::Response) => {}
+            Err(malformed) => errors.push(malformed_part(malformed)),
+        }
+    }
+    if jobs.is_empty() && errors.is_empty() {
+        return Reply { session, content: Content::Accepted };
+    }
+    engine.run(caller, Calls::Batch { jobs, errors }, place.guard, Disconnect::IsNothing).in_session(session)
+}
+
+/// Whether a method cannot be in a batch (MCP 2025-03-26 basic/lifecycle: initialize must not be part of one).
+fn stands_alone(method: &str) -> bool {
+    matches!(method, "initialize" | "server/discover")
+}
