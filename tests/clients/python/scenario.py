@@ -217,7 +217,7 @@ def problems(client: Client) -> None:
             others.append(problem)
     require(not others, "the client logged: " + " | ".join(others))
     for problem, count in expected.items():
-        print(f"note {count} x {problem!r} (known, see README)")
+        print(f"note {count} x {problem!r} (known, see docs/clients.md)")
     ok("log", "nothing unexpected")
 
 
