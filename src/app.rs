@@ -1,26 +1,24 @@
 //! The server put together: state, router, and the loop that accepts connections until it is told to stop.
 
-use std::convert::Infallible;
 use std::io;
 use std::pin::pin;
 use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use http::{HeaderValue, Request, Response};
-use hyper::body::{Body, Incoming};
+use http::{HeaderValue, Request};
+use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
-use tower::{BoxError, Service, ServiceExt as _};
+use tower::Service as _;
 
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::connections::{self, ConnectionLimit, Place, Timeouts};
-use crate::http::{Budget, Connection, Http, layers, refusing_routes, routes};
+use crate::http::{Budget, Connection, Http, Layers, refusing_routes, routes};
 use crate::logging::LogBudget;
 use crate::rpc::Engine;
 use crate::session::{Limits, SessionManager, read, sweep_regularly};
@@ -131,8 +129,8 @@ impl App {
             unread: self.bounds.timeouts.unread,
         });
         let mut acceptor = Acceptor {
-            serving: layers::around(&http, routes(&http)),
-            refusing: layers::around(&http, refusing_routes(&http, limit.max())),
+            serving: Layers::around(Arc::clone(&http), routes(&http)),
+            refusing: Layers::around(Arc::clone(&http), refusing_routes(&http, limit.max())),
             protocol: Arc::new(protocol(self.bounds.timeouts)),
             timeouts: self.bounds.timeouts,
             listener,
@@ -164,29 +162,25 @@ impl App {
 }
 
 /// Accepts connections, and serves each in a task of its own.
-struct Acceptor<S> {
+struct Acceptor {
     listener: TcpListener,
     limit: ConnectionLimit,
     /// What answers the requests of a connection.
-    serving: S,
+    serving: Layers,
     /// What answers those of a connection beyond the limit.
-    refusing: S,
+    refusing: Layers,
     protocol: Arc<auto::Builder<TokioExecutor>>,
     timeouts: Timeouts,
 }
 
-impl<S, Sent> Acceptor<S>
-where
-    S: Service<Request<Incoming>, Response = Response<Sent>, Error = Infallible, Future: Send> + Clone + Send + 'static,
-    Sent: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
-{
+impl Acceptor {
     /// Goes on until it is dropped. Waits for no connection: see [`ConnectionLimit::place`].
     async fn run(&mut self) {
         loop {
             let stream = self.accept().await;
             let place = self.limit.place().await;
-            let stack = if place.is_refused() { &self.refusing } else { &self.serving };
-            tokio::spawn(serve_connection(stream, stack.clone(), Arc::clone(&self.protocol), place, self.timeouts));
+            let layers = if place.is_refused() { &self.refusing } else { &self.serving };
+            tokio::spawn(serve_connection(stream, layers.clone(), Arc::clone(&self.protocol), place, self.timeouts));
         }
     }
 
@@ -231,31 +225,28 @@ fn protocol(timeouts: Timeouts) -> auto::Builder<TokioExecutor> {
 }
 
 /// Serves a connection until it ends, or has to.
-async fn serve_connection<S, Sent>(
+async fn serve_connection(
     stream: TcpStream,
-    stack: S,
+    layers: Layers,
     protocol: Arc<auto::Builder<TokioExecutor>>,
     place: Place,
     timeouts: Timeouts,
-) where
-    S: Service<Request<Incoming>, Response = Response<Sent>, Error = Infallible, Future: Send> + Clone + Send + 'static,
-    Sent: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
-{
+) {
     // Without it a streamed answer waits some 40 ms for the client's delayed ACK.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!("cannot set TCP_NODELAY: {error}");
     }
     connections::bound_unread(&stream, timeouts.unread);
     let Ok(peer) = stream.peer_addr() else { return };
-    let connection = Connection { peer, local: stream.local_addr().ok() };
+    let layers = layers.on(Connection { peer, local: stream.local_addr().ok() });
     let is_refused = place.is_refused();
     let asked = Arc::new(Notify::new());
     let service = {
         let asked = Arc::clone(&asked);
-        service_fn(move |mut request: Request<Incoming>| {
+        service_fn(move |request: Request<Incoming>| {
             asked.notify_one();
-            request.extensions_mut().insert(connection);
-            stack.clone().oneshot(request)
+            // Always ready: see `Layers::on`.
+            layers.clone().call(request)
         })
     };
     let serving = protocol.serve_connection(TokioIo::new(stream), service);

@@ -136,11 +136,7 @@ impl ConnectionLimit {
 
     fn served(&self, permit: OwnedSemaphorePermit) -> Place {
         let Round { connections, crowded } = &self.round;
-        Place {
-            watcher: connections.watcher(),
-            unwanted: crowded.clone(),
-            held: Held::Served { _permit: permit },
-        }
+        Place { watcher: connections.watcher(), unwanted: crowded.clone(), held: Held::Served { _permit: permit } }
     }
 
     fn refused(&mut self) -> Place {

@@ -14,8 +14,8 @@ use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
-use crate::request::headers::PROTOCOL_VERSION as PROTOCOL_VERSION_HEADER;
 use crate::protocol::RpcError;
+use crate::request::headers::PROTOCOL_VERSION as PROTOCOL_VERSION_HEADER;
 use crate::text;
 
 /// The time that the whole check may take: below the timeout of container health checks, which is 30 s unless set.

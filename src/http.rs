@@ -1,5 +1,5 @@
-//! HTTP: the only room that knows axum. [`layers`] is the list of layers that every request passes, [`routes`] the table of
-//! routes behind them.
+//! HTTP: the only room that knows axum. [`Layers`] is the list of layers that every request passes, [`routes`] the table
+//! of routes behind them.
 
 mod body;
 mod budget;
@@ -8,7 +8,7 @@ mod delete;
 mod form;
 mod get;
 mod guard;
-pub mod layers;
+mod layers;
 mod observe;
 mod post;
 mod refusal;
@@ -35,6 +35,7 @@ use crate::protocol::RpcError;
 use crate::request::{self, RequestId, headers};
 use crate::rpc::Engine;
 pub use budget::Budget;
+pub use layers::Layers;
 use refusal::Refusal;
 
 /// The MCP endpoint. With and without the slash, never redirected: a redirect loses Authorization.
@@ -59,20 +60,13 @@ pub struct Http {
     pub unread: Duration,
 }
 
-/// The TCP connection of a request: an extension of the request, which whoever serves the connection adds.
+/// The TCP connection of a request.
 #[derive(Debug, Clone, Copy)]
 pub struct Connection {
     /// The other end.
     pub peer: SocketAddr,
     /// This end.
     pub local: Option<SocketAddr>,
-}
-
-impl Default for Connection {
-    /// No address: for a request that nobody sent over a connection.
-    fn default() -> Self {
-        Self { peer: SocketAddr::from(([0, 0, 0, 0], 0)), local: None }
-    }
 }
 
 /// How a request came in: an extension of the request, which `observe` adds.

@@ -77,6 +77,7 @@ impl RequestId {
         /// 2^48 divided by the golden ratio, made odd: leaps of it come to every number before they come to one again.
         const LEAP: u64 = 0x9e37_79b9_7f4b;
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        #[expect(clippy::disallowed_methods, reason = "the ids of a run begin where nobody can tell")]
         static NEXT: LazyLock<AtomicU64> = LazyLock::new(|| AtomicU64::new(uuid::Uuid::new_v4().as_u64_pair().1));
         let mut number = NEXT.fetch_add(LEAP, Ordering::Relaxed);
         let mut id = *b"req_000000000000";

@@ -124,8 +124,10 @@ impl Engine {
         };
         // The whole array: half of it would be answered by rules that its client does not know.
         if served.has_stateless() && messages.iter().any(is_stateless) {
-            return Refused::malformed("Invalid Request: this protocol version has no batches; send one message a POST")
-                .into();
+            return Refused::malformed(
+                "Invalid Request: this protocol version has no batches; send one message a POST",
+            )
+            .into();
         }
         handshake::answer_batch(self, caller, messages)
     }

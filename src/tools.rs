@@ -24,6 +24,7 @@ mod who_is_the_goat;
 
 use std::sync::{Arc, RwLock};
 
+use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value, json};
 
 pub use call::{Call, Given, NoArguments, Ongoing, Run, Streaming};
@@ -101,7 +102,7 @@ impl Annotations {
 }
 
 /// What a tool found: the same facts twice.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default)]
 pub struct Outcome {
     /// For people, as the original has it; left out of the content when empty.
     pub text: String,
@@ -109,8 +110,8 @@ pub struct Outcome {
     pub details: String,
     /// What the verdict says where nothing is wrong: what was checked, and what was not.
     pub all_clear: String,
-    /// For scripts: an object that satisfies the output schema; `null` for none.
-    pub structured: Value,
+    /// For scripts: an object that satisfies the output schema, if there is any, as JSON text.
+    pub structured: Option<Box<RawValue>>,
     /// Further content blocks, as the protocol writes them (schema `ContentBlock`).
     pub content: Vec<Value>,
     /// Whether the tool failed at its work.
@@ -124,7 +125,7 @@ impl Outcome {
     #[must_use]
     pub fn new(text: String, facts: impl serde::Serialize) -> Self {
         // Facts are structs of texts and numbers: all of them can be written.
-        Self { text, structured: serde_json::to_value(facts).unwrap_or_default(), ..Self::default() }
+        Self { text, structured: to_raw_value(&facts).ok(), ..Self::default() }
     }
 
     /// With what the verdict says where nothing is wrong, and the sections that come after the findings.
@@ -140,12 +141,20 @@ impl Outcome {
         if let Some(found) = found {
             let verdict = findings::verdict(found, &self.all_clear);
             self.add_section(&findings::section(&verdict, found));
-            self.structured["verdict"] = verdict.into();
-            self.structured["findings"] = found.iter().map(Finding::to_json).collect();
+            let mut structured = self.facts();
+            structured["verdict"] = verdict.into();
+            structured["findings"] = found.iter().map(Finding::to_json).collect();
+            self.structured = to_raw_value(&structured).ok();
         }
         let details = std::mem::take(&mut self.details);
         self.add_section(&details);
         self
+    }
+
+    /// The structured form as a tree.
+    #[must_use]
+    pub fn facts(&self) -> Value {
+        self.structured.as_ref().and_then(|json| serde_json::from_str(json.get()).ok()).unwrap_or_default()
     }
 
     /// One more section of the text; nothing for an empty one.
@@ -257,7 +266,8 @@ impl Context<'_> {
         self.with_facts(session.and_then(|session| session.record.owner.as_deref()), |facts| {
             let mut found = findings::of_request(facts, families);
             if let Some(session) = session.filter(|_| families.contains(&Family::Session)) {
-                let around = Around { facts: Some(facts), now: self.server.clock.now(), lost: session.figures().dropped };
+                let around =
+                    Around { facts: Some(facts), now: self.server.clock.now(), lost: session.figures().dropped };
                 found.extend(findings::session::of_session(session.record, around));
             }
             findings::sort(&mut found);

@@ -1,4 +1,4 @@
-//! From the bytes of requests to answers: what `http::Stack` is given, and what it may answer.
+//! From the bytes of requests to answers: what the layers and routes of `http` are given, and what they may answer.
 //!
 //! An input is a few requests, one after the other, parted by lines of `---`. A request is `METHOD TARGET`, header lines,
 //! an empty line and the body; text that does not begin like that is the body of a POST. `$SESSION` and `$EVENT` stand for
@@ -8,12 +8,14 @@
 #![no_main]
 
 use std::cell::RefCell;
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes};
+use axum::response::Response;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, HOST};
 use http::{HeaderName, HeaderValue, Method, Request, StatusCode};
 use http_body_util::BodyExt as _;
@@ -23,7 +25,8 @@ use mcp_echo_stateful::config::{Config, Origins, ResponseMode, SessionBinding};
 use mcp_echo_stateful::diagnosis::cors::Preflights;
 use mcp_echo_stateful::diagnosis::findings::FindingCounts;
 use mcp_echo_stateful::dispatch::Engine;
-use mcp_echo_stateful::http::{Budget, Connection, Http, Lines, MAX_CALLS, MAX_SUBSCRIPTIONS, Stack};
+use mcp_echo_stateful::http::{Budget, Connection, Http, Layers, MAX_CALLS, MAX_SUBSCRIPTIONS, routes};
+use mcp_echo_stateful::logging::LogBudget;
 use mcp_echo_stateful::session::{Limits, SessionManager, sweep, write};
 use mcp_echo_stateful::system::System;
 use mcp_echo_stateful::tools::{Registry, TOOLS};
@@ -35,6 +38,8 @@ use tokio::sync::Semaphore;
 use tokio::task::LocalSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tower::ServiceExt as _;
+use tower::util::BoxCloneService;
 
 /// What stands in a header of every request and in no answer.
 const SECRET: &str = "c2lnbmF0dXJlLXRoYXQtbm9ib2R5LW1heS1zZWUtaGVyZQ";
@@ -88,15 +93,19 @@ struct Server {
     stack: Stack,
 }
 
+/// Layers and routes.
+type Stack = BoxCloneService<Request<Body>, Response, Infallible>;
+
 impl Server {
     fn new(config: Config) -> Self {
         let clock = Arc::new(Clock::new());
         let sessions = SessionManager::new(Limits::from(&config), Arc::clone(&clock));
         let http = Arc::new(Http {
-            lines: Lines::since(Instant::now()),
+            log_budget: LogBudget::since(Instant::now()),
             instance: HeaderValue::from_static("0000"),
             bound_to_loopback: config.cors_origins.is_none(),
             budget: Budget::new(1024 * 1024, config.max_body_bytes),
+            unread: Duration::from_secs(60),
             engine: Engine {
                 config: Arc::new(config),
                 clock,
@@ -111,7 +120,9 @@ impl Server {
             waiting: Semaphore::new(MAX_CALLS),
             subscriptions: Arc::new(Semaphore::new(MAX_SUBSCRIPTIONS)),
         });
-        Self { stack: Stack::new(Arc::clone(&http)), http }
+        let connection = Connection { peer: SocketAddr::from(([127, 0, 0, 1], 40_000)), local: None };
+        let stack = Layers::around(Arc::clone(&http), routes(&http)).on(connection).map_response(|response| response.map(Body::new));
+        Self { http, stack: BoxCloneService::new(stack) }
     }
 
     /// Everybody leaves, and nothing of what an input did is left for the next one.
@@ -274,9 +285,8 @@ impl Messages {
 
 /// Sends a request and judges the answer. `alone`: no other client is at work.
 async fn exchange(stack: Stack, asked: Asked, names: Rc<RefCell<Names>>, alone: bool) {
-    let peer = SocketAddr::from(([127, 0, 0, 1], 40_000));
-    let answering = stack.respond(Connection { peer, local: None }, asked.request);
-    let response = tokio::time::timeout(LONGEST, answering).await.expect("an answer in time");
+    let answering = stack.oneshot(asked.request);
+    let Ok(response) = tokio::time::timeout(LONGEST, answering).await.expect("an answer in time");
     let (parts, mut body) = response.into_parts();
     let status = parts.status;
     assert!(!status.is_server_error() || status == StatusCode::SERVICE_UNAVAILABLE, "{status} by a client's doing");

@@ -30,9 +30,9 @@ pub struct Cors<S> {
 }
 
 impl<S> Cors<S> {
-    /// By the policy and the lists that corsAnalysis judges by.
-    pub fn new(http: &Http, inner: S) -> Self {
-        Self { layer: layer(http).map(Arc::new), inner }
+    /// With this [`layer`], or none.
+    pub fn new(layer: Option<Arc<CorsLayer>>, inner: S) -> Self {
+        Self { layer, inner }
     }
 }
 
@@ -64,7 +64,9 @@ where
     }
 }
 
-fn layer(http: &Http) -> Option<CorsLayer> {
+/// tower-http's layer, by the policy and the lists that corsAnalysis judges by; `None` where the server leaves CORS to the
+/// proxy.
+pub fn layer(http: &Http) -> Option<CorsLayer> {
     let allow_origin = match cors::Policy::of(&http.engine.server.config) {
         cors::Policy::Off => return None,
         cors::Policy::Origins(Origins::Any) => AllowOrigin::any(),

@@ -1,7 +1,6 @@
 //! The forms of a reply over HTTP: a status and one JSON body, or a stream of events. Nothing else makes responses to
 //! messages.
 
-
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
@@ -48,18 +47,6 @@ impl Form {
     }
 }
 
-/// The status that a failure has.
-#[must_use]
-pub fn status(failure: Failure) -> StatusCode {
-    match failure {
-        Failure::Malformed => StatusCode::BAD_REQUEST,
-        Failure::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
-        Failure::NoSession | Failure::UnknownMethod => StatusCode::NOT_FOUND,
-        Failure::Busy => StatusCode::SERVICE_UNAVAILABLE,
-        Failure::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-    }
-}
-
 /// The response that a reply makes.
 pub async fn render(http: &Http, form: Form, reply: Reply) -> Response {
     let mut response = match reply.content {
@@ -79,7 +66,7 @@ pub async fn render(http: &Http, form: Form, reply: Reply) -> Response {
 async fn complete(http: &Http, form: Form, answers: Answers) -> Response {
     // A failure with a status of its own is no stream: that has 200 and could not say so.
     if let Answers::One(Answer { failure: Some(failure), json, .. }) = answers {
-        let mut response = refusal::json(status(failure), json);
+        let mut response = refusal::json(refusal::status(failure), json);
         if failure == Failure::Busy {
             response.headers_mut().insert(RETRY_AFTER, refusal::RETRY_AFTER_S.into());
         }

@@ -31,10 +31,11 @@ pub async fn get(
     request: Request,
 ) -> Result<Response, Refusal> {
     let request = Arc::new(arrival.request(request.into_parts().0, 0, None));
-    let caller = Caller::of_http(&request, true);
     let headers = &request.headers;
+    let accepts = headers::accepts(headers);
+    let caller = Caller::of_http(&request, accepts, true);
     refusal::refuse_stateless(&http, &caller, "GET", "POST subscriptions/listen opens a stream")?;
-    if !headers::accepts(headers).sse {
+    if !accepts.sse {
         let refusal = Refusal::not_acceptable("GET answers with text/event-stream; the Accept header must allow it");
         return Err(refusal.explained_by(&accept(headers, "text/event-stream")));
     }

@@ -71,9 +71,8 @@ fn check_host<B>(config: &Config, bound_to_loopback: bool, request: &Request<B>)
     let mut hosts = request.headers().get_all(HOST).iter();
     let (first, second) = (hosts.next(), hosts.next());
     if second.is_some() {
-        return Err(
-            Refusal::bad_request("Bad Request: several Host headers (RFC 9112 section 3.2)").addressed_to(Addressee::Nobody)
-        );
+        return Err(Refusal::bad_request("Bad Request: several Host headers (RFC 9112 section 3.2)")
+            .addressed_to(Addressee::Nobody));
     }
     // HTTP/2 and absolute-form requests carry the host in the target (RFC 9113 section 8.3.1, RFC 9112 section 3.2.2).
     let authority = request.uri().authority().map(http::uri::Authority::as_str);

@@ -12,9 +12,9 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
 use pin_project_lite::pin_project;
 use tower::Service;
+use tracing::Span;
 use tracing::field::{Empty, display};
 use tracing::instrument::{Instrument as _, Instrumented};
-use tracing::Span;
 use uuid::Uuid;
 
 use super::refusal::Why;
@@ -59,13 +59,14 @@ impl Subject {
 #[derive(Clone)]
 pub struct Observe<S> {
     http: Arc<Http>,
+    connection: Connection,
     inner: S,
 }
 
 impl<S> Observe<S> {
-    /// `inner`, observed.
-    pub fn new(http: Arc<Http>, inner: S) -> Self {
-        Self { http, inner }
+    /// For the requests of a connection.
+    pub fn new(http: Arc<Http>, connection: Connection, inner: S) -> Self {
+        Self { http, connection, inner }
     }
 }
 
@@ -82,7 +83,7 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let (observed, arrival) = Observed::new(&self.http, &request);
+        let (observed, arrival) = Observed::new(&self.http, self.connection, &request);
         request.extensions_mut().insert(arrival);
         let span = observed.span.clone();
         let answering = span.in_scope(|| self.inner.call(request)).instrument(span);
@@ -128,7 +129,7 @@ struct Observed {
 
 impl Observed {
     /// Looks at a request that has come in. Returns also what its handler is to know of that.
-    fn new<B>(http: &Http, request: &Request<B>) -> (Self, Arrival) {
+    fn new<B>(http: &Http, connection: Connection, request: &Request<B>) -> (Self, Arrival) {
         let at = Instant::now();
         let given = request.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok());
         let id = given.and_then(RequestId::accept).unwrap_or_else(RequestId::generate);
@@ -144,7 +145,6 @@ impl Observed {
         if is_debug {
             span.in_scope(|| log_headers(request));
         }
-        let connection = request.extensions().get::<Connection>().copied().unwrap_or_default();
         let observed = Self { at, id: id.clone(), span, head, is_logged, is_probe: path == HEALTH_PATH };
         (observed, Arrival { id, at, wall: http.engine.server.clock.wall_now(), connection, is_logged })
     }

@@ -35,7 +35,7 @@ pub async fn post(State(http): State<Arc<Http>>, Extension(arrival): Extension<A
     };
     let subject = arrival.is_logged.then(|| Subject::of(&message));
     let request = Arc::new(arrival.request(parts, bytes.len(), share));
-    let reply = http.engine.exchange(&Caller::of_http(&request, form.streams()), message);
+    let reply = http.engine.exchange(&Caller::of_http(&request, accepts, form.streams()), message);
     // Here ends the request, unless a call holds it: its share of the budget is what a large answer may be waiting for.
     drop((request, bytes));
     let response = form::render(&http, form, reply).await;

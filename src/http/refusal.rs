@@ -9,7 +9,7 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{Http, form};
+use super::Http;
 use crate::diagnosis::findings::Finding;
 use crate::protocol::{Addressee, FIRST_STATELESS, Failure, Refused, RpcError, message};
 use crate::request::headers::SESSION_ID;
@@ -119,7 +119,7 @@ impl Refusal {
 impl From<Refused> for Refusal {
     fn from(refused: Refused) -> Self {
         let refusal = Self {
-            status: form::status(refused.failure),
+            status: status(refused.failure),
             to: refused.to,
             error: refused.error,
             headers: refused.session.map(|id| (SESSION_ID, session_value(id))).into_iter().collect(),
@@ -154,6 +154,18 @@ impl IntoResponse for Refusal {
     }
 }
 
+/// The status that a failure has.
+#[must_use]
+pub fn status(failure: Failure) -> StatusCode {
+    match failure {
+        Failure::Malformed => StatusCode::BAD_REQUEST,
+        Failure::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
+        Failure::NoSession | Failure::UnknownMethod => StatusCode::NOT_FOUND,
+        Failure::Busy => StatusCode::SERVICE_UNAVAILABLE,
+        Failure::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
 /// 405 for GET and DELETE in the stateless era (MCP 2026-07-28 streamable-http, Earlier Streamable HTTP Revisions).
 ///
 /// # Errors
@@ -169,11 +181,15 @@ pub fn refuse_stateless(http: &Http, caller: &Caller<'_>, method: &str, instead:
     Ok(())
 }
 
+/// Headers of a usual response. Room for them is made at once: the map would grow at the seventh.
+pub const HEADERS: usize = 10;
+
 /// A JSON response.
 #[must_use]
 pub fn json(status: StatusCode, body: impl Into<Body>) -> Response {
     let mut response = Response::new(body.into());
     *response.status_mut() = status;
+    response.headers_mut().reserve(HEADERS);
     response.headers_mut().insert(CONTENT_TYPE, JSON);
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response

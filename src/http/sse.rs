@@ -9,6 +9,7 @@ use futures_util::Stream;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Response};
 
+use super::refusal::HEADERS;
 use crate::request::headers::ACCEL_BUFFERING;
 
 /// Milliseconds after which a client should reconnect: what clients do unasked, so that a short outage stays short.
@@ -84,6 +85,7 @@ pub fn response_at_once(events: Bytes) -> Response<Body> {
 fn with_headers(body: Body) -> Response<Body> {
     let mut response = Response::new(body);
     let headers = response.headers_mut();
+    headers.reserve(HEADERS);
     headers.insert(CONTENT_TYPE, EVENT_STREAM);
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform"));
     headers.insert(ACCEL_BUFFERING, HeaderValue::from_static("no"));

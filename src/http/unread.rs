@@ -105,4 +105,3 @@ impl HttpBody for Unread {
 fn lock(rest: &Mutex<Rest>) -> MutexGuard<'_, Rest> {
     rest.lock().unwrap_or_else(PoisonError::into_inner)
 }
-

@@ -66,8 +66,11 @@ impl RpcError {
     pub fn method_not_found(method: &str, known: &[&str]) -> Self {
         let method = crate::text::shorten(method, 100);
         // In the message too: it is all that some clients show.
-        Self::new(Self::METHOD_NOT_FOUND, format!("Method not found: {method}; this server answers {}", known.join(", ")))
-            .with_data(json!({ "method": method, "available": known }))
+        Self::new(
+            Self::METHOD_NOT_FOUND,
+            format!("Method not found: {method}; this server answers {}", known.join(", ")),
+        )
+        .with_data(json!({ "method": method, "available": known }))
     }
 
     /// -32603 for a mistake of the server's own.

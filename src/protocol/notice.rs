@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::Value;
-use serde_json::value::RawValue;
 
 use super::{Id, LogLevel, message};
 use crate::text::shorten;
@@ -25,36 +24,19 @@ pub fn log(params: &impl Serialize) -> Box<str> {
 /// The line of a finished call.
 #[must_use]
 pub fn call_finished(tool: &str, id: &Id, took: Duration, is_error: bool) -> Box<str> {
-    #[derive(Serialize)]
-    struct Params<'a> {
-        level: LogLevel,
-        logger: &'a str,
-        data: Data<'a>,
-    }
-    #[derive(Serialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Data<'a> {
-        tool: &'a str,
-        duration_ms: f64,
-        is_error: bool,
-        request_id: Option<&'a RawValue>,
-    }
     let mut id = Cow::Borrowed(id.as_json());
     if id.len() > MAX_ID {
         id = Value::String(shorten(id.trim_matches('"'), MAX_ID - 1)).to_string().into();
     }
     // To the hundredth of a millisecond.
     let hundredths = u32::try_from((took.as_micros() + 5) / 10).unwrap_or(u32::MAX);
-    log(&Params {
-        level: FINISHED,
-        logger: &format!("tools.{tool}"),
-        data: Data {
-            tool,
-            duration_ms: f64::from(hundredths) / 100.0,
-            is_error,
-            request_id: serde_json::from_str(&id).ok(),
-        },
-    })
+    let duration_ms = f64::from(hundredths) / 100.0;
+    // As text: every call makes one, and with serde it takes 4,300 instructions instead of 900. The id is JSON already, and
+    // a tool's name is letters.
+    let params = format_args!(
+        r#"{{"level":"info","logger":"tools.{tool}","data":{{"tool":"{tool}","durationMs":{duration_ms:?},"isError":{is_error},"requestId":{id}}}}}"#
+    );
+    format!(r#"{{"jsonrpc":"2.0","method":"notifications/message","params":{params}}}"#).into()
 }
 
 #[cfg(test)]

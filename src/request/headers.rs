@@ -6,7 +6,6 @@ use http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE, HeaderName};
 use http::{HeaderMap, HeaderValue};
 use uuid::Uuid;
 
-
 /// `Mcp-Session-Id` (MCP 2025-03-26 basic/transports, Session Management).
 pub const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 /// `MCP-Protocol-Version` (MCP 2025-06-18 basic/transports, Protocol Version Header).

@@ -14,7 +14,8 @@ use crate::diagnosis::{findings, identity};
 use crate::protocol::{Answer, Capabilities, Failure, Id, Meta, Params, Revision, RpcError, notice};
 use crate::request::Request;
 use crate::session::{
-    self, EndReason, Full, LogLevel, Missing, NewSession, NotKept, Session, SessionGuard, Stats, Working, prefix, read, write,
+    self, EndReason, Full, LogLevel, Missing, NewSession, NotKept, Session, SessionGuard, Stats, Working, prefix, read,
+    write,
 };
 use crate::text::{did_you_mean, shorten};
 use crate::tools::{Call, Context, Entry, HANDLE, Handle, Ongoing, Outbox, Outcome, Run, Tool, ToolError};
@@ -268,7 +269,8 @@ impl Engine {
         let finished = || notice::call_finished(tool.name, &job.id, started.elapsed(), is_error);
         match (session, &job.client) {
             (Some(session), None) => {
-                for (finding, _) in told.iter().filter(|(finding, first)| is_warned_of(finding) && *first == Some(true)) {
+                for (finding, _) in told.iter().filter(|(finding, first)| is_warned_of(finding) && *first == Some(true))
+                {
                     session.log(LogLevel::Warning, || notice::log(&finding_line(finding)));
                 }
                 session.log(notice::FINISHED, finished);
@@ -296,10 +298,13 @@ impl Engine {
         if is_crowded {
             self.evict_for_memory();
         }
-        answered(job, match outcome {
-            Ok(outcome) => Ok(result(&job.id, &outcome, job.revision)),
-            Err(error) => refuse(&job.id, tool.name, &error, job.revision),
-        })
+        answered(
+            job,
+            match outcome {
+                Ok(outcome) => Ok(result(&job.id, &outcome, job.revision)),
+                Err(error) => refuse(&job.id, tool.name, &error, job.revision),
+            },
+        )
     }
 
     /// Counts findings, and logs the first of its kind in a session (without one: on this server).
@@ -374,18 +379,17 @@ impl Engine {
     }
 
     /// Makes a session with one request in it.
-    pub(super) fn create(
-        &self,
-        new: NewSession,
-        note: impl FnOnce(&mut Working<'_>),
-    ) -> Result<SessionGuard, Full> {
+    pub(super) fn create(&self, new: NewSession, note: impl FnOnce(&mut Working<'_>)) -> Result<SessionGuard, Full> {
         // The write lock ends here.
         let created = write(&self.server.sessions).create(new);
         let (mut guard, evicted) = created?;
         guard.count_requests(1);
         guard.session().change(note);
         if let Some(evicted) = evicted {
-            tracing::warn!(session = prefix(evicted.id()), "evicted the longest-idle session: there were as many as may be");
+            tracing::warn!(
+                session = prefix(evicted.id()),
+                "evicted the longest-idle session: there were as many as may be"
+            );
         }
         Ok(guard)
     }

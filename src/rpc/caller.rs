@@ -8,7 +8,7 @@ use http::header::AUTHORIZATION;
 use crate::diagnosis::forwarding::client_address;
 use crate::protocol::{Revision, RpcError, Served};
 use crate::request::Request;
-use crate::request::headers::{self, SessionHeader};
+use crate::request::headers::{self, Accepts, SessionHeader};
 use crate::session::history::{Entry, Kind, token_hash};
 
 /// The caller's facts.
@@ -27,14 +27,14 @@ pub struct Caller<'a> {
 }
 
 impl<'a> Caller<'a> {
-    /// Of an HTTP request. `streams`: whether its answer may be a stream.
+    /// Of an HTTP request that accepts these forms of an answer. `streams`: whether it may be a stream.
     #[must_use]
-    pub fn of_http(request: &'a Arc<Request>, streams: bool) -> Self {
+    pub fn of_http(request: &'a Arc<Request>, accepts: Accepts, streams: bool) -> Self {
         Self {
             request,
             session: headers::session_id(&request.headers),
             streams,
-            subscribes: headers::accepts(&request.headers).sse,
+            subscribes: accepts.sse,
             mirrors: true,
             version: headers::protocol_version(&request.headers),
         }

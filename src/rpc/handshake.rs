@@ -113,11 +113,7 @@ fn heed(place: &Place, notification: &Notification) {
 
 /// Answers a batch.
 #[inline(never)]
-pub fn answer_batch(
-    engine: &Arc<Engine>,
-    caller: &Caller<'_>,
-    messages: Vec<Result<Message, Malformed>>,
-) -> Reply {
+pub fn answer_batch(engine: &Arc<Engine>, caller: &Caller<'_>, messages: Vec<Result<Message, Malformed>>) -> Reply {
     // What comes after `notifications/initialized` comes in time.
     let early = messages.iter().flatten().take_while(
         |message| !matches!(message, Message::Notification(note) if note.method == "notifications/initialized"),

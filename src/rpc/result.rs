@@ -4,6 +4,7 @@ use std::sync::LazyLock;
 
 use serde::ser::SerializeSeq as _;
 use serde::{Serialize, Serializer};
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use crate::protocol::{Id, Revision, RpcError, message, server_meta};
@@ -17,7 +18,7 @@ struct CallToolResult<'a> {
     content: Content<'a>,
     is_error: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
-    structured_content: Option<&'a Value>,
+    structured_content: Option<&'a RawValue>,
     #[serde(skip_serializing_if = "Option::is_none")]
     result_type: Option<&'static str>,
     #[serde(rename = "_meta", skip_serializing_if = "Option::is_none")]
@@ -51,8 +52,7 @@ pub fn result(id: &Id, outcome: &Outcome, revision: Revision) -> Vec<u8> {
     let result = CallToolResult {
         content: Content(outcome),
         is_error: outcome.is_error,
-        structured_content: Some(&outcome.structured)
-            .filter(|structured| revision.has_structured_content() && !structured.is_null()),
+        structured_content: outcome.structured.as_deref().filter(|_| revision.has_structured_content()),
         result_type: revision.is_stateless().then_some("complete"),
         meta: revision.is_stateless().then(|| &*META),
     };

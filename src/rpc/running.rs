@@ -143,7 +143,8 @@ impl Engine {
             Begun::Waiting(waiting) => self.go_on(*waiting).await,
         };
         let running: Vec<BoxFuture<'_, _>> = jobs.into_iter().map(|job| Box::pin(run(job)) as _).collect();
-        let answers: Vec<_> = futures_util::future::join_all(running).await.into_iter().flatten().chain(errors).collect();
+        let answers: Vec<_> =
+            futures_util::future::join_all(running).await.into_iter().flatten().chain(errors).collect();
         (!answers.is_empty()).then_some(Answers::Batch(answers))
     }
 

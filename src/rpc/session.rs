@@ -82,7 +82,9 @@ impl Engine {
     pub fn end_session(&self, caller: &Caller<'_>) -> Result<Uuid, Refused> {
         let named = self.named(caller)?;
         let guard = self.enter(caller, Kind::Delete, named, |_| {})?.ok_or_else(|| {
-            Refused::malformed("Bad Request: DELETE ends a session and needs its Mcp-Session-Id header; send it, or do nothing")
+            Refused::malformed(
+                "Bad Request: DELETE ends a session and needs its Mcp-Session-Id header; send it, or do nothing",
+            )
         })?;
         let revision = self.revision(Some(&guard), named);
         self.check_strictly(caller, Kind::Delete, Some(&guard), revision, named, &[])?;
@@ -110,10 +112,14 @@ impl Engine {
                 // Before the lock: it may mean to decode a token of tens of kilobytes.
                 let who = identity::caller(&caller.request.headers);
                 let entry = caller.entry(kind, named);
-                let entered = read(&self.server.sessions).enter(id, || who, |session| {
-                    session.record_request(&entry);
-                    note(session);
-                });
+                let entered = read(&self.server.sessions).enter(
+                    id,
+                    || who,
+                    |session| {
+                        session.record_request(&entry);
+                        note(session);
+                    },
+                );
                 match entered {
                     Ok(guard) => return Ok(Some(guard)),
                     Err(missing) => {

@@ -7,7 +7,8 @@ use serde_json::Value;
 use super::{Caller, Engine, MAX_SUBSCRIPTIONS};
 use crate::protocol::meta::{META_SERVER_INFO, META_SUBSCRIPTION_ID};
 use crate::protocol::{
-    Answer, Answers, Call, Content, Failure, Id, Outgoing, Params, Refused, Reply, Revision, RpcError, message, server_info,
+    Answer, Answers, Call, Content, Failure, Id, Outgoing, Params, Refused, Reply, Revision, RpcError, message,
+    server_info,
 };
 
 /// Opens the stream. Its first message says what the client will get: nothing here ever changes, so no kind of

@@ -58,6 +58,7 @@ impl std::fmt::Display for Name {
 impl Instance {
     /// An instance that starts at `started`, with a random number.
     #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "an instance's number is chosen by chance")]
     pub fn new(started: Moment) -> Self {
         let [high, low, ..] = Uuid::new_v4().into_bytes();
         Self { number: u16::from_be_bytes([high, low]), started }
@@ -71,6 +72,7 @@ impl Instance {
 
     /// A new id for a session made at `now`.
     #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "ids of sessions are not to be guessed")]
     pub fn new_id(self, now: Moment) -> Uuid {
         let mut id = Uuid::new_v4().into_bytes();
         let ticks = now.0 / TICK_MS % TICKS;
@@ -148,6 +150,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "ids that anybody else may make")]
     fn other_ids_are_strangers() {
         let instance = Instance::new(START);
         let mut taken = 0;

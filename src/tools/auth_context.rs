@@ -432,7 +432,7 @@ mod tests {
         assert!(outcome.text.contains("\n- ✅ X-User-Id and token claim sub: 12345"));
         assert!(outcome.text.contains("\n- ✅ caller and session owner: 12345 (X-User-Id header)"));
         assert!(!outcome.text.contains('❌'));
-        assert_eq!(outcome.structured["token"]["length"], token.len());
+        assert_eq!(outcome.facts()["token"]["length"], token.len());
     }
 
     #[test]
@@ -451,7 +451,7 @@ mod tests {
     fn a_github_user_is_one_that_the_token_calls_so() {
         let github = |claims: Value| {
             let outcome = show(&[("authorization", &format!("Bearer {}", jwt(&claims)))], None);
-            outcome.structured["user"]["githubUser"].as_str().map(str::to_owned)
+            outcome.facts()["user"]["githubUser"].as_str().map(str::to_owned)
         };
         assert_eq!(
             github(json!({"sub": "1", "login": "jd", "iss": "https://github.com/login/oauth"})).as_deref(),
@@ -472,7 +472,7 @@ mod tests {
         let preview = |authorization: &str| {
             let outcome = show(&[("authorization", authorization)], None);
             assert!(!outcome.text.contains("Sup3rSecret"), "{}", outcome.text);
-            outcome.structured["token"].clone()
+            outcome.facts()["token"].clone()
         };
         assert_eq!(
             preview("Bearer Sup3rSecret"),
@@ -482,7 +482,7 @@ mod tests {
         assert_eq!(preview(&format!("Bearer {}", "a".repeat(48)))["preview"], "aaaaaa...aaaaaa");
         assert_eq!(preview(&format!("Sup3rSecret {}", "a".repeat(48)))["type"], "unknown");
         for none in ["Bearer ", "Bearer", "Bearer undefined", "Bearer null"] {
-            assert_eq!(show(&[("authorization", none)], None).structured["authenticated"], false, "{none}");
+            assert_eq!(show(&[("authorization", none)], None).facts()["authenticated"], false, "{none}");
         }
     }
 

@@ -305,26 +305,26 @@ mod tests {
                         1516242622\n}\n\n⏱️ Token Status:\n- Issued: 2018-01-18 01:30:22 UTC\n- Expires: 2018-01-18 \
                         02:30:22 UTC\n- Status: EXPIRED\n\n🩺 ❌ ";
         assert_eq!(&outcome.text[..expected.len()], expected);
-        assert_eq!(outcome.structured["expiresAt"], "2018-01-18T02:30:22.000Z");
-        assert_eq!(outcome.structured["lifetimeSeconds"], 3600);
-        assert_eq!(outcome.structured["source"], "argument");
-        assert!(outcome.structured.get("raw").is_none());
+        assert_eq!(outcome.facts()["expiresAt"], "2018-01-18T02:30:22.000Z");
+        assert_eq!(outcome.facts()["lifetimeSeconds"], 3600);
+        assert_eq!(outcome.facts()["source"], "argument");
+        assert!(outcome.facts().get("raw").is_none());
     }
 
     #[test]
     fn without_an_argument_the_requests_own_token_is_decoded() {
         let outcome = call(&[("authorization", &format!("Bearer {}", sample()))], &json!({}));
-        assert_eq!(outcome.structured["source"], "authorization");
-        assert_eq!(outcome.structured["payload"]["sub"], "user123");
+        assert_eq!(outcome.facts()["source"], "authorization");
+        assert_eq!(outcome.facts()["payload"]["sub"], "user123");
         assert!(!outcome.text.contains("was removed"), "a scheme in a header is no oddity: {}", outcome.text);
     }
 
     #[test]
     fn without_a_token_it_says_where_tokens_are_and_how_to_send_one() {
         let outcome = call(&[("x-auth-token", &sample()), ("x-custom", &sample()), ("cookie", "a=b")], &json!({}));
-        assert_eq!(outcome.structured["format"], "empty");
+        assert_eq!(outcome.facts()["format"], "empty");
         assert_eq!(
-            outcome.structured["seenIn"],
+            outcome.facts()["seenIn"],
             json!([{"header": "x-auth-token", "format": "jws"}, {"header": "x-custom", "format": "jws"}])
         );
         assert!(outcome.text.contains("- X-Auth-Token holds a token (JWS, compact (RFC 7515))"), "{}", outcome.text);
@@ -334,12 +334,12 @@ mod tests {
     #[test]
     fn raw_segments_come_only_when_asked_for_and_never_the_signature() {
         let outcome = call(&[], &json!({"token": sample(), "includeRaw": true}));
-        assert_eq!(outcome.structured["raw"]["header"], sample().split('.').next().unwrap());
+        assert_eq!(outcome.facts()["raw"]["header"], sample().split('.').next().unwrap());
         assert!(outcome.text.contains("not verified, without signature"));
         assert!(!format!("{outcome:?}").contains("c2lnbmF0dXJl"));
         let secret = jws(&json!({"alg": "none"}), &json!({"password": "hunter2"}));
         let outcome = call(&[], &json!({"token": secret, "includeRaw": true}));
-        assert_eq!(outcome.structured.get("raw"), None);
+        assert_eq!(outcome.facts().get("raw"), None);
         assert!(!format!("{outcome:?}").contains("hunter2"));
     }
 

@@ -30,7 +30,11 @@ impl<'a> Given<'a> {
     pub fn read<A: DeserializeOwned>(&self) -> Result<A, ToolError> {
         A::deserialize(self.arguments).map_err(|error| {
             let problems = self.rules.problems(self.arguments);
-            if problems.is_empty() { ToolError::invalid(error.to_string()) } else { ToolError::InvalidArguments(problems) }
+            if problems.is_empty() {
+                ToolError::invalid(error.to_string())
+            } else {
+                ToolError::InvalidArguments(problems)
+            }
         })
     }
 }

@@ -1,8 +1,8 @@
 //! corsAnalysis: what a browser would make of this request, or of one that the arguments describe.
 
 use http::{HeaderName, Method};
-use serde::Serialize;
 use serde::Deserialize;
+use serde::Serialize;
 
 use super::{Annotations, Call, Context, Family, Handle, Outcome, Tool, ToolError};
 use crate::diagnosis::cors::{self, Attempt, Class, NEEDS, Policy};
@@ -463,10 +463,10 @@ mod tests {
              - Preflight: needed"
         ), "{}", outcome.text);
         assert!(!outcome.text.contains('❌'), "{}", outcome.text);
-        assert_eq!(outcome.structured["policy"]["setBy"], "server");
-        assert_eq!(outcome.structured["request"]["class"], "loopback");
-        let current: Vec<_> =
-            outcome.structured["needs"].as_array().unwrap().iter().filter(|n| n["current"] == true).collect();
+        assert_eq!(outcome.facts()["policy"]["setBy"], "server");
+        assert_eq!(outcome.facts()["request"]["class"], "loopback");
+        let facts = outcome.facts();
+        let current: Vec<_> = facts["needs"].as_array().unwrap().iter().filter(|n| n["current"] == true).collect();
         assert_eq!(current.len(), 1);
         assert_eq!(current[0]["revision"], "2025-11-25");
     }
@@ -482,10 +482,11 @@ mod tests {
         assert!(outcome.text.contains(fix), "{}", outcome.text);
         assert!(outcome.text.contains("- ❌ the server answers 403 to this Origin\n"), "{}", outcome.text);
         assert!(!outcome.text.contains(" → "), "the finding says what to do: {}", outcome.text);
-        let points = outcome.structured["points"].as_array().unwrap();
+        let facts = outcome.facts();
+        let points = facts["points"].as_array().unwrap();
         assert_eq!(points.iter().filter(|point| point["fix"].is_string()).count(), 8, "scripts get each point");
-        assert_eq!(outcome.structured["policy"]["setBy"], "proxy");
-        assert_eq!(outcome.structured["preflight"]["reasons"], json!(["method DELETE", "header Authorization"]));
+        assert_eq!(outcome.facts()["policy"]["setBy"], "proxy");
+        assert_eq!(outcome.facts()["preflight"]["reasons"], json!(["method DELETE", "header Authorization"]));
     }
 
     #[test]
@@ -512,9 +513,9 @@ mod tests {
     #[test]
     fn a_request_without_origin_is_no_browsers() {
         let outcome = analyse(&[], &Config::default(), &json!({}));
-        assert_eq!(outcome.structured["request"]["class"], "no-origin");
+        assert_eq!(outcome.facts()["request"]["class"], "no-origin");
         assert!(outcome.text.contains("- Origin: none\n"));
-        assert_eq!(outcome.structured["preflight"]["needed"], false);
+        assert_eq!(outcome.facts()["preflight"]["needed"], false);
     }
 
     #[test]
@@ -536,7 +537,7 @@ mod tests {
     #[test]
     fn an_origin_that_is_none_is_said_to_be_none_and_cannot_forge_a_line() {
         let outcome = analyse(&[], &Config::default(), &json!({"origin": "x\n- ✅ fine https://u:p@h"}));
-        assert_eq!(outcome.structured["request"]["class"], "malformed-origin");
+        assert_eq!(outcome.facts()["request"]["class"], "malformed-origin");
         assert!(outcome.text.contains("- Origin: x\\n- ✅ fine https://***@h\n"), "{}", outcome.text);
     }
 }

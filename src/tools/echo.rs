@@ -109,7 +109,9 @@ fn call(given: &Given<'_>) -> Result<Call, ToolError> {
     if let Some(custom) = &arguments.custom_data {
         let bytes = serde_json::to_string(custom).map_or(usize::MAX, |text| text.len());
         if bytes > MAX_CUSTOM_DATA {
-            return Err(ToolError::invalid(format!("`customData` is {bytes} bytes; at most {MAX_CUSTOM_DATA} are kept")));
+            return Err(ToolError::invalid(format!(
+                "`customData` is {bytes} bytes; at most {MAX_CUSTOM_DATA} are kept"
+            )));
         }
     }
     let delay = Duration::from_millis(arguments.delay_ms);

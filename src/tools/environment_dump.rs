@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
 use serde::Deserialize;
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{Annotations, Call, Context, Handle, Outcome, Tool, ToolError};
@@ -221,7 +221,7 @@ mod tests {
         );
         assert!(outcome.text.contains(&format!("\n- Process ID: {}\n", std::process::id())));
         assert_eq!(
-            outcome.structured["configuration"][0],
+            outcome.facts()["configuration"][0],
             json!({"variable": "MCP_ECHO_PORT", "value": "8080", "source": "flag"})
         );
     }
@@ -229,11 +229,11 @@ mod tests {
     #[test]
     fn even_shown_secrets_show_only_their_ends() {
         let outcome = call(&TOOL, &request(&[]), &config(), &json!({"showSecrets": true})).unwrap();
-        let environment = &outcome.structured["environment"];
+        let environment = &outcome.facts()["environment"];
         assert_eq!(environment["MCP_API_KEY"], "0123...tail");
         assert_eq!(environment["MCP_NOTE"], "ghp_...2345");
         assert_eq!(environment["MCP_PASSWORD"], "***");
-        assert!(!outcome.structured.to_string().contains("sup3rs3cret"));
+        assert!(!outcome.facts().to_string().contains("sup3rs3cret"));
     }
 
     #[test]

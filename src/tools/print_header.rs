@@ -199,7 +199,7 @@ mod tests {
              🧩 Custom Headers:\n  X-One: 1\n  X-Two: 2\n\n\
              📊 Header Statistics:\n  Total headers: 8\n  Auth headers: 3\n  Custom headers: 2";
         assert!(outcome.text.starts_with(&format!("{expected}\n\n🩺 ")), "{}", outcome.text);
-        assert_eq!(outcome.structured["statistics"], json!({"total": 8, "auth": 3, "custom": 2, "bytes": 231}));
+        assert_eq!(outcome.facts()["statistics"], json!({"total": 8, "auth": 3, "custom": 2, "bytes": 231}));
     }
 
     #[test]
@@ -209,14 +209,14 @@ mod tests {
             outcome.text.contains("🔀 Forwarding Headers:\n  X-Forwarded-For: 10.0.0.1\n  X-Forwarded-For: 10.0.0.2\n")
         );
         assert!(!outcome.text.contains("🔐") && !outcome.text.contains("🧩"));
-        assert_eq!(outcome.structured["headers"]["custom"], json!([]));
+        assert_eq!(outcome.facts()["headers"]["custom"], json!([]));
     }
 
     #[test]
     fn no_header_can_forge_a_section() {
         let outcome = print(&[("x-note", "a\t🔐\u{2028}b")]);
         assert!(outcome.text.contains("X-Note: a\\t🔐\\u{2028}b"));
-        assert_eq!(outcome.structured["headers"]["custom"][0]["redacted"], true);
+        assert_eq!(outcome.facts()["headers"]["custom"][0]["redacted"], true);
     }
 
     #[test]

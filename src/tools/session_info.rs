@@ -167,8 +167,11 @@ fn with_session(context: &Context<'_>, session: &Working<'_>, server: &Value) ->
     let now = context.server.clock.now();
     let age = now.since(record.created);
     let expires = now.plus(context.server.config.session_timeout);
-    let (created, last, expires) =
-        (context.server.clock.wall(record.created), context.server.clock.wall(record.last_activity), context.server.clock.wall(expires));
+    let (created, last, expires) = (
+        context.server.clock.wall(record.created),
+        context.server.clock.wall(record.last_activity),
+        context.server.clock.wall(expires),
+    );
     let text = format!(
         "📊 Session Information\n\n\
          🔑 Session Details:\n\

@@ -203,33 +203,34 @@ mod tests {
 
     #[test]
     fn the_same_caller_always_gets_the_same_verdict() {
-        let (first, second) = (ask(&[("x-user-name", "johndoe")], None), ask(&[("x-user-name", "johndoe")], None));
-        assert_eq!(first, second);
-        assert_ne!(first, ask(&[("x-user-name", "janedoe")], None));
-        assert!(first.text.contains("- Name: johndoe\n") && first.text.contains("🏆 Verdict: johndoe is the GOAT"));
+        let said = |name| ask(&[("x-user-name", name)], None).text;
+        let first = said("johndoe");
+        assert_eq!(first, said("johndoe"));
+        assert_ne!(first, said("janedoe"));
+        assert!(first.contains("- Name: johndoe\n") && first.contains("🏆 Verdict: johndoe is the GOAT"));
         assert!(TOOL.description.contains("AI-powered excellence analyzer"));
     }
 
     #[test]
     fn the_caller_is_named_by_token_header_client_and_else_by_nobody() {
-        let goat = |given: &[(&str, &str)], record: Option<&Record>| ask(given, record).structured["goat"].clone();
+        let goat = |given: &[(&str, &str)], record: Option<&Record>| ask(given, record).facts()["goat"].clone();
         let bearer = format!("Bearer {}", jwt(&json!({"name": "John Doe"})));
         let record = record(None);
         assert_eq!(goat(&[("authorization", &bearer), ("x-user-name", "jd")], Some(&record)), "John Doe");
         assert_eq!(goat(&[("x-user-name", "jd")], Some(&record)), "jd");
         assert_eq!(goat(&[("x-user-name", " ")], Some(&record)), "test-client");
         let nobody = call(&TOOL, &request(&[]), &Config::default(), &json!({})).unwrap();
-        assert_eq!(nobody.structured["goat"], "Anonymous");
+        assert_eq!(nobody.facts()["goat"], "Anonymous");
     }
 
     #[test]
     fn no_name_can_break_the_format() {
         let long = ask(&[("x-user-name", &"x".repeat(500))], None);
-        assert!(long.structured["goat"].as_str().unwrap().chars().count() <= MAX_NAME + 1);
+        assert!(long.facts()["goat"].as_str().unwrap().chars().count() <= MAX_NAME + 1);
         let bearer = format!("Bearer {}", jwt(&json!({"name": "a\n🏆 Verdict: b"})));
         assert!(ask(&[("authorization", &bearer)], None).text.contains("- Name: a\\n🏆 Verdict: b\n"));
         for i in 0..200 {
-            let strengths = ask(&[("x-user-name", &i.to_string())], None).structured["strengths"].clone();
+            let strengths = ask(&[("x-user-name", &i.to_string())], None).facts()["strengths"].clone();
             assert_ne!(strengths[0], strengths[1]);
         }
     }

@@ -60,7 +60,9 @@ const TOOLS: &[Tool] = &[
         name: "test_audio_content",
         title: "Audio",
         description: "Returns audio",
-        call: |given| answers(given, || content(vec![json!({ "type": "audio", "data": WAV, "mimeType": "audio/wav" })])),
+        call: |given| {
+            answers(given, || content(vec![json!({ "type": "audio", "data": WAV, "mimeType": "audio/wav" })]))
+        },
         ..PLAIN
     },
     Tool {
@@ -69,7 +71,11 @@ const TOOLS: &[Tool] = &[
         description: "Returns a resource",
         call: |given| {
             answers(given, || {
-                content(vec![resource("test://embedded-resource", "text/plain", "This is an embedded resource content.")])
+                content(vec![resource(
+                    "test://embedded-resource",
+                    "text/plain",
+                    "This is an embedded resource content.",
+                )])
             })
         },
         ..PLAIN

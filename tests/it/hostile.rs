@@ -5,8 +5,8 @@ use std::time::Duration;
 use futures_util::future::{join_all, select_all};
 use mcp_echo_stateful::app::Bounds;
 use mcp_echo_stateful::connections::Timeouts;
-use mcp_echo_stateful::rpc::MAX_CALLS;
 use mcp_echo_stateful::protocol::notice;
+use mcp_echo_stateful::rpc::MAX_CALLS;
 use mcp_echo_stateful::session::{MAX_RUNNING, read};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -48,9 +48,23 @@ async fn a_connection_that_falls_silent_is_closed_also_after_a_request() {
         let mut raw = Raw::to(server.address).await;
         raw.send(post(&ping(1), "")).await;
         assert_eq!(raw.answer().await.result(), json!({}));
+        let answered = tokio::time::Instant::now();
         raw.send(said).await;
         let rest = tokio::time::timeout(EVER, raw.rest()).await;
         assert_eq!(rest.expect("it was left open"), b"", "after {said:?}");
+        let (waited, head) = (answered.elapsed(), Timeouts::default().head);
+        assert!(waited >= head - Duration::from_secs(1) && waited < head + Duration::from_secs(5), "{waited:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_is_kept_while_requests_come_in_time() {
+    let server = TestServer::start().await;
+    let mut raw = Raw::to(server.address).await;
+    for n in 0..5 {
+        raw.send(post(&ping(n), "")).await;
+        assert_eq!(raw.answer().await.json()["id"], n);
+        tokio::time::sleep(Timeouts::default().head - Duration::from_secs(10)).await;
     }
 }
 
@@ -522,6 +536,42 @@ async fn where_every_connection_is_at_work_a_newcomer_is_told_so_and_the_probe_s
         }
     };
     within(served).await;
+}
+
+/// By clients that all want a stream, and among them many that connect and say nothing.
+#[tokio::test]
+async fn where_streams_hold_every_connection_the_probe_is_answered_within_a_second() {
+    let server = TestServer::with(|config| config.max_connections = 4).await;
+    let session = server.session(VERSION).await;
+    let streams = [session.stream().await, session.stream().await, session.stream().await, session.stream().await];
+    let mut others = Vec::new();
+    for n in 0..200 {
+        let mut raw = Raw::to(server.address).await;
+        if n % 4 == 0 {
+            let head = format!("Accept: text/event-stream\r\nMcp-Session-Id: {}\r\n", session.id);
+            raw.send(format!("GET /mcp HTTP/1.1\r\nHost: localhost\r\n{head}\r\n")).await;
+        }
+        others.push(raw);
+    }
+    let promptly = async |request: Vec<u8>| {
+        let answering = async {
+            let mut raw = Raw::to(server.address).await;
+            raw.send(&request).await;
+            raw.answer().await
+        };
+        tokio::time::timeout(Duration::from_secs(1), answering).await.expect("an answer within a second")
+    };
+    let probe = || promptly(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n".to_vec());
+    for _ in 0..5 {
+        assert_eq!(probe().await.status, 200);
+    }
+    for answer in join_all((0..20).map(|_| probe())).await {
+        assert_eq!(answer.status, 200);
+    }
+    let refused = promptly(post(&ping(1), "")).await;
+    assert_says(&refused.error(503, -32603, &Value::Null), &["Too many connections", "MCP_MAX_CONNECTIONS"]);
+    assert!(refused.header("retry-after").is_some());
+    assert_eq!(read(&server.sessions).stats().streams, streams.len() as u64, "and the streams go on");
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,6 +3,7 @@
 
 mod advisories;
 mod answers;
+mod architecture;
 mod documents;
 mod eras;
 mod exchange;

@@ -60,7 +60,10 @@ async fn every_error_message_says_what_to_do() {
         assert_says(&answer["error"], words);
     }
     let without_session = [
-        (tool_call("replayLastEcho", &json!({})), &["Session required for replay functionality", "POST initialize"][..]),
+        (
+            tool_call("replayLastEcho", &json!({})),
+            &["Session required for replay functionality", "POST initialize"][..],
+        ),
         (ask("logging/setLevel", json!({ "level": "info" })), &["Session required", "POST initialize"]),
         (ask("initialize", json!({})), &["`protocolVersion` is required", "`capabilities` is required"]),
     ];
