@@ -8,6 +8,8 @@
 //!   `calls`, `suspended`), under one mutex. [`Session::change`] is the one lock of a call, [`Working`] what a change sees.
 //! - [`SessionManager`]: all of them: look-up, bounds (`limits`, `memory`), expiry (`idle`, `sweep`), and what is
 //!   remembered of those that `ended`. [`SessionGuard`] is a request's time in a session, [`Stream`] a GET stream's.
+//! - [`store`]: what a store outside the process has to do, and the [`Committer`] that changes sessions there. Nothing in
+//!   the product uses them yet; the suite in `contract` holds both them and the memory to the same promises.
 //!
 //! # Locks
 //!
@@ -17,7 +19,10 @@
 //! `idle` or `large` of what all share.
 
 mod calls;
+mod committer;
 mod connections;
+#[cfg(test)]
+mod contract;
 mod ended;
 mod fingerprint;
 mod guard;
@@ -36,6 +41,7 @@ mod running;
 mod saved;
 mod shared;
 mod stats;
+pub mod store;
 mod stream;
 mod suspended;
 mod sweep;
@@ -43,6 +49,7 @@ mod working;
 
 pub use crate::protocol::{ClientInfo, LogLevel};
 pub use calls::{Busy, MAX_RUNNING};
+pub use committer::{Committer, Uncommitted};
 pub use connections::MAX_STREAMS;
 pub use ended::{EndReason, REMEMBERED};
 pub use guard::SessionGuard;

@@ -89,7 +89,7 @@ pub fn event_id(stream: u32, position: u64) -> String {
     format!("{stream}-{position}")
 }
 
-fn parse_event_id(id: &str) -> Option<(u32, u64)> {
+pub fn parse_event_id(id: &str) -> Option<(u32, u64)> {
     let (stream, position) = id.trim().split_once('-')?;
     Some((stream.parse().ok()?, position.parse().ok()?))
 }

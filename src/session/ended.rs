@@ -3,6 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::history::Before;
@@ -12,7 +13,8 @@ use crate::clock::Moment;
 pub const REMEMBERED: usize = 10_000;
 
 /// Why a session ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 #[repr(u8)]
 pub enum EndReason {
     /// Idle for longer than the timeout.

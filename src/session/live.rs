@@ -13,7 +13,7 @@ use super::local::Local;
 use super::record::{Identity, Record};
 use super::saved::Saved;
 use super::shared::{Shared, Weight, lock};
-use super::working::{Effect, Figures, Working};
+use super::working::{Around, Effect, Figures, Messages, Working};
 use crate::clock::Moment;
 use crate::protocol::{CallStream, Id, Revision};
 
@@ -68,7 +68,8 @@ impl Access<'_> {
     pub fn run<T>(&mut self, change: impl FnOnce(&mut Working<'_>) -> T) -> (T, Aftermath) {
         let Inside { saved, local } = &mut *self.inside;
         let newest = saved.queue.newest();
-        let mut working = Working::new(saved, local, &self.session.shared, size_of::<Session>());
+        let around = self.session.around(local);
+        let mut working = Working::new(&mut saved.record, Messages::Kept(&mut saved.queue), around);
         let result = change(&mut working);
         let (requests, effects) = working.finish();
         (result, Aftermath { requests, effects, queued: self.inside.saved.queue.newest() != newest })
@@ -157,6 +158,11 @@ impl Session {
             self.wake_streams();
         }
         aftermath.effects.into_iter().for_each(|effect| effect());
+    }
+
+    /// What is around a change.
+    pub(super) fn around<'a>(&'a self, local: &'a Local) -> Around<'a> {
+        Around { local, shared: &self.shared, overhead: size_of::<Self>(), now: None }
     }
 
     /// The lock, to change what it holds.
@@ -335,5 +341,16 @@ impl Drop for Session {
         self.shared.totals.replace(weight, Weight::default());
         self.note_size(weight.bytes(), 0);
         lock(&self.shared.idle).remove(self.slot);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// There may be ten million of them, and what each holds in maps, slots and texts comes on top.
+    #[test]
+    fn a_session_is_small() {
+        assert!(size_of::<Session>() <= 752, "{} bytes", size_of::<Session>());
     }
 }

@@ -138,10 +138,7 @@ impl SessionManager {
         let mut record = Record::new(id, now, new);
         record.history.client = client;
         record.history.before = before.and_then(|before| self.before(before, now));
-        let slot = lock(&self.shared.idle).add(id);
-        let saved = Saved::new(record, self.shared.limits.queue_size);
-        let session = Arc::new(Session::new(saved, slot, Arc::clone(&self.shared)));
-        self.sessions.insert(id, Arc::clone(&session));
+        let session = self.insert(Saved::new(record, self.shared.limits.queue_size));
         self.counters.created += 1;
         Ok((SessionGuard::begin(session, started), evicted))
     }
@@ -149,6 +146,29 @@ impl SessionManager {
     /// The session `id`, while it lives.
     pub(super) fn get(&self, id: Uuid) -> Option<&Arc<Session>> {
         self.sessions.get(&id)
+    }
+
+    /// Takes in a session that was kept elsewhere, idle since its last activity; several in that order. Neither bound is
+    /// looked at. One that is here already stays as it is.
+    pub fn adopt(&mut self, saved: Saved) -> Arc<Session> {
+        let id = saved.record.id;
+        if let Some(session) = self.sessions.get(&id) {
+            return Arc::clone(session);
+        }
+        if saved.record.initialized {
+            self.clients.insert(saved.record.history.client, id);
+        }
+        let session = self.insert(saved);
+        lock(&self.shared.idle).put_last(session.slot(), List::Fresh);
+        session
+    }
+
+    fn insert(&mut self, saved: Saved) -> Arc<Session> {
+        let id = saved.record.id;
+        let slot = lock(&self.shared.idle).add(id);
+        let session = Arc::new(Session::new(saved, slot, Arc::clone(&self.shared)));
+        self.sessions.insert(id, Arc::clone(&session));
+        session
     }
 
     /// What became of a session, for the next one of the same client.
@@ -239,7 +259,7 @@ impl SessionManager {
 
     fn missing(&self, id: Uuid, caller: impl FnOnce() -> Option<Identity>) -> Missing {
         match self.tombstones.get(id) {
-            Some(stone) if stone.owner.is_none() || stone.owner == caller().map(|caller| number_of(&caller)) => {
+            Some(stone) if stone.owner.is_none() || stone.owner == caller().map(|caller| caller.number()) => {
                 self.dead_ids_used.fetch_add(1, Ordering::Relaxed);
                 Missing::Ended { reason: stone.reason, at: stone.at, tries: stone.count_try() }
             }
@@ -277,7 +297,7 @@ impl SessionManager {
             let stone = Tombstone {
                 reason,
                 at: now,
-                owner: session.owner().map(number_of),
+                owner: session.owner().map(Identity::number),
                 tries: record.history.tries_when_dead.into(),
                 client: record.history.client,
                 before: summary(record, reason == EndReason::Expired),
@@ -347,11 +367,6 @@ fn client(new: &NewSession) -> u64 {
     let owner = new.owner.as_ref().map(|owner| owner.id.as_str());
     let parts = [Some(&*new.client_info.name), Some(&*new.client_info.version), address.as_deref(), owner];
     fingerprint(&parts.map(|part| part.unwrap_or_default().as_bytes()))
-}
-
-/// A number for an identity.
-fn number_of(identity: &Identity) -> u64 {
-    fingerprint(&[identity.id.as_bytes()])
 }
 
 /// Read access. A holder that panicked left plain data behind.

@@ -1,5 +1,5 @@
 //! A session's message queue: a bounded FIFO that remembers where each message went. Plain data; who waits for messages
-//! is the business of [`super::connections`].
+//! is the business of `connections`.
 //!
 //! Messages have positions, in the order in which they came. Those that were delivered stay until newer ones push them
 //! out, so that a client that lost its connection can have them again: on the stream they were delivered on, and on no
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::rest::Rest;
-use crate::protocol::{LogLevel, message};
+use crate::protocol::{LogLevel, notice};
 
 /// What a held message costs beyond its text, in bytes: its slot in the queue.
 const SLOT_BYTES: usize = size_of::<Message>();
@@ -36,6 +36,12 @@ pub struct Delivery {
     pub position: u64,
     /// The JSON-RPC notification.
     pub json: Box<str>,
+}
+
+impl From<&Message> for Delivery {
+    fn from(message: &Message) -> Self {
+        Self { position: message.position, json: message.json.clone() }
+    }
 }
 
 /// A bounded FIFO. See the module's documentation.
@@ -122,6 +128,12 @@ impl Queue {
 
     /// Appends a notification; where the queue is full, the oldest message is dropped.
     pub fn push(&mut self, level: LogLevel, json: Box<str>) {
+        self.push_at(0, level, json);
+    }
+
+    /// The same, at position `least` or after it. A store that may lose what it acknowledged gives its own time here, in
+    /// microseconds: then a position is never given out twice, and a client that resumes after a lost one misses nothing.
+    pub fn push_at(&mut self, least: u64, level: LogLevel, json: Box<str>) {
         if self.messages.len() >= self.capacity
             && let Some(oldest) = self.messages.pop_front()
         {
@@ -133,7 +145,7 @@ impl Queue {
                 self.delivered = oldest.position;
             }
         }
-        self.newest += 1;
+        self.newest = (self.newest + 1).max(least);
         self.pending += 1;
         self.text_bytes += json.len();
         self.messages.push_back(Message { position: self.newest, level, stream: 0, json });
@@ -143,30 +155,60 @@ impl Queue {
     /// that stream already had after it, then, where `takes_pending`, what no stream had yet, beginning with a warning
     /// where messages were lost.
     pub fn next(&mut self, stream: u32, position: u64, takes_pending: bool, least: LogLevel) -> Option<Delivery> {
-        let after = self.messages.partition_point(|message| message.position <= position);
-        let mut delivered = self.messages.range(after..).take_while(|message| message.position <= self.delivered);
-        if let Some(again) = delivered.find(|message| message.stream == stream) {
-            return Some(Delivery { position: again.position, json: again.json.clone() });
+        if let Some(again) = self.again(stream, position).next() {
+            return Some(again.into());
         }
         if !takes_pending {
             return None;
         }
-        if self.untold > 0 {
-            let untold = std::mem::take(&mut self.untold);
+        let lost = self.untold;
+        if lost > 0 {
+            self.tell(lost);
             if least <= LogLevel::Warning {
-                return Some(Delivery { position: self.delivered, json: self.loss_warning(untold) });
+                return Some(Delivery { position: self.delivered, json: self.loss_warning(lost) });
             }
         }
-        let pending = self.messages.partition_point(|message| message.position <= self.delivered);
-        let next = self.messages.get_mut(pending)?;
-        next.stream = stream;
-        self.pending -= 1;
-        self.delivered = next.position;
-        Some(Delivery { position: next.position, json: next.json.clone() })
+        self.deliver(stream).map(Into::into)
     }
 
-    fn loss_warning(&self, lost: u64) -> Box<str> {
-        let params = json!({
+    /// What `stream` had after `position`.
+    pub fn again(&self, stream: u32, position: u64) -> impl Iterator<Item = &Message> {
+        let after = self.messages.partition_point(|message| message.position <= position);
+        let delivered = self.messages.range(after..).take_while(|message| message.position <= self.delivered);
+        delivered.filter(move |message| message.stream == stream)
+    }
+
+    /// The first message that no stream had yet.
+    #[must_use]
+    pub fn first_pending(&self) -> Option<&Message> {
+        self.messages.get(self.messages.len() - self.pending)
+    }
+
+    /// Delivers that message on `stream`.
+    pub fn deliver(&mut self, stream: u32) -> Option<&Message> {
+        let first = self.messages.len() - self.pending;
+        let message = self.messages.get_mut(first)?;
+        message.stream = stream;
+        self.pending -= 1;
+        self.delivered = message.position;
+        Some(message)
+    }
+
+    /// Messages that were pushed out before delivery, and that the client was not told of.
+    #[must_use]
+    pub fn untold(&self) -> u64 {
+        self.untold
+    }
+
+    /// The client was told of `lost` of them.
+    pub fn tell(&mut self, lost: u64) {
+        self.untold = self.untold.saturating_sub(lost);
+    }
+
+    /// The warning that `lost` messages were lost.
+    #[must_use]
+    pub fn loss_warning(&self, lost: u64) -> Box<str> {
+        notice::log(&json!({
             "level": LogLevel::Warning,
             "logger": "queue",
             "data": {
@@ -179,8 +221,7 @@ impl Queue {
                 "droppedTotal": self.dropped,
                 "queueSize": self.capacity,
             },
-        });
-        message::notification("notifications/message", &params).into()
+        }))
     }
 
     /// Drops what is pending below `least`: the client no longer wants it (MCP server/utilities/logging).
@@ -211,6 +252,17 @@ impl Queue {
     #[must_use]
     pub fn knows(&self, stream: u32, position: u64) -> bool {
         (1..=self.streams).contains(&stream) && position <= self.newest
+    }
+
+    /// A stream with this number was opened, in a past that this queue knows nothing of: a store lost it.
+    pub fn admit_stream(&mut self, stream: u32) {
+        self.streams = self.streams.max(stream);
+    }
+
+    /// The number of the newest stream; 0 before the first.
+    #[must_use]
+    pub fn streams(&self) -> u32 {
+        self.streams
     }
 
     /// Messages that no stream had yet.

@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
+use super::fingerprint::fingerprint;
 use super::history::History;
 use super::rest::Rest;
 use crate::clock::Moment;
@@ -137,6 +138,14 @@ pub struct Identity {
     pub id: String,
     /// Where it was read.
     pub source: IdentitySource,
+}
+
+impl Identity {
+    /// A number that stands for it, where the identity itself is not to be kept.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        fingerprint(&[self.id.as_bytes()])
+    }
 }
 
 /// Where an identity was read.

@@ -8,9 +8,11 @@ use serde_json::{Map, Value};
 
 use super::history::Entry;
 use super::local::Local;
+use super::queue::Queue;
 use super::record::{CustomData, CustomDataTooLarge, Record, SeenFinding};
 use super::saved::Saved;
 use super::shared::Shared;
+use super::store::{Outgoing, StoreFigures};
 use crate::clock::Moment;
 use crate::protocol::{Id, LogLevel};
 
@@ -21,14 +23,34 @@ pub type Effect = Box<dyn FnOnce() + Send>;
 pub struct Working<'a> {
     /// What is known of it.
     pub record: &'a mut Record,
-    queue: &'a mut super::queue::Queue,
-    local: &'a Local,
-    shared: &'a Shared,
-    /// What the session takes besides its value, in bytes.
-    overhead: usize,
+    messages: Messages<'a>,
+    around: Around<'a>,
     /// JSON-RPC requests counted.
     requests: u32,
     effects: Vec<Effect>,
+}
+
+/// Where its messages are.
+pub enum Messages<'a> {
+    /// In its own queue.
+    Kept(&'a mut Queue),
+    /// In a store.
+    Sent {
+        /// What that counts.
+        figures: StoreFigures,
+        /// What is to be queued there.
+        append: &'a mut Vec<Outgoing>,
+    },
+}
+
+/// What is around a change.
+pub struct Around<'a> {
+    pub local: &'a Local,
+    pub shared: &'a Shared,
+    /// What the session takes besides its value, in bytes.
+    pub overhead: usize,
+    /// Now, by the store's clock, where it has one.
+    pub now: Option<Moment>,
 }
 
 /// What replayLastEcho shows.
@@ -82,10 +104,10 @@ pub struct Figures {
 
 impl Figures {
     pub(super) fn of(saved: &Saved, local: &Local) -> Self {
-        Self::of_parts(&saved.queue, local)
+        Self::with_queue(&saved.queue, local)
     }
 
-    fn of_parts(queue: &super::queue::Queue, local: &Local) -> Self {
+    fn with_queue(queue: &Queue, local: &Local) -> Self {
         Self {
             pending: queue.pending(),
             held: queue.held(),
@@ -98,9 +120,8 @@ impl Figures {
 }
 
 impl<'a> Working<'a> {
-    pub(super) fn new(saved: &'a mut Saved, local: &'a Local, shared: &'a Shared, overhead: usize) -> Self {
-        let Saved { record, queue, .. } = saved;
-        Self { record, queue, local, shared, overhead, requests: 0, effects: Vec::new() }
+    pub(super) fn new(record: &'a mut Record, messages: Messages<'a>, around: Around<'a>) -> Self {
+        Self { record, messages, around, requests: 0, effects: Vec::new() }
     }
 
     /// How many requests were counted, and what is to happen once the change is kept.
@@ -116,13 +137,24 @@ impl<'a> Working<'a> {
     /// Now, on the sessions' clock.
     #[must_use]
     pub fn now(&self) -> Moment {
-        self.shared.clock.now()
+        self.around.now.unwrap_or_else(|| self.around.shared.clock.now())
     }
 
     /// Its figures.
     #[must_use]
     pub fn figures(&self) -> Figures {
-        Figures::of_parts(self.queue, self.local)
+        let local = self.around.local;
+        match &self.messages {
+            Messages::Kept(queue) => Figures::with_queue(queue, local),
+            Messages::Sent { figures: StoreFigures { pending, held, dropped, bytes, streams, .. }, .. } => Figures {
+                pending: *pending,
+                held: *held,
+                dropped: *dropped,
+                bytes: *bytes,
+                streams: *streams,
+                running: local.calls.count(),
+            },
+        }
     }
 
     /// Counts JSON-RPC requests. Where a request enters the session with it, their handling time is counted too.
@@ -157,7 +189,7 @@ impl<'a> Working<'a> {
     /// Whether a call with this id is at work.
     #[must_use]
     pub fn is_running(&self, id: &Id) -> bool {
-        self.local.calls.has(id)
+        self.around.local.calls.has(id)
     }
 
     /// Counts a finding. Returns whether it is the first of its kind here.
@@ -176,13 +208,18 @@ impl<'a> Working<'a> {
     /// `logging/setLevel`: from now on nothing below `level` is delivered.
     pub fn set_log_level(&mut self, level: LogLevel) {
         self.record.log_level = level;
-        self.queue.forget_below(level);
+        if let Messages::Kept(queue) = &mut self.messages {
+            queue.forget_below(level);
+        }
     }
 
     /// Queues a notification, if its level is wanted. `json` renders it: [`crate::protocol::notice`].
     pub fn log(&mut self, level: LogLevel, json: impl FnOnce() -> Box<str>) {
         if level >= self.record.log_level {
-            self.queue.push(level, json());
+            match &mut self.messages {
+                Messages::Kept(queue) => queue.push(level, json()),
+                Messages::Sent { append, .. } => append.push(Outgoing { level, json: json() }),
+            }
         }
     }
 
@@ -218,10 +255,11 @@ impl<'a> Working<'a> {
         if growth == 0 {
             return Ok(());
         }
-        let held = self.overhead + self.record.bytes() + self.queue.bytes();
+        let queue = if let Messages::Kept(queue) = &self.messages { queue.bytes() } else { 0 };
+        let held = self.around.overhead + self.record.bytes() + queue;
         let bytes = i64::try_from(held).unwrap_or(i64::MAX).saturating_add(growth);
-        let share = self.shared.limits.share();
-        if bytes <= share || self.shared.excess_bytes(growth) == 0 {
+        let share = self.around.shared.limits.share();
+        if bytes <= share || self.around.shared.excess_bytes(growth) == 0 {
             return Ok(());
         }
         Err(NotKept::NoRoom { bytes, share, growth: growth.unsigned_abs() })

@@ -1,0 +1,208 @@
+//! A session as the double keeps it: one value, changed by pure functions of the store's time.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::session::MAX_STREAMS;
+use crate::session::ended::EndReason;
+use crate::session::queue::Delivery;
+use crate::session::record::Intrusions;
+use crate::session::saved::Saved;
+use crate::session::store::{
+    Commit, Committed, Create, Ended, Epoch, Gone, Loaded, Open, Opened, Start, StoreFigures, StoreTime, Take, Taken,
+    Token,
+};
+
+/// The newest commit of so many writers is remembered, so that a repetition is known.
+const WRITERS: usize = 8;
+
+/// A session that lives, or lived until its time-out.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Stored {
+    pub saved: Saved,
+    version: Token,
+    /// The newest commit of each writer, newest first.
+    writers: Vec<Token>,
+    timeout: Duration,
+    dead_at: StoreTime,
+    last_epoch: Epoch,
+    /// Oldest first.
+    open: Vec<Registered>,
+    /// A warning that was handed out, and may not have reached the client: its position, and how many losses it tells of.
+    told: Option<(u64, u64)>,
+    intrusions: Intrusions,
+}
+
+/// An open connection.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+struct Registered {
+    epoch: Epoch,
+    stream: u32,
+    lease: StoreTime,
+}
+
+impl Stored {
+    pub fn new(create: Create<'_>, now: StoreTime) -> Self {
+        Self {
+            saved: create.saved.clone(),
+            version: create.token,
+            writers: vec![create.token],
+            timeout: create.timeout,
+            dead_at: now.plus(create.timeout),
+            last_epoch: Epoch(0),
+            open: Vec::new(),
+            told: None,
+            intrusions: Intrusions::default(),
+        }
+    }
+
+    pub fn made_by(&self, token: Token) -> bool {
+        self.writers.contains(&token)
+    }
+
+    /// Whether it has expired: the value is kept for a while, so that the reason can be told.
+    pub fn gone(&self, now: StoreTime) -> Option<Gone> {
+        (self.dead_at <= now).then(|| self.tombstone(EndReason::Expired, self.dead_at))
+    }
+
+    fn tombstone(&self, reason: EndReason, at: StoreTime) -> Gone {
+        let owner = self.saved.record.owner.as_ref().map(|owner| owner.number());
+        Gone { reason: Some(reason), at: at.moment(), owner }
+    }
+
+    pub fn load(&self, now: StoreTime) -> Loaded {
+        let queue = &self.saved.queue;
+        let figures = StoreFigures {
+            pending: queue.pending(),
+            held: queue.held(),
+            dropped: queue.dropped(),
+            bytes: queue.bytes(),
+            streams: self.open.iter().filter(|open| open.lease > now).count(),
+            intrusions: self.intrusions,
+        };
+        Loaded { version: self.version, record: self.saved.record.clone(), figures }
+    }
+
+    pub fn commit(&mut self, commit: Commit<'_>, now: StoreTime) -> Committed {
+        if self.made_by(commit.token) {
+            let Loaded { version, figures, .. } = self.load(now);
+            return Committed::Kept { version, again: true, figures };
+        }
+        if commit.until < now {
+            return Committed::Late;
+        }
+        if commit.expected != self.version {
+            return Committed::Conflict(Box::new(self.load(now)));
+        }
+        if commit.record.log_level != self.saved.record.log_level {
+            self.saved.queue.forget_below(commit.record.log_level);
+        }
+        self.saved.record = commit.record.clone();
+        for message in commit.append {
+            self.saved.queue.push_at(now.0, message.level, message.json.clone());
+        }
+        self.version = commit.token;
+        self.writers.retain(|token| token.writer != commit.token.writer);
+        self.writers.insert(0, commit.token);
+        self.writers.truncate(WRITERS);
+        self.touch(now);
+        let Loaded { version, figures, .. } = self.load(now);
+        Committed::Kept { version, again: false, figures }
+    }
+
+    pub fn note_intrusion(&mut self, anonymous: bool, now: StoreTime) {
+        *(if anonymous { &mut self.intrusions.anonymous } else { &mut self.intrusions.other }) += 1;
+        self.intrusions.last = Some(now.moment());
+    }
+
+    pub fn open(&mut self, open: Open, now: StoreTime) -> Opened {
+        self.touch(now);
+        let queue = &mut self.saved.queue;
+        let created = self.saved.record.created.0 * 1000;
+        let (stream, position, how) = match open.resume {
+            Some((stream, position)) if queue.knows(stream, position) => (stream, position, Start::Resumed),
+            Some((stream, position))
+                if stream > 0
+                    && stream <= queue.streams() + 16
+                    && (open.again.is_some() || (created < position && position <= now.0)) =>
+            {
+                queue.admit_stream(stream);
+                (stream, position, Start::Foreign)
+            }
+            resume => {
+                let (stream, position) = queue.new_stream();
+                (stream, position, if resume.is_some() { Start::Unknown } else { Start::New })
+            }
+        };
+        let epoch = open.again.unwrap_or(Epoch((self.last_epoch.0 + 1).max(now.0)));
+        self.last_epoch = self.last_epoch.max(epoch);
+        self.open.retain(|other| other.stream != stream);
+        self.open.push(Registered { epoch, stream, lease: now.plus(open.lease) });
+        self.open.sort_by_key(|open| open.epoch);
+        if self.open.len() > MAX_STREAMS {
+            self.open.remove(0);
+        }
+        Opened { epoch, stream, position, how }
+    }
+
+    pub fn take(&mut self, take: Take, now: StoreTime) -> Taken {
+        let mine = self.open.iter_mut().find(|open| open.epoch == take.epoch && open.stream == take.stream);
+        let Some(mine) = mine else {
+            // Displaced, unless the store has forgotten an epoch that it gave out.
+            return if self.last_epoch < take.epoch { Taken::Unregistered } else { Taken::Displaced };
+        };
+        mine.lease = now.plus(take.lease);
+        self.touch(now);
+        let queue = &mut self.saved.queue;
+        let again: Vec<Delivery> = queue.again(take.stream, take.position).take(take.count).map(Into::into).collect();
+        if !again.is_empty() {
+            return Taken::Messages(again);
+        }
+        if let Some((position, lost)) = self.told
+            && take.position >= position
+        {
+            // The connection has passed the warning: it was written.
+            queue.tell(lost);
+            self.told = None;
+        }
+        let newest = self.open.iter().rfind(|open| open.lease > now).map(|open| open.epoch);
+        if newest != Some(take.epoch) {
+            return Taken::Messages(Vec::new());
+        }
+        let (lost, first) = (queue.untold(), queue.first_pending().map(|first| first.position));
+        if let (1.., Some(first)) = (lost, first) {
+            // Before the first pending one and after all others: an id of its own.
+            self.told = Some((first - 1, lost));
+            return Taken::Messages(vec![Delivery { position: first - 1, json: queue.loss_warning(lost) }]);
+        }
+        let mut taken = Vec::new();
+        while taken.len() < take.count
+            && let Some(message) = queue.deliver(take.stream)
+        {
+            // What is not beyond its position the client has: the store has forgotten that it was delivered.
+            if message.position > take.position {
+                taken.push(message.into());
+            }
+        }
+        Taken::Messages(taken)
+    }
+
+    pub fn close(&mut self, epoch: Epoch, now: StoreTime) {
+        self.open.retain(|open| open.epoch != epoch);
+        self.touch(now);
+    }
+
+    pub fn end(&self, reason: EndReason, unless_used_since: Option<StoreTime>, now: StoreTime) -> Result<Gone, Ended> {
+        let used =
+            |since: StoreTime| self.dead_at > since.plus(self.timeout) || self.open.iter().any(|open| open.lease > now);
+        if unless_used_since.is_some_and(used) {
+            return Err(Ended::Used);
+        }
+        Ok(self.tombstone(reason, now))
+    }
+
+    fn touch(&mut self, now: StoreTime) {
+        self.dead_at = now.plus(self.timeout);
+    }
+}
