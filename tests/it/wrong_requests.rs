@@ -548,7 +548,7 @@ async fn an_expired_session_is_dead_at_its_moment_and_the_answer_says_that_it_ex
 }
 
 #[tokio::test]
-async fn an_evicted_session_is_gone_and_the_answer_says_that_it_gave_way() {
+async fn an_evicted_session_is_gone_and_the_answer_says_that_it_was_evicted() {
     let server = TestServer::with(|config| config.max_sessions = 1).await;
     let first = server.session("2025-06-18").await;
     let second = server.session("2025-06-18").await;
