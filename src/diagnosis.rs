@@ -3,12 +3,14 @@
 pub mod agreement;
 pub mod claims;
 pub mod cors;
+mod encoding;
 pub mod findings;
 pub mod forwarding;
 pub mod headers;
 pub mod identity;
 pub mod origin;
 pub mod products;
+pub mod quote;
 pub mod redact;
 #[cfg(test)]
 pub(crate) mod testing;

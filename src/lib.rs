@@ -27,7 +27,6 @@ pub mod healthcheck;
 pub mod http;
 pub mod listen;
 pub mod logging;
-mod object;
 pub mod protocol;
 pub mod request;
 pub mod rpc;

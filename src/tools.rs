@@ -19,6 +19,7 @@ mod outbox;
 mod print_header;
 mod replay_last_echo;
 mod request_timing;
+mod seen;
 mod session_info;
 mod who_is_the_goat;
 
@@ -30,15 +31,14 @@ use serde_json::{Map, Value, json};
 pub use call::{Call, Given, NoArguments, Ongoing, Run, Streaming};
 pub use outbox::{Outbox, Sent};
 pub use registry::{Entry, HANDLE, Mirrored, Registry, TTL_MS};
+pub use seen::{FindingCounts, LastPreflight};
 
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::diagnosis::cors::Preflights;
-use crate::diagnosis::findings::session::Around;
-use crate::diagnosis::findings::{self, Facts, Family, Finding, FindingCounts};
+use crate::diagnosis::findings::{self, Facts, Family, Finding, SessionFacts};
 use crate::protocol::{Meta, Params, Revision};
 use crate::request::Request;
-use crate::session::{Full, Identity, NotKept, Record, SessionManager, Stats, Working, read};
+use crate::session::{Full, NotKept, Record, SessionManager, Stats, Working, read};
 use crate::system::System;
 
 /// A tool: what clients are told of it, and what it does.
@@ -207,7 +207,7 @@ pub struct Server {
     /// How often each finding was raised.
     pub findings: FindingCounts,
     /// The last preflight that came.
-    pub preflights: Preflights,
+    pub preflight: LastPreflight,
 }
 
 impl Server {
@@ -219,7 +219,8 @@ impl Server {
         sessions: Arc<RwLock<SessionManager>>,
         system: Arc<System>,
     ) -> Self {
-        Self { config, clock, sessions, system, findings: FindingCounts::default(), preflights: Preflights::default() }
+        let (findings, preflight) = (FindingCounts::default(), LastPreflight::default());
+        Self { config, clock, sessions, system, findings, preflight }
     }
 
     /// Figures over all sessions.
@@ -247,32 +248,19 @@ pub struct Context<'a> {
     pub stats: &'a Stats,
 }
 impl Context<'_> {
-    /// Calls `look` with the facts that findings are made from; `owner` is who the session is bound to.
-    pub fn with_facts<T>(&self, owner: Option<&Identity>, look: impl FnOnce(&Facts<'_>) -> T) -> T {
-        look(&Facts {
-            method: &self.request.method,
-            uri: &self.request.uri,
-            headers: &self.request.headers,
-            revision: self.revision,
-            config: &self.server.config,
-            owner,
-            now: self.server.clock.wall_now(),
-        })
-    }
-
-    /// What the given families find wrong with this request and its session, worst first.
+    /// What findings are made from.
     #[must_use]
-    pub fn findings(&self, session: Option<&Working<'_>>, families: &[Family]) -> Vec<Finding> {
-        self.with_facts(session.and_then(|session| session.record.owner.as_deref()), |facts| {
-            let mut found = findings::of_request(facts, families);
-            if let Some(session) = session.filter(|_| families.contains(&Family::Session)) {
-                let around =
-                    Around { facts: Some(facts), now: self.server.clock.now(), lost: session.figures().dropped };
-                found.extend(findings::session::of_session(session.record, around));
+    pub fn facts<'a>(&'a self, session: Option<&'a Working<'_>>) -> Facts<'a> {
+        let Request { method, uri, headers, .. } = self.request;
+        let Server { config, clock, .. } = self.server;
+        let facts = Facts::new(method, uri, headers, self.revision, config, clock.wall_now());
+        match session {
+            Some(session) => {
+                let (record, lost) = (&*session.record, session.figures().dropped);
+                facts.with_session(SessionFacts { record, lost, now: clock.now() })
             }
-            findings::sort(&mut found);
-            found
-        })
+            None => facts,
+        }
     }
 
     /// The client's name: from `_meta` in the stateless era, else from the session's `initialize`.

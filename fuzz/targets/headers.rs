@@ -104,23 +104,16 @@ fn shown(headers: &HeaderMap, uri: &Uri) {
     let peer = Some(([127, 0, 0, 1], 40_000).into());
     let _ = (forwarding::client_address(headers, peer), forwarding::proxies(headers), User::told_by(headers));
     for revision in [Revision::V2025_03_26, Revision::V2025_11_25, Revision::V2026_07_28] {
-        let facts = Facts {
-            method: &Method::POST,
-            uri,
-            headers,
-            revision,
-            config: &Config::default(),
-            owner: None,
-            now: Timestamp::from_second(1_800_000_000).unwrap_or_default(),
-        };
-        let mut found = findings::of_request(&facts, &Family::ALL);
-        findings::sort(&mut found);
+        let now = Timestamp::from_second(1_800_000_000).unwrap_or_default();
+        let config = Config::default();
+        let facts = Facts::new(&Method::POST, uri, headers, revision, &config, now);
+        let found = findings::find(&facts, &Family::ALL);
         for finding in &found {
             assert!(!finding.evidence.is_empty(), "{finding:?}");
             assert!(finding.evidence.iter().all(|evidence| evidence.len() <= LONGEST_EVIDENCE), "{finding:?}");
             shown += &finding.to_json().to_string();
         }
-        shown += &findings::section(&found);
+        shown += &findings::section(&findings::verdict(&found, ""), &found);
     }
     assert!(!shown.contains(SIGNATURE), "a signature is shown: {headers:?}");
 }

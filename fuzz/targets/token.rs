@@ -4,12 +4,13 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use http::{HeaderMap, Method, Uri};
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderValue, Method, Uri};
 use jiff::Timestamp;
 use libfuzzer_sys::fuzz_target;
 use mcp_echo_stateful::config::Config;
-use mcp_echo_stateful::diagnosis::findings::{self, Facts};
-use mcp_echo_stateful::diagnosis::token::{Origin, bearer_subject, inspect_from};
+use mcp_echo_stateful::diagnosis::findings::{self, Facts, Family};
+use mcp_echo_stateful::diagnosis::token::{bearer_subject, inspect};
 use mcp_echo_stateful::protocol::Revision;
 
 /// A signature, as it stands in a token, and what it is decoded. Neither may be shown.
@@ -21,9 +22,7 @@ const LONGEST: fn(usize) -> usize = |input| 64 * 1024 + 128 * input;
 
 fuzz_target!(|input: &[u8]| {
     let text = String::from_utf8_lossy(input);
-    for origin in [Origin::Argument, Origin::Authorization, Origin::Header] {
-        report(&text, origin);
-    }
+    report(&text);
     let _ = bearer_subject(&text);
 
     // The first line is a header, the rest a payload: the signature is known, and must not be found again.
@@ -31,27 +30,25 @@ fuzz_target!(|input: &[u8]| {
     let segment = |text: &str| URL_SAFE_NO_PAD.encode(text);
     let token = format!("{}.{}.{SIGNATURE}", segment(header), segment(payload));
     for token in [format!("Bearer {token}"), token, format!("{}.{SIGNATURE}", text.trim_end())] {
-        for shown in report(&token, Origin::Argument) {
+        for shown in report(&token) {
             assert!(!shown.contains(SIGNATURE) && !shown.contains(DECODED), "the signature of {token:?} in {shown}");
         }
     }
 });
 
-/// All that is shown of a token.
-fn report(token: &str, origin: Origin) -> [String; 3] {
+/// All that is shown of a token, given or sent.
+fn report(token: &str) -> [String; 5] {
     let now = Timestamp::from_second(1_800_000_000).unwrap_or_default();
-    let report = inspect_from(token, origin, now);
-    let facts = Facts {
-        method: &Method::POST,
-        uri: &Uri::from_static("/mcp"),
-        headers: &HeaderMap::new(),
-        revision: Revision::V2025_11_25,
-        config: &Config::default(),
-        owner: None,
-        now,
-    };
-    let found = findings::section(&findings::token::of_report(&report, &facts));
-    let shown = [report.text(), report.to_json(true).to_string(), found];
+    let report = inspect(token, now);
+    let (uri, config) = (Uri::from_static("/mcp"), Config::default());
+    let mut headers = HeaderMap::new();
+    let facts = |headers| Facts::new(&Method::POST, &uri, headers, Revision::V2025_11_25, &config, now);
+    let given = findings::find(&facts(&headers).with_token(token), &[Family::Token]);
+    let given = findings::section(&findings::verdict(&given, ""), &given);
+    headers.extend(HeaderValue::from_str(token).ok().map(|value| (AUTHORIZATION, value)));
+    let sent = findings::find(&facts(&headers), &[Family::Credentials, Family::Token]);
+    let sent = findings::section(&findings::verdict(&sent, ""), &sent);
+    let shown = [report.text(), report.details(), report.to_json(true, None).to_string(), given, sent];
     for shown in &shown {
         assert!(shown.len() <= LONGEST(token.len()), "{} bytes on a token of {}", shown.len(), token.len());
     }

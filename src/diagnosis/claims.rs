@@ -2,25 +2,17 @@
 //! may send a token may have written its claims.
 
 use base64::Engine as _;
-use base64::alphabet;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use serde_json::{Map, Value};
 
-/// The longest token that is decoded: larger ones do not fit through common proxies' header limits either.
-pub const MAX_TOKEN: usize = 32 * 1024;
+use super::encoding::BASE64URL;
+use super::token::MAX_TOKEN_BYTES;
 
-const LENIENT: GeneralPurposeConfig = GeneralPurposeConfig::new()
-    .with_decode_padding_mode(DecodePaddingMode::Indifferent)
-    .with_decode_allow_trailing_bits(true);
-
-/// Base64 with or without padding (RFC 4648 section 4).
-pub(crate) const BASE64: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, LENIENT);
-
-/// Base64url with or without padding (RFC 4648 section 5): RFC 7515 section 2 leaves padding out, AWS load balancers do
-/// not.
-const BASE64URL: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, LENIENT);
+/// The claims that may be a login name, in the order in which they are looked for: OpenID Connect's, and those of
+/// mcp-oauth-gateway, GitHub, GitLab, Cognito and Entra v1.
+pub const USER_NAME: &[&str] =
+    &["preferred_username", "github_username", "username", "login", "nickname", "cognito:username", "upn"];
 
 /// The tokens of the `Authorization` headers with scheme `Bearer` (RFC 6750 section 2.1) or `DPoP` (RFC 9449 section
 /// 7.1), in any case (RFC 9110 section 11.1). More than one is a mistake of somebody's, and none is left out.
@@ -44,7 +36,7 @@ pub fn bearer_claims(headers: &HeaderMap) -> Option<Map<String, Value>> {
 #[must_use]
 pub fn jwt_claims(token: &str) -> Option<Map<String, Value>> {
     let token = token.strip_prefix("Pomerium-").unwrap_or(token);
-    if token.len() > MAX_TOKEN {
+    if token.len() > MAX_TOKEN_BYTES {
         return None;
     }
     let mut segments = token.split('.');
@@ -89,7 +81,7 @@ mod tests {
         for token in ["", "opaque", "a.b", "a.b.c", "..", "e30.W10.", "a.b.c.d.e", "e30.!!.x", "e30.e30"] {
             assert_eq!(jwt_claims(token), None, "{token:?}");
         }
-        assert_eq!(jwt_claims(&format!("e30.{}.x", "A".repeat(MAX_TOKEN))), None);
+        assert_eq!(jwt_claims(&format!("e30.{}.x", "A".repeat(MAX_TOKEN_BYTES))), None);
         assert_eq!(jwt_claims("e30.e30=.x"), Some(Map::new()), "padding is let pass");
         assert_eq!(jwt_claims("Pomerium-e30.e30.x"), Some(Map::new()));
         let deep = format!("{}1{}", "[".repeat(5000), "]".repeat(5000));

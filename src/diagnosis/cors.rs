@@ -4,7 +4,7 @@
 //! Rules are those of the Fetch standard (fetch.spec.whatwg.org), sections 2.2.1 (methods), 2.2.2 (headers), 3.3 (CORS
 //! protocol).
 
-mod preflights;
+mod preflight;
 mod simulation;
 
 use http::{HeaderMap, Uri};
@@ -15,7 +15,7 @@ use super::origin::{contains, is_loopback_host, is_loopback_origin, serialise};
 use crate::config::{Config, Origins};
 use crate::protocol::Revision;
 
-pub use preflights::{Preflight, Preflights};
+pub use preflight::Preflight;
 pub use simulation::{Attempt, Point, Verdict, simulate};
 
 /// What `Access-Control-Allow-Methods` lists.

@@ -7,11 +7,12 @@ use std::net::{IpAddr, SocketAddr};
 
 use http::header::HOST;
 use http::{HeaderMap, HeaderName, Uri};
+use serde::Serialize;
 
 use super::redact::decode;
 
 /// A proxy, and the headers that give it away.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Proxy {
     /// Its name.
     pub name: &'static str,

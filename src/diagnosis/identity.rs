@@ -3,6 +3,7 @@
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName};
 
+use super::encoding::BASE64;
 use super::products::{Meaning, PRODUCTS, Product};
 use super::redact::decode;
 use super::token;
@@ -68,7 +69,7 @@ impl User {
     #[must_use]
     pub fn told_by(headers: &HeaderMap) -> Self {
         let mut user = Self::default();
-        for Fact { product, meaning, header, value } in facts(headers) {
+        for IdentityHeader { product, meaning, name, value } in identity_headers(headers) {
             let slot = match meaning {
                 Meaning::UserId => &mut user.id,
                 Meaning::UserName => &mut user.name,
@@ -85,7 +86,7 @@ impl User {
                 Meaning::Token | Meaning::Other => continue,
             };
             if slot.is_none() {
-                *slot = Some(Told { value, header });
+                *slot = Some(Told { value, header: name });
             }
         }
         user
@@ -94,26 +95,27 @@ impl User {
 
 /// What one header, all its lines together, tells of the user.
 #[derive(Debug, Clone)]
-pub(crate) struct Fact {
+pub struct IdentityHeader {
     /// Whose header it is.
     pub product: &'static Product,
     /// What it says.
     pub meaning: Meaning,
     /// Its name, lower case.
-    pub header: String,
+    pub name: String,
     /// Its value, decoded; different values of repeated lines joined with `, `.
     pub value: String,
 }
 
 /// Everything that headers of the table tell, in the table's order; empty values left out.
-pub(crate) fn facts(headers: &HeaderMap) -> Vec<Fact> {
+#[must_use]
+pub fn identity_headers(headers: &HeaderMap) -> Vec<IdentityHeader> {
     let fields = PRODUCTS.iter().flat_map(|product| product.fields.iter().map(move |field| (product, field)));
     let named = fields.filter(|(_, field)| !field.header.ends_with('*'));
     named
         .filter_map(|(product, field)| {
             let values = headers.get_all(field.header).iter().map(|value| plain(product, &decode(value.as_bytes())));
             let value = joined(values)?;
-            Some(Fact { product, meaning: field.meaning, header: field.header.to_owned(), value })
+            Some(IdentityHeader { product, meaning: field.meaning, name: field.header.to_owned(), value })
         })
         .collect()
 }
@@ -163,7 +165,7 @@ fn encoded_word(text: &str) -> Option<(String, usize)> {
     let end = rest.find("?=")?;
     let bytes = match encoding {
         "q" | "Q" => quoted(&rest[..end])?,
-        "b" | "B" => super::claims::BASE64.decode(&rest[..end]).ok()?,
+        "b" | "B" => BASE64.decode(&rest[..end]).ok()?,
         _ => return None,
     };
     let length = "=?".len() + charset.len() + 1 + encoding.len() + 1 + end + "?=".len();

@@ -1,7 +1,7 @@
 //! The headers in which auth proxies hand on who the user is: one table.
 //!
 //! All of them are claims. Whether a proxy or a client wrote a header cannot be seen in a request; what can be seen is
-//! whether the headers agree ([`super::agreement`]).
+//! whether the headers agree (`agreement`).
 
 use http::HeaderMap;
 
@@ -31,7 +31,7 @@ pub struct Field {
     pub header: &'static str,
     /// What it says.
     pub meaning: Meaning,
-    /// Whether it must not be shown: see [`super::redact`].
+    /// Whether it must not be shown: see `redact`.
     pub secret: bool,
     /// Whether its value is a JWT.
     pub jwt: bool,

@@ -5,24 +5,26 @@
 //! signature, password or private key is in it.
 //!
 //! The way of a text: `clean` takes off what is around the token, `parse` tells its form and reads its segments
-//! (`segment`, `document`), [`Facts`] are what it says, and pure rules on them give its [`Kind`], its [`Profile`] and the
-//! [`Note`]s. `render` and `structured` write the same report for people and for scripts.
+//! (`segment`, `document`), [`Decoded`] is what it says; from that follow its [`TokenKind`] and its [`Profile`]. What is
+//! wrong with it is the business of `findings::token`. `render` and `structured` write the same report
+//! for people and for scripts.
 
 mod algorithm;
 mod clean;
+mod decoded;
 mod document;
 mod dpop;
-mod facts;
+mod fault;
 mod format;
 mod kind;
 mod node;
-mod notes;
 mod opaque;
 mod own_key;
 mod parse;
 mod placeholder;
 mod problem;
 mod profile;
+mod removed;
 mod render;
 mod segment;
 mod structured;
@@ -30,24 +32,30 @@ mod structured;
 mod tests;
 mod times;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
 pub use algorithm::{Algorithm, Protection, algorithm};
-pub use clean::{Cleaned, Origin, clean};
-pub use document::{Document, MAX_DEPTH, Masked};
-pub use dpop::{MAX_AGE_SECONDS, NotAUrl, Presented, Proof, Verification, url_difference};
-pub use facts::{Binding, Facts, Grants, Signature};
+pub use clean::{Cleaned, clean};
+pub use decoded::{Binding, Decoded, Grants, Signature, strings};
+pub use document::{Document, MAX_DEPTH, type_name};
+pub use dpop::{NotAUrl, Proof, url_difference};
 pub use format::Format;
-pub use kind::Kind;
-pub use notes::{LONG_TOKEN, Level, Note, quote};
+pub use kind::TokenKind;
+pub use node::Masked;
+pub use own_key::Verification;
 pub use placeholder::Placeholder;
-pub use problem::{Place, Problem, Spot};
+pub use problem::{Location, Offset, Problem};
 pub use profile::Profile;
+pub use removed::Removed;
 pub use segment::{Oddities, is_jws};
 pub use structured::schema;
-pub use times::{Claim, Form, LONG_LIFETIME, SHORT_LIFETIME, Status, Time, Times, Unit, When};
+pub use times::{Notation, Status, Time, TimeClaim, Times, Unit, When, length};
+
+use super::quote::quote;
 
 /// The longest token that is looked at, in bytes. HTTP servers take 8 to 16 KiB of headers in all; twice that leaves room
 /// for tokens that are too long for them, so that one can see why.
@@ -60,147 +68,117 @@ const SHORTEST_HASHED: usize = 16;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Report {
     /// What it says.
-    pub facts: Facts,
+    pub token: Decoded,
+    /// What stood around it.
+    pub removed: Vec<Removed>,
     /// Why it, or a part of it, cannot be read. Empty for a JWT in order.
     pub problems: Vec<Problem>,
     /// What it is for.
-    pub kind: Kind,
+    pub kind: TokenKind,
     /// By what one can tell.
-    pub evidence: String,
+    pub kind_evidence: String,
     /// How it stands to RFC 9068, where it could be an access token.
     pub profile: Option<Profile>,
-    /// The DPoP proof that it is or that came with it.
+    /// The DPoP proof that it is.
     pub proof: Option<Proof>,
-    /// Observations, the worst first.
-    pub notes: Vec<Note>,
+    /// What is worth knowing of its form, and nobody's fault.
+    pub remarks: Vec<String>,
     /// The token inside, one level deep.
     pub nested: Option<Box<Report>>,
     /// The first 8 hex digits of the token's SHA-256, to tell tokens apart without showing them; none for what could be
     /// guessed from it.
     pub sha256_prefix: Option<String>,
+    /// The SHA-256 of the token in base64url: `ath` of a DPoP proof that comes with it (RFC 9449 section 4.2).
+    pub hash: String,
     /// Header and payload segments as sent, where they hide nothing that the decoded form masks.
     pub raw: Option<(String, String)>,
 }
 
-/// Looks at a text that a person gave as a token, perhaps with a scheme, quotes or more around it.
+/// Looks at a text: a token, perhaps with a scheme, quotes or more around it.
 #[must_use]
 pub fn inspect(input: &str, now: Timestamp) -> Report {
-    inspect_from(input, Origin::Argument, now)
-}
-
-/// Looks at a text; `origin` says what is expected around the token.
-#[must_use]
-pub fn inspect_from(input: &str, origin: Origin, now: Timestamp) -> Report {
     // What is taken off may be long too, but not longer than what it is taken off from.
     if input.len() > 2 * MAX_TOKEN_BYTES {
         return too_large(input, now);
     }
-    let cleaned = clean(input, origin);
+    let cleaned = clean(input);
     let mut report = if cleaned.token.len() > MAX_TOKEN_BYTES {
         too_large(&cleaned.token, now)
     } else if cleaned.token.is_empty() {
         empty(&cleaned, now)
     } else if let Some(placeholder) = cleaned.placeholder {
         let (reason, advice) = placeholder.advice();
-        nothing(Format::Placeholder, Problem::whole(reason, advice), now)
+        nothing(Format::Placeholder, Problem::whole(format!("{reason}: {}", quote(&cleaned.token)), advice), now)
     } else {
-        read(&cleaned.token, cleaned.scheme.as_deref(), true, now)
+        read(&cleaned.token, cleaned.schemes.first().map(String::as_str), true, now)
     };
-    report.facts.scheme = cleaned.scheme;
-    report.facts.length = cleaned.token.chars().count();
-    let kind = report.kind;
-    report.add(cleaned.notes);
-    report.add(notes::observe(&report.facts, kind));
+    report.token.schemes = cleaned.schemes;
+    report.token.length = cleaned.token.chars().count();
+    report.removed.splice(0..0, cleaned.removed);
     report
 }
 
 impl Report {
-    /// Adds observations; the worst come first.
-    pub fn add(&mut self, notes: impl IntoIterator<Item = Note>) {
-        for note in notes {
-            if !self.notes.contains(&note) {
-                let at = self.notes.partition_point(|before| before.level >= note.level);
-                self.notes.insert(at, note);
-            }
-        }
-    }
-
-    /// Adds the DPoP proof that came with the token, and what is wrong with it.
-    pub fn add_proof(&mut self, proof: &Self, with: &Presented<'_>) {
-        let Some(found) = &proof.proof else {
-            self.add([Note::error("the DPoP header does not hold a DPoP proof (RFC 9449 section 4.2)")]);
-            return;
-        };
-        self.add(found.notes(&proof.facts));
-        self.add(found.compare(with));
-        self.proof = Some(found.clone());
-    }
-
     /// Whether there is anything decoded to show.
     #[must_use]
     pub const fn is_decoded(&self) -> bool {
-        self.facts.header.is_some() || self.facts.payload.is_some() || self.nested.is_some()
+        self.token.header.is_some() || self.token.payload.is_some() || self.nested.is_some()
     }
 
     /// The status, where claims could be read.
     #[must_use]
     pub fn status(&self) -> Option<Status> {
-        self.facts.payload.as_ref().filter(|_| self.facts.format != Format::Key).map(|_| self.facts.times.status())
+        self.token.payload.as_ref().filter(|_| self.token.format != Format::Key).map(|_| self.token.times.status())
     }
 }
 
 fn read(token: &str, scheme: Option<&str>, look_inside: bool, now: Timestamp) -> Report {
     let parsed = parse::parse(token, scheme, now);
-    let facts = parsed.facts;
-    let (kind, evidence) = parsed.kind.unwrap_or_else(|| kind::classify(&facts));
-    let profile = Profile::of(&facts, kind);
-    let is_proof = kind == Kind::DpopProof;
-    let proof = is_proof.then(|| Proof::of(&facts, parsed.own_key));
-    let proof_notes = proof.as_ref().map(|proof| proof.notes(&facts)).unwrap_or_default();
+    let decoded = parsed.token;
+    let (kind, kind_evidence) = parsed.kind.unwrap_or_else(|| kind::classify(&decoded));
     let nested = parsed.inner.filter(|_| look_inside).map(|inner| {
         let mut nested = read(&inner, None, false, now);
-        nested.facts.length = inner.chars().count();
-        let kind = nested.kind;
-        nested.add(notes::observe(&nested.facts, kind));
+        nested.token.length = inner.chars().count();
         Box::new(nested)
     });
-    let hides = [&facts.header, &facts.payload].into_iter().flatten().any(|document| !document.masked.is_empty());
-    let readable = facts.payload.is_some() || facts.format == Format::Jwe;
-    let guessable = matches!(facts.format, Format::Basic | Format::Key) || token.len() < SHORTEST_HASHED;
-    let mut report = Report {
-        facts,
+    let hides = [&decoded.header, &decoded.payload].into_iter().flatten().any(|document| !document.masked.is_empty());
+    let readable = decoded.payload.is_some() || decoded.format == Format::Jwe;
+    let guessable = matches!(decoded.format, Format::Basic | Format::Key) || token.len() < SHORTEST_HASHED;
+    Report {
+        profile: Profile::of(&decoded, kind),
+        proof: (kind == TokenKind::DpopProof).then(|| Proof::of(&decoded, parsed.own_key)),
+        token: decoded,
+        removed: parsed.removed,
         problems: parsed.problems,
         kind,
-        evidence,
-        profile,
-        proof,
-        notes: Vec::new(),
+        kind_evidence,
+        remarks: parsed.remarks,
         raw: parsed.raw.filter(|_| readable && !hides && nested.is_none()),
         nested,
         sha256_prefix: (!guessable).then(|| sha256_prefix(token)),
-    };
-    report.add(parsed.notes);
-    report.add(proof_notes);
-    report
+        hash: URL_SAFE_NO_PAD.encode(Sha256::digest(token.as_bytes())),
+    }
 }
 
 fn nothing(format: Format, problem: Problem, now: Timestamp) -> Report {
     Report {
-        facts: Facts::empty(format, now),
-        evidence: "there is nothing to tell it by".to_owned(),
+        token: Decoded::empty(format, now),
+        removed: Vec::new(),
         problems: vec![problem],
-        kind: Kind::Unknown,
+        kind: TokenKind::Unknown,
+        kind_evidence: "there is nothing to tell it by".to_owned(),
         profile: None,
         proof: None,
-        notes: Vec::new(),
+        remarks: Vec::new(),
         nested: None,
         sha256_prefix: None,
+        hash: String::new(),
         raw: None,
     }
 }
 
 fn empty(cleaned: &Cleaned, now: Timestamp) -> Report {
-    let reason = match &cleaned.scheme {
+    let reason = match cleaned.schemes.first() {
         Some(scheme) => format!("there is nothing after the scheme `{scheme}`"),
         None => "the token is empty".to_owned(),
     };
@@ -215,7 +193,7 @@ fn too_large(token: &str, now: Timestamp) -> Report {
     );
     let mut report = nothing(Format::TooLarge, problem, now);
     report.sha256_prefix = Some(sha256_prefix(token));
-    report.facts.length = token.chars().count();
+    report.token.length = token.chars().count();
     report
 }
 

@@ -19,6 +19,7 @@ use uuid::Uuid;
 
 use super::refusal::Why;
 use super::{Arrival, Connection, HEALTH_PATH, Http, MCP_PATHS};
+use crate::diagnosis::cors::Preflight;
 use crate::diagnosis::redact::{self, MAX_LOGGED, SESSION_SHOWN, loggable, unrevealing};
 use crate::protocol::Message;
 use crate::protocol::message::Body;
@@ -134,8 +135,10 @@ impl Observed {
         let given = request.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok());
         let id = given.and_then(RequestId::accept).unwrap_or_else(RequestId::generate);
         let path = request.uri().path();
-        if request.method() == Method::OPTIONS {
-            http.engine.server.preflights.note(request.headers(), http.engine.server.clock.now());
+        if request.method() == Method::OPTIONS
+            && let Some(preflight) = Preflight::of(request.headers(), http.engine.server.clock.now())
+        {
+            http.engine.server.preflight.keep(preflight);
         }
         let head = Head { method: request.method().clone(), path: loggable_path(path) };
         // Nothing is written for a span that nobody will see.

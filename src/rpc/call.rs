@@ -255,8 +255,10 @@ impl Engine {
             if tool.findings.is_empty() {
                 return outcome.concluded(None);
             }
-            let mut found =
-                outcome.findings.take().unwrap_or_else(|| context.findings(session.as_deref(), tool.findings));
+            let mut found = outcome
+                .findings
+                .take()
+                .unwrap_or_else(|| findings::find(&context.facts(session.as_deref()), tool.findings));
             findings::sort(&mut found);
             let outcome = outcome.concluded(Some(&found));
             for finding in found {

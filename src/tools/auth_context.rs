@@ -4,15 +4,16 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::{Annotations, Call, Context, Family, Handle, NoArguments, Outcome, Tool, ToolError};
-use crate::diagnosis::agreement;
-use crate::diagnosis::claims::{bearer_claims, bearers, text_claim};
-use crate::diagnosis::forwarding::{PublicUrl, proxies, public_url};
+use crate::diagnosis::agreement::{Comparison, comparisons};
+use crate::diagnosis::claims::{USER_NAME, bearers, text_claim};
+use crate::diagnosis::findings::{self, Facts};
+use crate::diagnosis::forwarding::{self, PublicUrl, proxies};
 use crate::diagnosis::headers::title_case;
-use crate::diagnosis::identity::{User, caller};
+use crate::diagnosis::identity::{self, caller};
 use crate::diagnosis::{products, redact};
 use crate::request::Request;
 use crate::schema;
-use crate::session::{Record, Working};
+use crate::session::Working;
 
 /// See the module's documentation.
 pub(crate) const TOOL: Tool = Tool {
@@ -25,7 +26,7 @@ pub(crate) const TOOL: Tool = Tool {
     output_schema,
     annotations: Annotations::READ_ONLY,
     handle: Handle::None,
-    findings: &[Family::Token, Family::Identity],
+    findings: &[Family::Credentials, Family::Token, Family::IdentityHeaders, Family::Identity],
     call: |given| Call::of(given, run),
 };
 
@@ -109,22 +110,22 @@ fn output_schema() -> Value {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Facts {
-    user: UserFacts,
+struct AuthContext {
+    user: ShownUser,
     token: Option<Token>,
     authenticated: bool,
     challenge: Challenge,
     session_id: Option<String>,
     request_id: String,
-    products: Vec<Seen>,
-    proxies: Vec<Proxy>,
+    products: Vec<Product>,
+    proxies: Vec<forwarding::Proxy>,
     public_url: Public,
-    agreement: Vec<Check>,
+    agreement: Vec<Comparison>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct UserFacts {
+struct ShownUser {
     id: Option<String>,
     name: Option<String>,
     display_name: Option<String>,
@@ -169,15 +170,9 @@ impl Challenge {
 }
 
 #[derive(Serialize)]
-struct Seen {
+struct Product {
     name: &'static str,
     headers: Vec<String>,
-}
-
-#[derive(Serialize)]
-struct Proxy {
-    name: &'static str,
-    evidence: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -187,72 +182,61 @@ struct Public {
     conflicts: Vec<String>,
 }
 
-#[derive(Serialize)]
-struct Check {
-    id: &'static str,
-    subject: String,
-    agrees: bool,
-    detail: String,
-}
-
 fn run(context: &Context<'_>, session: Option<&mut Working<'_>>, _: &NoArguments) -> Result<Outcome, ToolError> {
-    let record = session.as_deref().map(|session| &*session.record);
-    let facts = facts(context.request, record);
-    Ok(Outcome::new(text(&facts), &facts).with(ALL_CLEAR, details(&facts)))
+    let facts = context.facts(session.as_deref());
+    let found = findings::find(&facts, TOOL.findings);
+    let auth = auth_context(context.request, &facts);
+    // Without a token, what was checked is the headers.
+    let all_clear = if auth.token.is_some() { findings::token::all_clear(&facts, &found) } else { NO_TOKEN.to_owned() };
+    Ok(Outcome { findings: Some(found), ..Outcome::new(text(&auth), &auth).with(all_clear, details(&auth)) })
 }
 
-const ALL_CLEAR: &str = "No problem found in token and identity headers; not checked: signature, issuer, scopes, and who \
-wrote the headers";
+const NO_TOKEN: &str = "No problem found in the identity headers; not checked: a token, since there is none, and who wrote the \
+headers";
 
-fn facts(request: &Request, record: Option<&Record>) -> Facts {
+fn auth_context(request: &Request, facts: &Facts<'_>) -> AuthContext {
     let headers = &request.headers;
-    let claims = bearer_claims(headers);
+    let claims = facts.claims();
     let token = token(request);
-    let user = user(request, claims.as_ref());
-    let public = public_url(headers, &request.uri);
+    let user = user(request, claims);
+    let public = facts.public_url();
     let seen = products::seen(headers);
-    let checks = agreement::checks(headers, claims.as_ref(), record.and_then(|record| record.owner.as_deref()));
     let safe = |text: String| redact::value(&text).into_owned();
-    Facts {
+    AuthContext {
         // What another product's proxy says of the user counts as much as a bearer token: neither is verified here.
         authenticated: token.as_ref().is_some_and(|token| !token.placeholder) || user.id.is_some(),
-        challenge: Challenge::of(&public),
+        challenge: Challenge::of(public),
         user,
         token,
-        session_id: record.map(|record| record.id.to_string()),
+        session_id: facts.session.map(|session| session.record.id.to_string()),
         request_id: request.id.as_str().to_owned(),
         products: seen
             .into_iter()
-            .map(|seen| Seen {
+            .map(|seen| Product {
                 name: seen.product,
                 headers: seen.headers.iter().map(|name| title_case(name)).collect(),
             })
             .collect(),
-        proxies: proxies(headers).into_iter().map(|p| Proxy { name: p.name, evidence: p.evidence }).collect(),
+        proxies: proxies(headers),
         public_url: Public {
             url: public.url().map(safe),
-            sources: public.sources,
-            conflicts: public.conflicts.into_iter().map(safe).collect(),
+            sources: public.sources.clone(),
+            conflicts: public.conflicts.iter().cloned().map(safe).collect(),
         },
-        agreement: checks
-            .into_iter()
-            .map(|check| Check { id: check.id, subject: check.subject, agrees: check.agrees, detail: check.detail })
-            .collect(),
+        agreement: comparisons(headers, claims, facts.owner),
     }
 }
 
 /// The user by headers, and where they are silent by the token's claims.
-fn user(request: &Request, claims: Option<&Map<String, Value>>) -> UserFacts {
-    let told = User::told_by(&request.headers);
+fn user(request: &Request, claims: Option<&Map<String, Value>>) -> ShownUser {
+    let told = identity::User::told_by(&request.headers);
     let claim = |names: &[&str]| claims.and_then(|claims| text_claim(claims, names)).map(|(_, value)| value);
     let safe = |text: String| redact::value(&text).into_owned();
     let id = caller(&request.headers).map(|caller| caller.id);
     let header_name = told.name.map(|told| told.value);
-    UserFacts {
+    ShownUser {
         id: told.id.map(|told| told.value).or(id).map(safe),
-        name: header_name
-            .or_else(|| claim(&["preferred_username", "github_username", "username", "login", "nickname"]))
-            .map(safe),
+        name: header_name.or_else(|| claim(USER_NAME)).map(safe),
         display_name: told.display_name.map(|told| told.value).or_else(|| claim(&["name"])).map(safe),
         email: told.email.map(|told| told.value).or_else(|| claim(&["email"])).map(safe),
         github_user: claims.and_then(github_user).map(safe),
@@ -308,8 +292,8 @@ impl Token {
 
 const UNKNOWN: &str = "not available";
 
-fn text(facts: &Facts) -> String {
-    let Facts { user, token, .. } = facts;
+fn text(auth: &AuthContext) -> String {
+    let AuthContext { user, token, .. } = auth;
     let or_unknown = |fact: &Option<String>| fact.clone().unwrap_or_else(|| UNKNOWN.to_owned());
     let mut lines = vec![
         "🔐 Authentication Context".to_owned(),
@@ -329,17 +313,17 @@ fn text(facts: &Facts) -> String {
             lines.push(format!("- Token Preview: {}", preview.as_ref().unwrap_or(&hidden)));
         }
     }
-    let authentication = if facts.authenticated { "✅ Authenticated" } else { "❌ Not authenticated" };
+    let authentication = if auth.authenticated { "✅ Authenticated" } else { "❌ Not authenticated" };
     lines.push("\n🔑 Derived Information:".to_owned());
     lines.push(format!("- Authentication: {authentication}"));
-    lines.push(format!("- Session: {}", or_unknown(&facts.session_id)));
-    lines.push(format!("- Request ID: {}", facts.request_id));
+    lines.push(format!("- Session: {}", or_unknown(&auth.session_id)));
+    lines.push(format!("- Request ID: {}", auth.request_id));
     lines.join("\n")
 }
 
 /// What the sample does not show.
-fn details(facts: &Facts) -> String {
-    let user = &facts.user;
+fn details(auth: &AuthContext) -> String {
+    let user = &auth.user;
     let mut lines = Vec::new();
     for (label, fact) in [("Name", &user.display_name), ("Email", &user.email)] {
         lines.extend(fact.as_ref().map(|fact| format!("- {label}: {fact}")));
@@ -352,16 +336,16 @@ fn details(facts: &Facts) -> String {
         lines.push(String::new());
     }
     lines.push("🛡️ Proxies and Products:".to_owned());
-    for proxy in &facts.proxies {
+    for proxy in &auth.proxies {
         lines.push(format!("- Proxy: {} ({})", proxy.name, proxy.evidence.join(", ")));
     }
-    for product in &facts.products {
+    for product in &auth.products {
         lines.push(format!("- Identity: {} ({})", product.name, product.headers.join(", ")));
     }
-    if facts.proxies.is_empty() && facts.products.is_empty() {
+    if auth.proxies.is_empty() && auth.products.is_empty() {
         lines.push("- None seen: no header of a proxy or an auth product".to_owned());
     }
-    let Public { url, sources, conflicts } = &facts.public_url;
+    let Public { url, sources, conflicts } = &auth.public_url;
     lines.push("\n🌍 Public URL:".to_owned());
     lines.push(match url {
         Some(url) if !sources.is_empty() => format!("- {url} (from {})", sources.join(", ")),
@@ -369,20 +353,21 @@ fn details(facts: &Facts) -> String {
         None => format!("- {UNKNOWN}"),
     });
     lines.extend(conflicts.iter().map(|conflict| format!("- ❌ {conflict}")));
-    if let Some(challenge) = &facts.challenge.www_authenticate {
+    if let Some(challenge) = &auth.challenge.www_authenticate {
         lines.push("\n🚪 What a client without a token should see and fetch:".to_owned());
         lines.push(format!("- 401 with WWW-Authenticate: {challenge}"));
-        for url in &facts.challenge.metadata_urls {
+        for url in &auth.challenge.metadata_urls {
             lines.push(format!("- curl -i '{url}'"));
         }
         lines.push("- This server checks no tokens: the proxy in front of it has to answer both".to_owned());
     }
     lines.push("\n🤝 Agreement:".to_owned());
-    if facts.agreement.is_empty() {
+    if auth.agreement.is_empty() {
         lines.push("- Nothing to compare: no identity header, no token, no session owner".to_owned());
     }
-    for Check { subject, agrees, detail, .. } in &facts.agreement {
-        lines.push(format!("- {} {subject}: {detail}", if *agrees { "✅" } else { "❌" }));
+    // Whether a difference is a fault is for the findings to say.
+    for Comparison { subject, agrees, detail, .. } in &auth.agreement {
+        lines.push(format!("- {} {subject}: {detail}", if *agrees { "✅" } else { "≠" }));
     }
     lines.push("\nNothing here is verified: headers and claims are what the request says.".to_owned());
     lines.join("\n")
@@ -392,13 +377,23 @@ fn details(facts: &Facts) -> String {
 mod tests {
     use super::*;
     use crate::config::Config;
+    use crate::diagnosis::findings::SessionFacts;
     use crate::diagnosis::testing::jwt;
-    use crate::session::{Identity, IdentitySource};
+    use crate::protocol::Revision;
+    use crate::session::{Identity, IdentitySource, Record};
     use crate::tools::fixture::{SESSION, call, record, request, satisfies};
 
     fn show(given: &[(&str, &str)], record: Option<&Record>) -> Outcome {
-        let facts = facts(&request(given), record);
-        let outcome = Outcome::new(text(&facts), &facts).with("", details(&facts)).concluded(None);
+        let request = request(given);
+        let config = Config::default();
+        let (method, uri, now) = (&request.method, &request.uri, request.received_at);
+        let mut facts = Facts::new(method, uri, &request.headers, Revision::V2025_06_18, &config, now);
+        if let Some(record) = record {
+            facts = facts.with_session(SessionFacts { record, lost: 0, now: record.created });
+        }
+        let auth = auth_context(&request, &facts);
+        let found = findings::find(&facts, TOOL.findings);
+        let outcome = Outcome::new(text(&auth), &auth).with("", details(&auth)).concluded(Some(&found));
         satisfies(&TOOL, &outcome);
         outcome
     }
@@ -426,12 +421,12 @@ mod tests {
              🔑 Derived Information:\n- Authentication: ✅ Authenticated\n- Session: {SESSION}\n- Request ID: req_abc123",
             token.len()
         );
-        assert!(outcome.text.starts_with(&format!("{expected}\n\n🛡️ Proxies and Products:")), "{}", outcome.text);
+        assert!(outcome.text.starts_with(&format!("{expected}\n\n🩺 ")), "{}", outcome.text);
         assert!(outcome.text.contains("\n- Identity: mcp-oauth-gateway (X-User-Id, X-User-Name)"));
         assert!(outcome.text.contains("\n- https://mcp-echo.example.com/mcp (from X-Forwarded-Proto, Host)"));
         assert!(outcome.text.contains("\n- ✅ X-User-Id and token claim sub: 12345"));
         assert!(outcome.text.contains("\n- ✅ caller and session owner: 12345 (X-User-Id header)"));
-        assert!(!outcome.text.contains('❌'));
+        assert!(!outcome.text.contains('≠'));
         assert_eq!(outcome.facts()["token"]["length"], token.len());
     }
 
@@ -495,8 +490,10 @@ mod tests {
             Some(&record),
         );
         assert!(outcome.text.contains("- User ID: 666, 667"));
-        assert!(outcome.text.contains("- ❌ X-User-Id and token claim sub: header 666, 667, claim 12345"));
-        assert!(outcome.text.contains("- ❌ identity headers come once: X-User-Id ×2"));
-        assert!(outcome.text.contains("- ❌ caller and session owner"));
+        assert!(outcome.text.contains("- ≠ X-User-Id and token claim sub: header 666, 667, claim 12345"));
+        assert!(outcome.text.contains("- ≠ caller and session owner"));
+        for id in ["id.header_claim_mismatch", "hdr.duplicate_identity", "id.session_owner_mismatch"] {
+            assert_eq!(outcome.text.matches(id).count(), 1, "{id}: {}", outcome.text);
+        }
     }
 }

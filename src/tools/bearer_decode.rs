@@ -2,14 +2,13 @@
 //! where it comes from.
 
 use jiff::Timestamp;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{Annotations, Call, Context, Family, Handle, Outcome, Tool, ToolError};
+use crate::diagnosis::findings;
 use crate::diagnosis::headers::title_case;
-use crate::diagnosis::token::{self, Binding, Format, Kind, MAX_TOKEN_BYTES, Note, Origin, Presented, Report};
-use crate::diagnosis::{findings, forwarding};
-use crate::object::object;
+use crate::diagnosis::token::{self, Format, MAX_TOKEN_BYTES, Proof, Report};
 use crate::request::Request;
 use crate::schema;
 use crate::session::Working;
@@ -26,7 +25,7 @@ pub(crate) const TOOL: Tool = Tool {
     output_schema,
     annotations: Annotations::READ_ONLY,
     handle: Handle::None,
-    findings: &[Family::Token],
+    findings: &[Family::Credentials, Family::Token],
     call: |given| Call::of(given, run),
 };
 
@@ -105,6 +104,25 @@ fn output_schema() -> Value {
     schema
 }
 
+/// The structured content.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Decoding {
+    #[serde(flatten)]
+    report: Value,
+    source: &'static str,
+    seen_in: Vec<SeenToken>,
+}
+
+/// Another header of the request that holds a token.
+#[derive(Serialize)]
+struct SeenToken {
+    header: String,
+    format: &'static str,
+    #[serde(skip)]
+    title: &'static str,
+}
+
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Arguments {
@@ -112,121 +130,57 @@ struct Arguments {
     include_raw: Option<bool>,
 }
 
-fn run(context: &Context<'_>, _: Option<&mut Working<'_>>, arguments: &Arguments) -> Result<Outcome, ToolError> {
-    let now = context.server.clock.wall_now();
+fn run(context: &Context<'_>, session: Option<&mut Working<'_>>, arguments: &Arguments) -> Result<Outcome, ToolError> {
     let include_raw = arguments.include_raw == Some(true);
-    let found = find(context.request, arguments.token.as_deref(), now);
-    let seen = seen_in(context.request, now);
-
-    let mut details = found.report.details();
-    if found.source == "none" {
+    let given = arguments.token.as_deref();
+    // A given token came with no header.
+    let families = if given.is_some() { &[Family::Token] } else { TOOL.findings };
+    let facts = context.facts(session.as_deref());
+    let facts = &match given {
+        Some(token) => facts.with_token(token),
+        None => facts,
+    };
+    let found = findings::find(facts, families);
+    let absent = token::inspect("", facts.now);
+    let report = facts.report().unwrap_or(&absent);
+    let proof = facts.credential().and_then(|credential| credential.proof.as_ref()?.proof.as_ref());
+    let seen = seen_in(context.request, facts.now);
+    let source = match facts.credential() {
+        Some(credential) if credential.given => "argument",
+        Some(_) => "authorization",
+        None => "none",
+    };
+    let mut details = report.details();
+    details.extend(proof.map(Proof::section));
+    if source == "none" {
         details.push_str(&how_to_send(&seen));
     }
     if include_raw {
-        details.push_str(&raw_section(&found.report));
+        details.push_str(&raw_section(report));
     }
-    let mut structured = found.report.to_json(include_raw);
-    structured["source"] = found.source.into();
-    structured["seenIn"] =
-        seen.iter().map(|(header, format)| object! { "header": header, "format": format.name() }).collect();
-    let mut outcome = Outcome::new(found.report.text(), &structured).with(ALL_CLEAR, details);
-    if found.source == "argument" {
-        // The request's own token is judged by its family; this one is another.
-        outcome.findings = Some(context.with_facts(None, |facts| findings::token::of_report(&found.report, facts)));
-    }
-    Ok(outcome)
-}
-
-/// What the verdict says of a token that nothing is wrong with.
-const ALL_CLEAR: &str =
-    "No problem found in the token's form, claims and times; not checked: signature, issuer, scopes";
-
-/// The report on the token, and where that came from.
-struct Found {
-    source: &'static str,
-    report: Report,
-}
-
-fn find(request: &Request, argument: Option<&str>, now: Timestamp) -> Found {
-    if let Some(given) = argument {
-        let mut report = token::inspect(given, now);
-        // A proof that is this request's own can be held against the request.
-        if report.kind == Kind::DpopProof && request.header("dpop").is_some_and(|header| header.trim() == given.trim())
-        {
-            compare_proof(&mut report, request);
-        }
-        return Found { source: "argument", report };
-    }
-    let mut values = request.headers.get_all(http::header::AUTHORIZATION).iter();
-    let Some(value) = values.next() else {
-        return Found { source: "none", report: token::inspect_from("", Origin::Argument, now) };
-    };
-    let value = String::from_utf8_lossy(value.as_bytes());
-    let mut report = token::inspect_from(&value, Origin::Authorization, now);
-    let more = values.count();
-    if more > 0 {
-        report.add([Note::error(format!(
-            "the request has {} Authorization headers: servers disagree on which counts, the first is looked at (RFC 9110 section \
-             5.3)",
-            more + 1
-        ))]);
-    }
-    add_proof(&mut report, &value, request, now);
-    Found { source: "authorization", report }
-}
-
-/// The `DPoP` header against the access token and the request (RFC 9449 section 4.3).
-fn add_proof(report: &mut Report, authorization: &str, request: &Request, now: Timestamp) {
-    let bound_to = match report.facts.binding() {
-        Some(Binding::Dpop(thumbprint)) => Some(thumbprint.to_owned()),
-        _ => None,
-    };
-    let mut proofs = request.headers.get_all("dpop").iter();
-    let Some(value) = proofs.next() else {
-        if bound_to.is_some() {
-            report.add([Note::error(
-                "the token is bound by DPoP, but the request has no DPoP header with a proof (RFC 9449 section 7.1)",
-            )]);
-        }
-        return;
-    };
-    if proofs.next().is_some() {
-        report.add([Note::error("the request has more than one DPoP header (RFC 9449 section 4.3)")]);
-    }
-    let proof = token::inspect_from(&String::from_utf8_lossy(value.as_bytes()), Origin::Header, now);
-    let url = forwarding::public_url(&request.headers, &request.uri).url();
-    let access_token = token::clean(authorization, Origin::Authorization).token;
-    let presented = Presented {
-        method: Some(request.method.as_str()),
-        url: url.as_deref(),
-        access_token: Some(&access_token),
-        bound_to: bound_to.as_deref(),
-    };
-    report.add_proof(&proof, &presented);
-}
-
-fn compare_proof(report: &mut Report, request: &Request) {
-    let url = forwarding::public_url(&request.headers, &request.uri).url();
-    let presented = Presented { method: Some(request.method.as_str()), url: url.as_deref(), ..Presented::default() };
-    let notes = report.proof.as_ref().map(|proof| proof.compare(&presented)).unwrap_or_default();
-    report.add(notes);
+    let decoding = Decoding { report: report.to_json(include_raw, proof), source, seen_in: seen };
+    let all_clear = findings::token::all_clear(facts, &found);
+    Ok(Outcome { findings: Some(found), ..Outcome::new(report.text(), &decoding).with(all_clear, details) })
 }
 
 /// Other headers of the request that hold a token: those made for it, and any whose value looks like a JWT.
-fn seen_in(request: &Request, now: Timestamp) -> Vec<(String, Format)> {
-    let mut seen: Vec<(String, Format)> = Vec::new();
+fn seen_in(request: &Request, now: Timestamp) -> Vec<SeenToken> {
+    let mut seen: Vec<SeenToken> = Vec::new();
     for (name, value) in &request.headers {
         let name = name.as_str();
-        if matches!(name, "authorization" | "dpop") || seen.iter().any(|(known, _)| known == name) {
+        if matches!(name, "authorization" | "dpop") || seen.iter().any(|known| known.header == name) {
             continue;
         }
         let Ok(value) = value.to_str() else { continue };
         let cookie = name == "cookie" && value.split([';', '=']).any(|part| token::is_jws(part.trim()));
-        if cookie {
-            seen.push((name.to_owned(), Format::Jws));
+        let format = if cookie {
+            Format::Jws
         } else if (TOKEN_HEADERS.contains(&name) && !value.is_empty()) || token::is_jws(value) {
-            seen.push((name.to_owned(), token::inspect_from(value, Origin::Header, now).facts.format));
-        }
+            token::inspect(value, now).token.format
+        } else {
+            continue;
+        };
+        seen.push(SeenToken { header: name.to_owned(), format: format.name(), title: format.title() });
         if seen.len() == MOST_SEEN {
             break;
         }
@@ -235,16 +189,14 @@ fn seen_in(request: &Request, now: Timestamp) -> Vec<(String, Format)> {
 }
 
 /// What to do when the request has no Authorization header.
-fn how_to_send(seen: &[(String, Format)]) -> String {
+fn how_to_send(seen: &[SeenToken]) -> String {
     let mut text = String::from("\n\n📭 No Authorization Header:\n");
     if seen.is_empty() {
         text.push_str("- The request carries no token in any header known for it.\n");
     } else {
-        for (header, format) in seen {
-            let (header, format) = (title_case(header), format.title());
-            text.push_str(
-                &["- ", &header, " holds a token (", format, "): pass it as `token` to decode it.\n"].concat(),
-            );
+        for SeenToken { header, title, .. } in seen {
+            let header = title_case(header);
+            text.push_str(&format!("- {header} holds a token ({title}): pass it as `token` to decode it.\n"));
         }
         text.push_str(
             "- A proxy in front has probably moved the token there, or removed Authorization after checking it.\n",
@@ -272,13 +224,13 @@ fn raw_section(report: &Report) -> String {
 
 #[cfg(test)]
 mod tests {
-    use base64::Engine as _;
-    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
     use serde_json::json;
 
     use super::*;
     use crate::config::Config;
     use crate::tools::fixture;
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
     fn jws(header: &Value, payload: &Value) -> String {
         let encode = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
@@ -378,11 +330,9 @@ mod tests {
         {
             assert!(outcome.text.contains(words), "{words}: {}", outcome.text);
         }
-        let outcome = call(&[("authorization", &format!("Bearer {bound}"))], &json!({}));
-        assert!(
-            outcome.text.contains("was sent as Bearer") && outcome.text.contains("no DPoP header"),
-            "{}",
-            outcome.text
-        );
+        for (scheme, words) in [("Bearer", "but the scheme is Bearer"), ("DPoP", "the request has no DPoP header")] {
+            let outcome = call(&[("authorization", &format!("{scheme} {bound}"))], &json!({}));
+            assert!(outcome.text.contains(words), "{words}: {}", outcome.text);
+        }
     }
 }

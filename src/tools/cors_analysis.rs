@@ -1,8 +1,7 @@
 //! corsAnalysis: what a browser would make of this request, or of one that the arguments describe.
 
 use http::{HeaderName, Method};
-use serde::Deserialize;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Annotations, Call, Context, Family, Handle, Outcome, Tool, ToolError};
 use crate::diagnosis::cors::{self, Attempt, Class, NEEDS, Policy};
@@ -133,22 +132,22 @@ const OUTPUT: &str = r#"{
 }"#;
 
 #[derive(Serialize)]
-struct Facts {
+struct Analysis {
     simulated: bool,
     #[serde(rename = "lastPreflight")]
     last_preflight: Option<LastPreflight>,
     #[serde(skip)]
     behind_proxy: bool,
-    request: RequestFacts,
+    request: ShownRequest,
     preflight: Preflight,
-    policy: PolicyFacts,
+    policy: ShownPolicy,
     points: Vec<Point>,
     needs: Vec<Needs>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct RequestFacts {
+struct ShownRequest {
     origin: Option<String>,
     own_origin: Option<String>,
     method: String,
@@ -168,7 +167,7 @@ struct Preflight {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct PolicyFacts {
+struct ShownPolicy {
     set_by: &'static str,
     origins: &'static str,
     allow_methods: &'static [&'static str],
@@ -221,31 +220,31 @@ struct Arguments {
 }
 
 fn run(context: &Context<'_>, session: Option<&mut Working<'_>>, arguments: &Arguments) -> Result<Outcome, ToolError> {
-    let facts = facts(context, arguments)?;
-    let found = if facts.simulated {
+    let analysis = analyse(context, arguments)?;
+    let found = if analysis.simulated {
         // The request itself is judged by its family; this one was only described.
         let attempt = Attempt {
-            origin: facts.request.origin.as_deref(),
-            own_origin: facts.request.own_origin.as_deref(),
-            method: &facts.request.method,
-            headers: facts.request.headers.iter().map(String::as_str).collect(),
-            behind_proxy: facts.behind_proxy,
+            origin: analysis.request.origin.as_deref(),
+            own_origin: analysis.request.own_origin.as_deref(),
+            method: &analysis.request.method,
+            headers: analysis.request.headers.iter().map(String::as_str).collect(),
+            behind_proxy: analysis.behind_proxy,
         };
         findings::cors::of_attempt(&attempt, context.revision, &context.server.config)
     } else {
-        context.findings(session.as_deref(), &[Family::Cors])
+        findings::find(&context.facts(session.as_deref()), TOOL.findings)
     };
-    let all_clear = if facts.request.origin.is_none() {
+    let all_clear = if analysis.request.origin.is_none() {
         "No Origin, so no browser's script: CORS does not apply; give origin to play one through"
     } else {
         "No problem found in what this server makes of the Origin; not checked: what a proxy in front answers"
     };
-    let mut outcome = Outcome::new(text(&facts), &facts).with(all_clear, details(&facts, &found));
+    let mut outcome = Outcome::new(text(&analysis), &analysis).with(all_clear, details(&analysis, &found));
     outcome.findings = Some(found);
     Ok(outcome)
 }
 
-fn facts(context: &Context<'_>, arguments: &Arguments) -> Result<Facts, ToolError> {
+fn analyse(context: &Context<'_>, arguments: &Arguments) -> Result<Analysis, ToolError> {
     let Context { request, revision, server, .. } = context;
     let config = &*server.config;
     check(arguments)?;
@@ -277,18 +276,18 @@ fn facts(context: &Context<'_>, arguments: &Arguments) -> Result<Facts, ToolErro
     let points = cors::simulate(&attempt, needs, config);
     let policy = Policy::of(config);
     let on = policy != Policy::Off;
-    let last_preflight = server.preflights.last().map(|seen| LastPreflight {
+    let last_preflight = server.preflight.get().map(|seen| LastPreflight {
         at: rfc3339(server.clock.wall(seen.at)),
         origin: seen.origin,
         method: seen.method,
         headers: seen.headers,
     });
-    Ok(Facts {
+    Ok(Analysis {
         last_preflight,
         behind_proxy,
         simulated: arguments.origin.is_some() || arguments.method.is_some() || arguments.headers.is_some(),
         preflight: Preflight { needed: !reasons.is_empty(), reasons },
-        policy: PolicyFacts {
+        policy: ShownPolicy {
             set_by: match (on, behind_proxy) {
                 (true, _) => "server",
                 (false, true) => "proxy",
@@ -303,7 +302,7 @@ fn facts(context: &Context<'_>, arguments: &Arguments) -> Result<Facts, ToolErro
         },
         points: points.into_iter().map(Point::from).collect(),
         needs: NEEDS.iter().map(|row| Needs::of(row, needs)).collect(),
-        request: RequestFacts {
+        request: ShownRequest {
             fetch_site: request.header("sec-fetch-site").map(safe),
             fetch_mode: request.header("sec-fetch-mode").map(safe),
             class: class.name(),
@@ -363,12 +362,12 @@ fn check(arguments: &Arguments) -> Result<(), ToolError> {
     if problems.is_empty() { Ok(()) } else { Err(ToolError::InvalidArguments(problems)) }
 }
 
-fn text(facts: &Facts) -> String {
-    let Facts { request, preflight, .. } = facts;
+fn text(analysis: &Analysis) -> String {
+    let Analysis { request, preflight, .. } = analysis;
     let or = |fact: &Option<String>, none: &str| fact.clone().unwrap_or_else(|| none.to_owned());
     let mut lines = vec![
         "🌍 CORS Analysis".to_owned(),
-        format!("\n📨 Request:{}", if facts.simulated { " (simulated)" } else { "" }),
+        format!("\n📨 Request:{}", if analysis.simulated { " (simulated)" } else { "" }),
         format!("- Origin: {}", or(&request.origin, "none")),
         format!("- Kind: {}", request.meaning),
         format!("- This server's origin: {}", or(&request.own_origin, "not available")),
@@ -387,8 +386,8 @@ fn text(facts: &Facts) -> String {
 }
 
 /// Who sets CORS, each check, and what each revision needs.
-fn details(facts: &Facts, found: &[Finding]) -> String {
-    let policy = &facts.policy;
+fn details(analysis: &Analysis, found: &[Finding]) -> String {
+    let policy = &analysis.policy;
     let mut lines = vec!["🛂 Who sets CORS here:".to_owned()];
     lines.push(match policy.set_by {
         "server" => format!("- This server, for {}", policy.origins),
@@ -400,7 +399,7 @@ fn details(facts: &Facts, found: &[Finding]) -> String {
         lines.push(format!("- Allow-Headers: {}", policy.allow_headers.join(", ")));
         lines.push(format!("- Expose-Headers: {}", policy.expose_headers.join(", ")));
     }
-    lines.push(match &facts.last_preflight {
+    lines.push(match &analysis.last_preflight {
         None => "- Last preflight seen here: none. Where browsers do get through, something in front answers them"
             .to_owned(),
         Some(LastPreflight { at, origin, method, headers }) => {
@@ -409,14 +408,14 @@ fn details(facts: &Facts, found: &[Finding]) -> String {
     });
     lines.push("\n🧪 Check by check:".to_owned());
     // One cause is one line; the structured form has all that follows from it.
-    for Point { sign, summary, fix, .. } in facts.points.iter().filter(|point| !point.follows) {
+    for Point { sign, summary, fix, .. } in analysis.points.iter().filter(|point| !point.follows) {
         // What a finding says to do is not said again.
         let fix = fix.as_ref().filter(|fix| found.iter().all(|finding| finding.fix != **fix));
         let fix = fix.map(|fix| format!(" → {fix}")).unwrap_or_default();
         lines.push(format!("- {sign} {summary}{fix}"));
     }
     lines.push("\n📚 Needed by revision:".to_owned());
-    for Needs { revision, current, methods, headers, exposed } in &facts.needs {
+    for Needs { revision, current, methods, headers, exposed } in &analysis.needs {
         lines.push(format!("- {revision}{}", if *current { " (this request's)" } else { "" }));
         lines.push(format!("  Allow-Methods: {}", methods.join(", ")));
         lines.push(format!("  Allow-Headers: {}", headers.join(", ")));
@@ -439,7 +438,7 @@ mod tests {
     use crate::config::Config;
     use crate::tools::fixture::{call, request};
 
-    fn analyse(given: &[(&str, &str)], config: &Config, arguments: &Value) -> Outcome {
+    fn outcome(given: &[(&str, &str)], config: &Config, arguments: &Value) -> Outcome {
         call(&TOOL, &request(given), config, arguments).unwrap()
     }
 
@@ -455,7 +454,7 @@ mod tests {
             ("sec-fetch-site", "same-site"),
             ("sec-fetch-mode", "cors"),
         ];
-        let outcome = analyse(&given, &Config::default(), &json!({}));
+        let outcome = outcome(&given, &Config::default(), &json!({}));
         assert!(outcome.text.starts_with(
             "🌍 CORS Analysis\n\n📨 Request:\n- Origin: http://localhost:6274\n- Kind: loopback: a page served from this \
              machine\n- This server's origin: http://localhost:3000\n- Method: POST\n- Headers set by the script: \
@@ -475,7 +474,7 @@ mod tests {
     fn another_site_is_told_what_stops_it() {
         let public = Config { host: "0.0.0.0".into(), ..Config::default() };
         let arguments = json!({"origin": "https://app.example", "method": "delete", "headers": ["Authorization"]});
-        let outcome = analyse(&[("x-forwarded-for", "1.2.3.4")], &public, &arguments);
+        let outcome = outcome(&[("x-forwarded-for", "1.2.3.4")], &public, &arguments);
         assert!(outcome.text.contains("(simulated)"));
         let fix = "\n  Fix: add https://app.example to MCP_ALLOWED_ORIGINS and set CORS at the proxy (Traefik: a headers middleware \
                    in front of the auth middleware); nothing else counts until then\n";
@@ -501,18 +500,18 @@ mod tests {
             ),
             (allowed, "add https://app.example.com to MCP_CORS_ORIGINS, unless a proxy sets CORS"),
         ] {
-            let text = analyse(&[], &config, &arguments).text;
+            let text = outcome(&[], &config, &arguments).text;
             assert_eq!(text.matches(fix).count(), 1, "{text}");
             assert_eq!(text.matches("\n- ❌").count(), 1, "{text}");
         }
         let slashed = json!({"origin": "https://app.example.com/"});
-        let text = analyse(&[], &Config::default(), &slashed).text;
+        let text = outcome(&[], &Config::default(), &slashed).text;
         assert!(text.contains("with nothing after it"), "{text}");
     }
 
     #[test]
     fn a_request_without_origin_is_no_browsers() {
-        let outcome = analyse(&[], &Config::default(), &json!({}));
+        let outcome = outcome(&[], &Config::default(), &json!({}));
         assert_eq!(outcome.facts()["request"]["class"], "no-origin");
         assert!(outcome.text.contains("- Origin: none\n"));
         assert_eq!(outcome.facts()["preflight"]["needed"], false);
@@ -536,7 +535,7 @@ mod tests {
 
     #[test]
     fn an_origin_that_is_none_is_said_to_be_none_and_cannot_forge_a_line() {
-        let outcome = analyse(&[], &Config::default(), &json!({"origin": "x\n- ✅ fine https://u:p@h"}));
+        let outcome = outcome(&[], &Config::default(), &json!({"origin": "x\n- ✅ fine https://u:p@h"}));
         assert_eq!(outcome.facts()["request"]["class"], "malformed-origin");
         assert!(outcome.text.contains("- Origin: x\\n- ✅ fine https://***@h\n"), "{}", outcome.text);
     }

@@ -2,15 +2,14 @@
 
 use std::time::Duration;
 
-use serde::Deserialize;
-use serde::Serialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::{Annotations, Call, Context, Handle, Outcome, Tool, ToolError};
 use crate::diagnosis::redact;
 use crate::schema;
 use crate::session::Working;
-use crate::text;
+use crate::text::duration;
 
 /// See the module's documentation.
 pub(crate) const TOOL: Tool = Tool {
@@ -77,7 +76,7 @@ const OUTPUT: &str = r#"{
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Facts {
+struct Dump {
     configuration: Vec<Setting>,
     environment: serde_json::Map<String, Value>,
     system: System,
@@ -111,16 +110,16 @@ struct Arguments {
 }
 
 fn run(context: &Context<'_>, _: Option<&mut Working<'_>>, arguments: &Arguments) -> Result<Outcome, ToolError> {
-    let facts = facts(context, arguments.show_secrets == Some(true));
-    Ok(Outcome::new(write(&facts), json!(facts)))
+    let dump = environment(context, arguments.show_secrets == Some(true));
+    Ok(Outcome::new(text(&dump), &dump))
 }
 
-fn facts(context: &Context<'_>, show_secrets: bool) -> Facts {
+fn environment(context: &Context<'_>, show_secrets: bool) -> Dump {
     let (config, machine) = (&context.server.config, context.server.system.machine());
     let shown = |name: &str, value: &str| redact::environment(name, value, show_secrets).into_owned();
     let settings = config.settings.iter();
     let variables = config.environment.iter();
-    Facts {
+    Dump {
         configuration: settings
             .map(|setting| Setting {
                 variable: setting.variable,
@@ -145,8 +144,8 @@ fn facts(context: &Context<'_>, show_secrets: bool) -> Facts {
     }
 }
 
-fn write(facts: &Facts) -> String {
-    let Facts { configuration, environment, system, .. } = facts;
+fn text(dump: &Dump) -> String {
+    let Dump { configuration, environment, system, .. } = dump;
     let or_unset = |value: &str| if value.is_empty() { "(not set)".to_owned() } else { value.to_owned() };
     let unknown = || "not available".to_owned();
     let mut lines = vec!["🌱 Environment Dump".to_owned(), "\n⚙️ Configuration:".to_owned()];
@@ -172,9 +171,9 @@ fn write(facts: &Facts) -> String {
         format!("- CPUs: {}", system.cpu_count.map_or_else(unknown, |count| count.to_string())),
         format!("- Process ID: {}", system.process_id),
         format!("- Server Version: {}", system.server_version),
-        format!("- Uptime: {}", text::duration(Duration::from_secs(system.uptime_seconds))),
+        format!("- Uptime: {}", duration(Duration::from_secs(system.uptime_seconds))),
     ]);
-    lines.push(if facts.secrets_shown {
+    lines.push(if dump.secrets_shown {
         "\n🔒 Of masked values of 16 characters or more the ends are shown.".to_owned()
     } else {
         "\n🔒 Secrets are masked.".to_owned()
@@ -184,6 +183,8 @@ fn write(facts: &Facts) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::config::{Config, Setting, Source};
     use crate::tools::fixture::{call, request};

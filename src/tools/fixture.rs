@@ -11,6 +11,7 @@ use super::registry::output_schema;
 use super::{Context, Given, Outcome, Run, Server, Tool, ToolError};
 use crate::clock::{Clock, Moment};
 use crate::config::Config;
+use crate::diagnosis::findings;
 use crate::diagnosis::testing::headers;
 use crate::protocol::{Capabilities, Revision};
 use crate::request::{Request, RequestId};
@@ -72,7 +73,7 @@ pub(crate) fn call(tool: &Tool, request: &Request, config: &Config, arguments: &
     let call = (tool.call)(&Given::new(arguments.as_object().unwrap(), &rules))?;
     let Run::Function(run) = call.run else { panic!("{} is no function", tool.name) };
     let mut outcome = run(&context, None)?;
-    let found = outcome.findings.take().unwrap_or_else(|| context.findings(None, tool.findings));
+    let found = outcome.findings.take().unwrap_or_else(|| findings::find(&context.facts(None), tool.findings));
     let outcome = outcome.concluded((!tool.findings.is_empty()).then_some(&*found));
     satisfies(tool, &outcome);
     Ok(outcome)

@@ -1,14 +1,14 @@
 //! healthProbe: is the server well, and what does it hold. Every figure is measured or counted.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use jiff::Timestamp;
+use serde::{Serialize, Serializer};
+use serde_json::json;
 
 use super::{Annotations, Call, Context, Handle, NoArguments, Outcome, Tool, ToolError};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::object::object;
 use crate::schema;
 use crate::session::{Stats, Working};
 use crate::system::Sample;
@@ -165,61 +165,135 @@ fn judge(stats: &Stats, sample: &Sample, config: &Config, clock: &Clock) -> (Sta
     (worst, reasons.into_iter().map(|(_, reason)| reason).collect())
 }
 
+/// What is shown.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Health {
+    #[serde(serialize_with = "status_name")]
+    status: Status,
+    reasons: Vec<String>,
+    sessions: Sessions,
+    #[serde(serialize_with = "time_or_null")]
+    last_cleanup_at: Option<Timestamp>,
+    #[serde(skip)]
+    last_cleanup: Option<Duration>,
+    memory: Memory,
+    performance: Performance,
+    process: Process,
+    version: &'static str,
+    instance: String,
+    findings_raised: Vec<Raised>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Sessions {
+    active: usize,
+    max: usize,
+    created: u64,
+    expired: u64,
+    deleted: u64,
+    evicted: u64,
+    refused: u64,
+    open_streams: u64,
+    requests_in_flight: u64,
+    cleanup_runs: u64,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(clippy::struct_field_names, reason = "the unit, as scripts see it")]
+struct Memory {
+    process_bytes: Option<u64>,
+    limit_bytes: Option<u64>,
+    session_storage_bytes: u64,
+    message_queue_bytes: u64,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Performance {
+    average_session_lifetime_seconds: Option<f64>,
+    sessions_created_per_minute: f64,
+    average_queue_depth: f64,
+    cpu_percent: Option<f32>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Process {
+    uptime_seconds: u64,
+    threads: Option<u64>,
+    open_files: Option<u64>,
+    open_files_limit: Option<u64>,
+}
+
+/// How often a finding was raised.
+#[derive(Serialize)]
+struct Raised {
+    id: &'static str,
+    count: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives references")]
+fn status_name<S: Serializer>(status: &Status, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(status.name())
+}
+
+#[expect(clippy::ref_option, reason = "serde gives references")]
+fn time_or_null<S: Serializer>(at: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
+    at.map(rfc3339).serialize(serializer)
+}
+
 fn run(context: &Context<'_>, _: Option<&mut Working<'_>>, _: &NoArguments) -> Result<Outcome, ToolError> {
+    let health = health(context);
+    Ok(Outcome::new(text(&health), &health).with("", details(&health)))
+}
+
+fn health(context: &Context<'_>) -> Health {
     let stats = context.stats;
     let sample = context.server.system.sample();
     let (status, reasons) = judge(stats, &sample, &context.server.config, &context.server.clock);
     let uptime = context.server.clock.uptime();
-    let per_minute = rate_per_minute(stats.created, uptime);
-    let depth = average(stats.pending_messages, stats.active);
-    Ok(Outcome::new(
-        text(context, &stats, &sample, status, &reasons, per_minute, depth),
-        object! {
-            "status": status.name(),
-            "reasons": reasons,
-            "sessions": object! {
-                "active": stats.active,
-                "max": stats.max_sessions,
-                "created": stats.created,
-                "expired": stats.expired,
-                "deleted": stats.deleted,
-                "evicted": stats.evicted,
-                "refused": stats.refused,
-                "openStreams": stats.streams,
-                "requestsInFlight": stats.in_flight,
-                "cleanupRuns": stats.sweeps,
-            },
-            "lastCleanupAt": stats.last_sweep.map(|at| rfc3339(context.server.clock.wall(at))),
-            "memory": object! {
-                "processBytes": sample.memory_bytes,
-                "limitBytes": sample.memory_limit_bytes,
-                "sessionStorageBytes": stats.storage_bytes,
-                "messageQueueBytes": stats.queue_bytes,
-            },
-            "performance": object! {
-                "averageSessionLifetimeSeconds": stats.average_lifetime.map(|lifetime| lifetime.as_secs_f64()),
-                "sessionsCreatedPerMinute": per_minute,
-                "averageQueueDepth": depth,
-                "cpuPercent": sample.cpu_percent,
-            },
-            "process": object! {
-                "uptimeSeconds": uptime.as_secs(),
-                "threads": sample.threads,
-                "openFiles": sample.open_files,
-                "openFilesLimit": sample.open_files_limit,
-            },
-            "version": env!("CARGO_PKG_VERSION"),
-            "instance": stats.instance.to_string(),
-            "findingsRaised": context
-                .server
-                .findings
-                .by_id()
-                .into_iter()
-                .map(|(id, count)| object! { "id": id, "count": count })
-                .collect::<Value>(),
+    Health {
+        status,
+        reasons,
+        sessions: Sessions {
+            active: stats.active,
+            max: stats.max_sessions,
+            created: stats.created,
+            expired: stats.expired,
+            deleted: stats.deleted,
+            evicted: stats.evicted,
+            refused: stats.refused,
+            open_streams: stats.streams,
+            requests_in_flight: stats.in_flight,
+            cleanup_runs: stats.sweeps,
         },
-    )
-    .with("", details(context, &stats, &sample)))
+        last_cleanup_at: stats.last_sweep.map(|at| context.server.clock.wall(at)),
+        last_cleanup: stats.last_sweep.map(|at| context.server.clock.now().since(at)),
+        memory: Memory {
+            process_bytes: sample.memory_bytes,
+            limit_bytes: sample.memory_limit_bytes,
+            session_storage_bytes: stats.storage_bytes,
+            message_queue_bytes: stats.queue_bytes,
+        },
+        performance: Performance {
+            average_session_lifetime_seconds: stats.average_lifetime.map(|lifetime| lifetime.as_secs_f64()),
+            sessions_created_per_minute: rate_per_minute(stats.created, uptime),
+            average_queue_depth: average(stats.pending_messages, stats.active),
+            cpu_percent: sample.cpu_percent,
+        },
+        process: Process {
+            uptime_seconds: uptime.as_secs(),
+            threads: sample.threads,
+            open_files: sample.open_files,
+            open_files_limit: sample.open_files_limit,
+        },
+        version: env!("CARGO_PKG_VERSION"),
+        instance: stats.instance.to_string(),
+        findings_raised: context.server.findings.by_id().into_iter().map(|(id, count)| Raised { id, count }).collect(),
+    }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "for people to read")]
@@ -234,21 +308,14 @@ fn average(sum: u64, n: usize) -> f64 {
     if n == 0 { 0.0 } else { (sum as f64 / n as f64 * 100.0).round() / 100.0 }
 }
 
-fn text(
-    context: &Context<'_>,
-    stats: &Stats,
-    sample: &Sample,
-    status: Status,
-    reasons: &[String],
-    per_minute: f64,
-    depth: f64,
-) -> String {
-    let last_cleanup = stats
-        .last_sweep
-        .map_or_else(|| "not yet".to_owned(), |at| format!("{} ago", duration(context.server.clock.now().since(at))));
-    let lifetime =
-        stats.average_lifetime.map_or_else(|| "not available (no session has ended yet)".to_owned(), duration);
-    let why = reasons.iter().fold(String::new(), |why, reason| why + "\n- " + reason);
+fn text(health: &Health) -> String {
+    let Health { sessions, memory, performance, .. } = health;
+    let last_cleanup = health.last_cleanup.map_or_else(|| "not yet".to_owned(), |ago| format!("{} ago", duration(ago)));
+    let lifetime = performance.average_session_lifetime_seconds.map_or_else(
+        || "not available (no session has ended yet)".to_owned(),
+        |seconds| duration(Duration::from_secs_f64(seconds)),
+    );
+    let why = health.reasons.iter().fold(String::new(), |why, reason| why + "\n- " + reason);
     format!(
         "🏥 System Health Report\n\n\
          {mark} Overall Status: {name}{why}\n\n\
@@ -266,21 +333,24 @@ fn text(
          - Average Session Lifetime: {lifetime}\n\
          - Session Creation Rate: {per_minute:.1}/min\n\
          - Message Queue Depth: {depth:.1} avg",
-        mark = status.mark(),
-        name = status.name(),
-        active = stats.active,
-        created = stats.created,
-        expired = stats.expired,
-        sweeps = stats.sweeps,
-        process = sample.memory_bytes.map_or_else(|| "not available".to_owned(), bytes),
-        storage = bytes(stats.storage_bytes),
-        queues = bytes(stats.queue_bytes),
+        mark = health.status.mark(),
+        name = health.status.name(),
+        active = sessions.active,
+        created = sessions.created,
+        expired = sessions.expired,
+        sweeps = sessions.cleanup_runs,
+        process = memory.process_bytes.map_or_else(|| "not available".to_owned(), bytes),
+        storage = bytes(memory.session_storage_bytes),
+        queues = bytes(memory.message_queue_bytes),
+        per_minute = performance.sessions_created_per_minute,
+        depth = performance.average_queue_depth,
     )
 }
 
 /// What the sample does not show.
-fn details(context: &Context<'_>, stats: &Stats, sample: &Sample) -> String {
-    let files = match (sample.open_files, sample.open_files_limit) {
+fn details(health: &Health) -> String {
+    let Health { sessions, memory, process, .. } = health;
+    let files = match (process.open_files, process.open_files_limit) {
         (Some(open), Some(limit)) => format!("{open} of at most {limit}"),
         (Some(open), None) => open.to_string(),
         (None, _) => "not available".to_owned(),
@@ -298,27 +368,27 @@ fn details(context: &Context<'_>, stats: &Stats, sample: &Sample) -> String {
          - Version: {version}\n\
          - Instance: {instance}\n\
          - Findings Raised: {findings}",
-        max = stats.max_sessions,
-        deleted = stats.deleted,
-        evicted = stats.evicted,
-        refused = stats.refused,
-        streams = stats.streams,
-        limit = sample.memory_limit_bytes.map_or_else(|| "none".to_owned(), bytes),
-        uptime = duration(context.server.clock.uptime()),
-        instance = stats.instance,
-        version = env!("CARGO_PKG_VERSION"),
-        findings = findings_line(&context.server.findings.by_id()),
+        max = sessions.max,
+        deleted = sessions.deleted,
+        evicted = sessions.evicted,
+        refused = sessions.refused,
+        streams = sessions.open_streams,
+        limit = memory.limit_bytes.map_or_else(|| "none".to_owned(), bytes),
+        uptime = duration(Duration::from_secs(process.uptime_seconds)),
+        version = health.version,
+        instance = health.instance,
+        findings = findings_line(&health.findings_raised),
     )
 }
 
 /// `tok.expired 3, hdr.xfp_http_public 1`, the most frequent first.
-fn findings_line(counts: &BTreeMap<&'static str, u64>) -> String {
-    if counts.is_empty() {
+fn findings_line(raised: &[Raised]) -> String {
+    if raised.is_empty() {
         return "none".to_owned();
     }
-    let mut sorted: Vec<(&str, u64)> = Vec::with_capacity(counts.len());
-    for (&id, &count) in counts {
-        sorted.insert(sorted.partition_point(|&(_, before)| before >= count), (id, count));
+    let mut sorted: Vec<&Raised> = Vec::with_capacity(raised.len());
+    for one in raised {
+        sorted.insert(sorted.partition_point(|before| before.count >= one.count), one);
     }
-    sorted.iter().map(|(id, count)| format!("{id} {count}")).collect::<Vec<_>>().join(", ")
+    sorted.iter().map(|Raised { id, count }| format!("{id} {count}")).collect::<Vec<_>>().join(", ")
 }

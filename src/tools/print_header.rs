@@ -20,7 +20,7 @@ pub(crate) const TOOL: Tool = Tool {
     output_schema: || schema::fill(OUTPUT, &[("lines", schema::parse(LINES))]),
     annotations: Annotations::READ_ONLY,
     handle: Handle::None,
-    findings: &[Family::Headers],
+    findings: &[Family::Credentials, Family::IdentityHeaders, Family::Headers],
     call: |given| Call::of(given, run),
 };
 
@@ -68,7 +68,7 @@ const LINES: &str = r#"{
 }"#;
 
 #[derive(Serialize)]
-struct Facts {
+struct HeaderListing {
     headers: Sections,
     statistics: Statistics,
 }
@@ -101,14 +101,14 @@ struct Statistics {
 }
 
 fn run(context: &Context<'_>, _: Option<&mut Working<'_>>, _: &NoArguments) -> Result<Outcome, ToolError> {
-    let facts = facts(context.request);
-    let details = format!("📏 Header Bytes: {}", facts.statistics.bytes);
-    Ok(Outcome::new(text(&facts), &facts).with(ALL_CLEAR, details))
+    let listing = listing(context.request);
+    let details = format!("📏 Header Bytes: {}", listing.statistics.bytes);
+    Ok(Outcome::new(text(&listing), &listing).with(ALL_CLEAR, details))
 }
 
 const ALL_CLEAR: &str = "No problem found in the headers; not checked: the token (bearerDecode does)";
 
-fn facts(request: &Request) -> Facts {
+fn listing(request: &Request) -> HeaderListing {
     let mut sections = Sections::default();
     let mut bytes = 0;
     for (name, value) in &request.headers {
@@ -128,7 +128,7 @@ fn facts(request: &Request) -> Facts {
         custom: sections.custom.len(),
         bytes,
     };
-    Facts { headers: sections, statistics }
+    HeaderListing { headers: sections, statistics }
 }
 
 impl Sections {
@@ -143,8 +143,8 @@ impl Sections {
     }
 }
 
-fn text(facts: &Facts) -> String {
-    let Facts { headers, statistics } = facts;
+fn text(listing: &HeaderListing) -> String {
+    let HeaderListing { headers, statistics } = listing;
     let sections = [
         ("🔐 Authentication Headers:", &headers.authentication),
         ("🔀 Forwarding Headers:", &headers.forwarding),

@@ -1,9 +1,12 @@
 //! requestTiming: how long this request takes, on what machine, within which trace.
 
-use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Serialize, Serializer};
 
 use super::{Annotations, Call, Context, Family, Handle, NoArguments, Outcome, Tool, ToolError};
-use crate::object::object;
 use crate::schema;
 use crate::session::Working;
 use crate::text::{duration, rfc3339, shorten, time_ms};
@@ -70,66 +73,114 @@ fn rating(ms: f64) -> (&'static str, &'static str) {
     RATINGS.iter().find(|(below, ..)| ms < *below).map_or(("🔴 Slow", "slow"), |(_, text, name)| (text, name))
 }
 
+/// What is shown; times and figures as they were when the tool looked.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Timing {
+    #[serde(serialize_with = "as_rfc3339")]
+    request_start: Timestamp,
+    processing_time_ms: f64,
+    rating: &'static str,
+    request_body_bytes: usize,
+    request_id: String,
+    cpu_percent: Option<f64>,
+    memory_bytes: Option<u64>,
+    memory_limit_bytes: Option<u64>,
+    active_sessions: usize,
+    pending_messages: u64,
+    session: Option<SessionTiming>,
+    trace: Trace,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct SessionTiming {
+    age_seconds: u64,
+    requests: u64,
+    average_response_time_ms: Option<f64>,
+}
+
+/// W3C trace context as it arrived.
+#[derive(Serialize)]
+struct Trace {
+    header: BTreeMap<&'static str, String>,
+    meta: BTreeMap<&'static str, String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<String>,
+}
+
+fn as_rfc3339<S: Serializer>(at: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&rfc3339(*at))
+}
+
 fn run(context: &Context<'_>, session: Option<&mut Working<'_>>, _: &NoArguments) -> Result<Outcome, ToolError> {
+    let timing = timing(context, session.as_deref());
+    let all_clear = match &timing.session {
+        Some(_) => "No problem found in what this session's requests did so far",
+        None => "No problem found; not checked: how the requests of a session follow each other, since there is none",
+    };
+    Ok(Outcome::new(text(&timing), &timing).with(all_clear, trace_lines(&timing.trace)))
+}
+
+fn timing(context: &Context<'_>, session: Option<&Working<'_>>) -> Timing {
     let sample = context.server.system.sample();
     let stats = context.stats;
-    let available = sample.memory_available_bytes();
-    let record = session.as_deref().map(|session| &*session.record);
-    let pending = session.as_deref().map_or(stats.pending_messages, |session| session.figures().pending as u64);
-    let trace = trace(context);
     let ms = context.request.received.elapsed().as_secs_f64() * 1000.0;
-    let (shown, rated) = rating(ms);
-    let session_lines = match &record {
-        Some(record) => format!(
+    Timing {
+        request_start: context.request.received_at,
+        processing_time_ms: round(ms),
+        rating: rating(ms).1,
+        request_body_bytes: context.request.body_bytes,
+        request_id: context.request.id.as_str().to_owned(),
+        cpu_percent: sample.cpu_percent.map(|cpu| round(f64::from(cpu))),
+        memory_bytes: sample.memory_bytes,
+        memory_limit_bytes: sample.memory_available_bytes(),
+        active_sessions: stats.active,
+        pending_messages: session.map_or(stats.pending_messages, |session| session.figures().pending as u64),
+        session: session.map(|session| {
+            let record = &*session.record;
+            SessionTiming {
+                age_seconds: context.server.clock.now().since(record.created).as_secs(),
+                requests: record.request_count,
+                average_response_time_ms: record.average_handling_ms(),
+            }
+        }),
+        trace: trace(context),
+    }
+}
+
+fn text(timing: &Timing) -> String {
+    let unknown = || "not available".to_owned();
+    let session = match &timing.session {
+        Some(session) => format!(
             "- Session Age: {}\n- Requests in Session: {}\n- Average Response Time: {}",
-            duration(context.server.clock.now().since(record.created)),
-            record.request_count,
-            record.average_handling_ms().map_or_else(|| "not available".to_owned(), |ms| format!("{ms:.1}ms")),
+            duration(Duration::from_secs(session.age_seconds)),
+            session.requests,
+            session.average_response_time_ms.map_or_else(unknown, |ms| format!("{ms:.1}ms")),
         ),
         None => "- No session: this request came without an Mcp-Session-Id header".to_owned(),
     };
-    let text = format!(
+    format!(
         "⏱️ Request Timing Analysis\n\n\
          📊 Performance Metrics:\n\
          - Request Start: {}\n\
-         - Processing Time: {ms:.2}ms\n\
-         - Performance: {shown}\n\n\
+         - Processing Time: {:.2}ms\n\
+         - Performance: {}\n\n\
          🖥️ System Resources:\n\
          - CPU Usage: {}\n\
          - Memory Usage: {}\n\
          - Active Sessions: {}\n\
-         - Message Queue Size: {pending}\n\n\
+         - Message Queue Size: {}\n\n\
          📈 Session Statistics:\n\
-         {session_lines}",
-        time_ms(context.request.received_at),
-        sample.cpu_percent.map_or_else(|| "not available".to_owned(), |cpu| format!("{cpu:.1}%")),
-        memory(sample.memory_bytes, available),
-        stats.active,
-    );
-    let details = trace_lines(&trace);
-    let all_clear = match &record {
-        Some(_) => "No problem found in what this session's requests did so far",
-        None => "No problem found; not checked: how the requests of a session follow each other, since there is none",
-    };
-    let structured = object! {
-        "requestStart": rfc3339(context.request.received_at),
-        "processingTimeMs": round(ms),
-        "rating": rated,
-        "requestBodyBytes": context.request.body_bytes,
-        "requestId": context.request.id.as_str(),
-        "cpuPercent": sample.cpu_percent.map(|cpu| round(f64::from(cpu))),
-        "memoryBytes": sample.memory_bytes,
-        "memoryLimitBytes": available,
-        "activeSessions": stats.active,
-        "pendingMessages": pending,
-        "session": record.map(|record| object! {
-            "ageSeconds": context.server.clock.now().since(record.created).as_secs(),
-            "requests": record.request_count,
-            "averageResponseTimeMs": record.average_handling_ms(),
-        }),
-        "trace": trace,
-    };
-    Ok(Outcome::new(text, &structured).with(all_clear, details))
+         {session}",
+        time_ms(timing.request_start),
+        timing.processing_time_ms,
+        rating(timing.processing_time_ms).0,
+        timing.cpu_percent.map_or_else(unknown, |cpu| format!("{cpu:.1}%")),
+        memory(timing.memory_bytes, timing.memory_limit_bytes),
+        timing.active_sessions,
+        timing.pending_messages,
+    )
 }
 
 /// To the microsecond: what a clock can tell.
@@ -153,23 +204,15 @@ const TRACE_KEYS: [&str; 3] = ["traceparent", "tracestate", "baggage"];
 /// Characters shown of a trace value: a traceparent has 55.
 const MAX_TRACE_VALUE: usize = 512;
 
-fn trace(context: &Context<'_>) -> Value {
-    let mut header = json!({});
-    let mut meta = json!({});
-    for key in TRACE_KEYS {
-        if let Some(value) = context.request.header(key) {
-            header[key] = shorten(value, MAX_TRACE_VALUE).into();
-        }
-        if let Some(value) = context.message.get("_meta").and_then(|meta| meta.get(key)).and_then(Value::as_str) {
-            meta[key] = shorten(value, MAX_TRACE_VALUE).into();
-        }
-    }
-    let note = trace_note(header["traceparent"].as_str(), meta["traceparent"].as_str());
-    let mut trace = object! { "header": header, "meta": meta };
-    if let Some(note) = note {
-        trace["note"] = note.into();
-    }
-    trace
+fn trace(context: &Context<'_>) -> Trace {
+    let of = |get: &dyn Fn(&str) -> Option<String>| -> BTreeMap<&'static str, String> {
+        TRACE_KEYS.iter().filter_map(|key| Some((*key, shorten(&get(key)?, MAX_TRACE_VALUE)))).collect()
+    };
+    let header = of(&|key| context.request.header(key).map(str::to_owned));
+    let meta = of(&|key| Some(context.message.get("_meta")?.get(key)?.as_str()?.to_owned()));
+    let parent = |from: &BTreeMap<&'static str, String>| from.get("traceparent").cloned();
+    let note = trace_note(parent(&header).as_deref(), parent(&meta).as_deref());
+    Trace { header, meta, note }
 }
 
 /// What is odd about the trace context, in one sentence.
@@ -209,14 +252,14 @@ fn trace_id(traceparent: &str) -> Option<&str> {
     }
 }
 
-fn trace_lines(trace: &Value) -> String {
+fn trace_lines(trace: &Trace) -> String {
     let mut lines = String::new();
-    for (place, of) in [("header", &trace["header"]), ("_meta", &trace["meta"])] {
-        for (key, value) in of.as_object().into_iter().flatten() {
-            lines += &format!("\n- {key} ({place}): {}", value.as_str().unwrap_or_default());
+    for (place, values) in [("header", &trace.header), ("_meta", &trace.meta)] {
+        for (key, value) in values {
+            lines += &format!("\n- {key} ({place}): {value}");
         }
     }
-    if let Some(note) = trace.get("note").and_then(Value::as_str) {
+    if let Some(note) = &trace.note {
         lines += &format!("\n- ⚠️ {note}");
     }
     if lines.is_empty() {

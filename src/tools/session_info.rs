@@ -1,11 +1,15 @@
 //! sessionInfo: the session as the server sees it; without one, how to get one.
 
-use serde_json::{Map, Value};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Serialize, Serializer};
+use serde_json::{Map, Value, json};
 
 use super::{Annotations, Call, Context, Family, Handle, NoArguments, Outcome, Tool, ToolError};
-use crate::object::object;
+use crate::protocol::{Capabilities, ClientInfo, LogLevel, Revision};
 use crate::schema;
-use crate::session::{CustomData, Record, Stats, Working};
+use crate::session::{CustomData, Working};
 use crate::text::{bytes, duration, rfc3339, shorten, time};
 
 /// Characters of custom data shown as text; the structured form has it all.
@@ -122,57 +126,175 @@ sessionId (protocol version 2026-07-28 has no sessions of its own, and Mcp-Sessi
 
 const HOW_TO: &str = "POST initialize, take the Mcp-Session-Id header of the answer, and send it with every request";
 
-fn run(context: &Context<'_>, session: Option<&mut Working<'_>>, _: &NoArguments) -> Result<Outcome, ToolError> {
-    let stats = context.stats;
-    let server = object! {
-        "activeSessions": stats.active,
-        "maxSessions": stats.max_sessions,
-        "sessionsCreated": stats.created,
-        "timeoutSeconds": context.server.config.session_timeout.as_secs(),
-    };
-    Ok(match session {
-        Some(session) => with_session(context, session, &server),
-        None => without_session(context, stats, &server),
-    })
+/// What is shown.
+#[derive(Serialize)]
+struct Information {
+    session: Option<ShownSession>,
+    server: Server,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<&'static str>,
 }
 
-fn without_session(context: &Context<'_>, stats: &Stats, server: &Value) -> Outcome {
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Server {
+    active_sessions: usize,
+    max_sessions: usize,
+    sessions_created: u64,
+    timeout_seconds: u64,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ShownSession {
+    session_id: String,
+    created_at: Shown,
+    last_activity_at: Shown,
+    age_seconds: u64,
+    timeout_seconds: u64,
+    expires_at: Shown,
+    total_requests: u64,
+    tool_calls: u64,
+    average_response_time_ms: Option<f64>,
+    echo_count: u64,
+    replay_count: u64,
+    queue: Queue,
+    open_streams: usize,
+    initialized: bool,
+    client_ready: bool,
+    protocol_version: Revision,
+    client: ClientInfo,
+    client_capabilities: Capabilities,
+    log_level: LogLevel,
+    bound_to: Option<Owner>,
+    findings_seen: Vec<FindingSeen>,
+    intrusions: Intrusions,
+    custom_data: Map<String, Value>,
+}
+
+/// A time: RFC 3339 for scripts.
+struct Shown(Timestamp);
+
+impl Serialize for Shown {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&rfc3339(self.0))
+    }
+}
+
+#[derive(Serialize)]
+struct Queue {
+    pending: usize,
+    held: usize,
+    dropped: u64,
+    bytes: usize,
+}
+
+#[derive(Serialize)]
+struct Owner {
+    id: String,
+    source: &'static str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct FindingSeen {
+    id: String,
+    count: u64,
+    first_at: Shown,
+    last_at: Shown,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Intrusions {
+    other_identity: u64,
+    without_identity: u64,
+    last_at: Option<Shown>,
+}
+
+fn run(context: &Context<'_>, session: Option<&mut Working<'_>>, _: &NoArguments) -> Result<Outcome, ToolError> {
+    let stats = context.stats;
     let (without, how_to) = if context.revision.is_stateless() {
         ("the argument sessionId", HOW_TO_STATELESS)
     } else {
         ("an Mcp-Session-Id header", HOW_TO)
     };
+    let information = Information {
+        session: session.as_deref().map(|session| shown(context, session)),
+        server: Server {
+            active_sessions: stats.active,
+            max_sessions: stats.max_sessions,
+            sessions_created: stats.created,
+            timeout_seconds: context.server.config.session_timeout.as_secs(),
+        },
+        hint: session.is_none().then_some(how_to),
+    };
+    if let Some(session) = &information.session {
+        return Ok(Outcome::new(text(session), &information).with(ALL_CLEAR, details(session)));
+    }
     let text = format!(
         "📊 Session Information\n\n\
          ❌ This request has no session: it came without {without}.\n\
          How to get one: {how_to}."
     );
-    let details = format!(
-        "🖥️ Server:\n\
-         - Active Sessions: {} of at most {}\n\
-         - Total Sessions Created: {}\n\
-         - Session Timeout: {}",
-        stats.active,
-        stats.max_sessions,
-        stats.created,
-        duration(context.server.config.session_timeout),
-    );
-    let structured = object! { "session": Value::Null, "server": server, "hint": how_to };
-    Outcome::new(text, &structured).with(ALL_CLEAR_WITHOUT, details)
+    Ok(Outcome::new(text, &information).with(ALL_CLEAR_WITHOUT, server_lines(&information.server)))
 }
 
-fn with_session(context: &Context<'_>, session: &Working<'_>, server: &Value) -> Outcome {
-    let record = &*session.record;
-    let queue = session.figures();
+const ALL_CLEAR: &str = "No problem found in the session, its requests and this request; not checked: signature, issuer and \
+scopes of the token";
+
+const ALL_CLEAR_WITHOUT: &str = "No problem found in this request; not checked: a session, since there is none, and \
+signature, issuer and scopes of the token";
+
+fn shown(context: &Context<'_>, session: &Working<'_>) -> ShownSession {
+    let record = session.record.clone();
+    let (queue, timeout) = (session.figures(), context.server.config.session_timeout);
     let now = context.server.clock.now();
-    let age = now.since(record.created);
-    let expires = now.plus(context.server.config.session_timeout);
-    let (created, last, expires) = (
-        context.server.clock.wall(record.created),
-        context.server.clock.wall(record.last_activity),
-        context.server.clock.wall(expires),
-    );
-    let text = format!(
+    let at = |moment| Shown(context.server.clock.wall(moment));
+    ShownSession {
+        session_id: record.id.to_string(),
+        created_at: at(record.created),
+        last_activity_at: at(record.last_activity),
+        age_seconds: now.since(record.created).as_secs(),
+        timeout_seconds: timeout.as_secs(),
+        expires_at: at(now.plus(timeout)),
+        total_requests: record.request_count,
+        tool_calls: record.tool_calls,
+        average_response_time_ms: record.average_handling_ms(),
+        echo_count: record.state.echo_count,
+        replay_count: record.state.replay_count,
+        queue: Queue { pending: queue.pending, held: queue.held, dropped: queue.dropped, bytes: queue.bytes },
+        open_streams: queue.streams,
+        initialized: record.initialized,
+        client_ready: record.client_ready,
+        protocol_version: record.protocol_version,
+        bound_to: record.owner.map(|owner| Owner { id: owner.id.clone(), source: owner.source.name() }),
+        findings_seen: record
+            .findings
+            .into_iter()
+            .map(|seen| FindingSeen {
+                id: seen.id,
+                count: seen.count,
+                first_at: at(seen.first),
+                last_at: at(seen.last),
+            })
+            .collect(),
+        intrusions: Intrusions {
+            other_identity: record.intrusions.other,
+            without_identity: record.intrusions.anonymous,
+            last_at: record.intrusions.last.map(at),
+        },
+        custom_data: record.state.custom_data.as_ref().map(CustomData::to_map).unwrap_or_default(),
+        client: record.client_info,
+        client_capabilities: record.client_capabilities,
+        log_level: record.log_level,
+    }
+}
+
+fn text(session: &ShownSession) -> String {
+    let seconds = |seconds| duration(Duration::from_secs(seconds));
+    let ClientInfo { name, version, .. } = &session.client;
+    format!(
         "📊 Session Information\n\n\
          🔑 Session Details:\n\
          - Session ID: {id}\n\
@@ -187,112 +309,70 @@ fn with_session(context: &Context<'_>, session: &Working<'_>, server: &Value) ->
          - Message Queue: {pending} pending\n\n\
          🧠 Session State:\n\
          - Initialized: {initialized}\n\
-         - Protocol Version: {version}\n\
+         - Protocol Version: {revision}\n\
          - Client: {client}",
-        id = record.id,
-        created = time(created),
-        last = time(last),
-        age = duration(age),
-        left = duration(context.server.config.session_timeout),
-        requests = record.request_count,
-        echoes = record.state.echo_count,
-        replays = record.state.replay_count,
-        pending = queue.pending,
-        initialized = if record.initialized { "✅" } else { "❌" },
-        version = record.protocol_version,
-        client = client(record),
-    );
-    let details = details(record, queue.streams, queue.dropped, queue.held);
-    let structured = object! {
-        "session": object! {
-            "sessionId": record.id.to_string(),
-            "createdAt": rfc3339(created),
-            "lastActivityAt": rfc3339(last),
-            "ageSeconds": age.as_secs(),
-            "timeoutSeconds": context.server.config.session_timeout.as_secs(),
-            "expiresAt": rfc3339(expires),
-            "totalRequests": record.request_count,
-            "toolCalls": record.tool_calls,
-            "averageResponseTimeMs": record.average_handling_ms(),
-            "echoCount": record.state.echo_count,
-            "replayCount": record.state.replay_count,
-            "queue": object! { "pending": queue.pending, "held": queue.held, "dropped": queue.dropped, "bytes": queue.bytes },
-            "openStreams": queue.streams,
-            "initialized": record.initialized,
-            "clientReady": record.client_ready,
-            "protocolVersion": record.protocol_version,
-            "client": record.client_info,
-            "clientCapabilities": record.client_capabilities,
-            "logLevel": record.log_level,
-            "boundTo": record.owner.as_ref().map(|owner| object! { "id": owner.id, "source": owner.source.name() }),
-            "findingsSeen": record.findings.iter().map(|seen| object! {
-                "id": seen.id,
-                "count": seen.count,
-                "firstAt": rfc3339(context.server.clock.wall(seen.first)),
-                "lastAt": rfc3339(context.server.clock.wall(seen.last)),
-            }).collect::<Value>(),
-            "intrusions": object! {
-                "otherIdentity": record.intrusions.other,
-                "withoutIdentity": record.intrusions.anonymous,
-                "lastAt": record.intrusions.last.map(|at| rfc3339(context.server.clock.wall(at))),
-            },
-            "customData": custom_data(record),
-        },
-        "server": server,
+        id = session.session_id,
+        created = time(session.created_at.0),
+        last = time(session.last_activity_at.0),
+        age = seconds(session.age_seconds),
+        left = seconds(session.timeout_seconds),
+        requests = session.total_requests,
+        echoes = session.echo_count,
+        replays = session.replay_count,
+        pending = session.queue.pending,
+        initialized = if session.initialized { "✅" } else { "❌" },
+        revision = session.protocol_version,
+        client = if name.is_empty() { "not available".to_owned() } else { format!("{name} v{version}") },
+    )
+}
+
+fn server_lines(server: &Server) -> String {
+    format!(
+        "🖥️ Server:\n\
+         - Active Sessions: {} of at most {}\n\
+         - Total Sessions Created: {}\n\
+         - Session Timeout: {}",
+        server.active_sessions,
+        server.max_sessions,
+        server.sessions_created,
+        duration(Duration::from_secs(server.timeout_seconds)),
+    )
+}
+
+/// What the sample does not show.
+fn details(session: &ShownSession) -> String {
+    let ready = match (session.initialized, session.client_ready) {
+        (false, _) => "not applicable: a request of 2026-07-28 made this session, and that version has no handshake",
+        (true, true) => "notifications/initialized came",
+        (true, false) => "notifications/initialized has not come",
     };
-    Outcome::new(text, &structured).with(ALL_CLEAR, details)
-}
-
-const ALL_CLEAR_WITHOUT: &str = "No problem found in this request; not checked: a session, since there is none, and \
-signature, issuer and scopes of the token";
-
-const ALL_CLEAR: &str = "No problem found in the session, its requests and this request; not checked: signature, issuer and \
-scopes of the token";
-
-/// What echo's `customData` merged.
-fn custom_data(record: &Record) -> Map<String, Value> {
-    record.state.custom_data.as_ref().map(CustomData::to_map).unwrap_or_default()
-}
-
-/// `test-client v1.0`.
-fn client(record: &Record) -> String {
-    let info = &record.client_info;
-    if info.name.is_empty() { "not available".to_owned() } else { format!("{} v{}", info.name, info.version) }
-}
-
-/// What the sample does not show, in a section of its own.
-fn details(record: &Record, streams: usize, dropped: u64, held: usize) -> String {
-    let ready = if !record.initialized {
-        "not applicable: a request of 2026-07-28 made this session, and that version has no handshake"
-    } else if record.client_ready {
-        "notifications/initialized came"
-    } else {
-        "notifications/initialized has not come"
-    };
-    let maker = if record.initialized { "initialize" } else { "the call that made it" };
-    let bound = match &record.owner {
-        Some(owner) => format!("{} ({})", shorten(&owner.id, 200), owner.source.name()),
+    let maker = if session.initialized { "initialize" } else { "the call that made it" };
+    let bound = match &session.bound_to {
+        Some(owner) => format!("{} ({})", shorten(&owner.id, 200), owner.source),
         None => format!("nobody: {maker} carried neither X-User-Id nor a bearer token with a sub claim"),
     };
-    let custom = if custom_data(record).is_empty() {
+    let custom = if session.custom_data.is_empty() {
         "none".to_owned()
     } else {
-        let json = Value::Object(custom_data(record)).to_string();
+        let json = json!(session.custom_data).to_string();
         format!("{} ({})", shorten(&json, CUSTOM_SHOWN), bytes(json.len() as u64))
     };
     let mut text = format!(
         "🔎 More:\n\
          - Client Ready: {ready}\n\
          - Bound To: {bound}\n\
-         - Open Streams: {streams}\n\
+         - Open Streams: {}\n\
          - Log Level: {}\n\
-         - Messages Held For Resuming: {held}\n\
-         - Messages Lost: {dropped}\n\
+         - Messages Held For Resuming: {}\n\
+         - Messages Lost: {}\n\
          - Custom Data: {custom}",
-        record.log_level.name(),
+        session.open_streams,
+        session.log_level.name(),
+        session.queue.held,
+        session.queue.dropped,
     );
-    if !record.findings.is_empty() {
-        let seen = record.findings.iter().map(|seen| format!("{} {}", seen.id, seen.count));
+    if !session.findings_seen.is_empty() {
+        let seen = session.findings_seen.iter().map(|seen| format!("{} {}", seen.id, seen.count));
         text += &format!("\n- Findings So Far: {}", seen.collect::<Vec<_>>().join(", "));
     }
     text

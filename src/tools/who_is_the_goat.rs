@@ -96,7 +96,7 @@ const OUTPUT: &str = r#"{
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Facts {
+struct Analysis {
     goat: String,
     named_by: &'static str,
     statistics: Statistics,
@@ -116,8 +116,8 @@ struct Statistics {
 }
 
 fn run(context: &Context<'_>, session: Option<&mut Working<'_>>, _: &NoArguments) -> Result<Outcome, ToolError> {
-    let facts = facts(context.request, context.client_name(session.as_deref().map(|session| &*session.record)));
-    Ok(Outcome::new(text(&facts), &facts))
+    let analysis = analyse(context.request, context.client_name(session.as_deref().map(|session| &*session.record)));
+    Ok(Outcome::new(text(&analysis), &analysis))
 }
 
 /// Token `name`, else `X-User-Name`, else the client's name, else nobody in particular.
@@ -139,14 +139,14 @@ fn name(request: &Request, client: Option<String>) -> (String, &'static str) {
     }
 }
 
-fn facts(request: &Request, client: Option<String>) -> Facts {
+fn analyse(request: &Request, client: Option<String>) -> Analysis {
     let (goat, named_by) = name(request, client);
     let hash = Sha256::digest(goat.to_lowercase().as_bytes());
     let pick = |byte: usize, from: usize| usize::from(hash[byte]) % from;
     let first = pick(0, STRENGTHS.len());
     // A step of at least one and less than all the way round: never the same strength twice.
     let second = (first + 1 + pick(1, STRENGTHS.len() - 1)) % STRENGTHS.len();
-    Facts {
+    Analysis {
         statistics: Statistics {
             excellence_percent: 97.0 + f64::from(hash[2] % 30) / 10.0,
             percentile: 99.0 + f64::from(hash[3] % 100) / 100.0,
@@ -162,8 +162,8 @@ fn facts(request: &Request, client: Option<String>) -> Facts {
     }
 }
 
-fn text(facts: &Facts) -> String {
-    let Facts { goat, named_by, statistics, strengths, room_for_growth, verdict } = facts;
+fn text(analysis: &Analysis) -> String {
+    let Analysis { goat, named_by, statistics, strengths, room_for_growth, verdict } = analysis;
     [
         "🐐 Excellence Analysis".to_owned(),
         "\n🔬 Subject:".to_owned(),
@@ -195,8 +195,8 @@ mod tests {
     use crate::tools::fixture::{call, record, request, satisfies};
 
     fn ask(given: &[(&str, &str)], record: Option<&Record>) -> Outcome {
-        let facts = facts(&request(given), record.map(|record| record.client_info.name.to_string()));
-        let outcome = Outcome::new(text(&facts), &facts);
+        let analysis = analyse(&request(given), record.map(|record| record.client_info.name.to_string()));
+        let outcome = Outcome::new(text(&analysis), &analysis);
         satisfies(&TOOL, &outcome);
         outcome
     }

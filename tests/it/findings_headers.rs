@@ -15,7 +15,7 @@ use ::base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use mcp_echo_stateful::config::{Config, Origins};
 use mcp_echo_stateful::diagnosis::cors::Attempt;
-use mcp_echo_stateful::diagnosis::findings::{Facts, Finding, Severity, cors, headers, identity};
+use mcp_echo_stateful::diagnosis::findings::{Facts, Family, Finding, Rule, Severity, cors, find};
 use mcp_echo_stateful::protocol::Revision;
 use mcp_echo_stateful::session::{Identity, IdentitySource};
 use serde::Deserialize;
@@ -90,6 +90,14 @@ struct Tried {
     behind_proxy: bool,
 }
 
+/// All that look at the headers; what they say of the token has a corpus of its own.
+const FAMILIES: [Family; 5] =
+    [Family::Credentials, Family::IdentityHeaders, Family::Headers, Family::Identity, Family::Cors];
+
+fn rules() -> impl Iterator<Item = &'static Rule> {
+    FAMILIES.into_iter().flat_map(Family::rules).filter(|rule| !rule.id.starts_with("tok."))
+}
+
 fn post() -> String {
     "POST".to_owned()
 }
@@ -157,18 +165,8 @@ impl Case {
         let owner = self.owner.clone().map(|id| Identity { id, source: IdentitySource::XUserId });
         let uri: Uri = self.path.parse().unwrap();
         let method: Method = self.method.parse().unwrap();
-        let facts = Facts {
-            method: &method,
-            uri: &uri,
-            headers: &map,
-            revision,
-            config: &config,
-            owner: owner.as_ref(),
-            now: jiff::Timestamp::UNIX_EPOCH,
-        };
-        let mut findings = headers::of_request(&facts);
-        findings.extend(identity::of_request(&facts));
-        findings.extend(cors::of_request(&facts));
+        let facts = Facts::new(&method, &uri, &map, revision, &config, jiff::Timestamp::UNIX_EPOCH);
+        let findings = find(&facts.with_owner(owner.as_ref()), &FAMILIES);
         (findings, tokens)
     }
 }
@@ -200,7 +198,6 @@ fn files() -> BTreeMap<String, String> {
 #[test]
 #[expect(clippy::print_stdout, reason = "the size of the corpus, for whoever runs it with --nocapture")]
 fn every_rule_fires_on_its_fault_and_not_on_the_near_miss() {
-    let rules = || headers::RULES.iter().chain(identity::RULES).chain(cors::RULES);
     let mut wanting: BTreeSet<&str> = rules().map(|rule| rule.id).collect();
     let (mut raised, mut spared, mut failures) = (0, 0, Vec::new());
     for (stem, text) in files().into_iter().filter(|(stem, _)| stem != "healthy") {

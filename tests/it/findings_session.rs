@@ -10,8 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{HeaderMap, HeaderName, Method, Uri};
 use mcp_echo_stateful::config::Config;
-use mcp_echo_stateful::diagnosis::findings::session::{Around, RULES, of_session};
-use mcp_echo_stateful::diagnosis::findings::{Facts, Finding};
+use mcp_echo_stateful::diagnosis::findings::{Facts, Family, Finding, SessionFacts, find};
 use mcp_echo_stateful::session::{Identity, IdentitySource, prefix, read, sweep};
 use reqwest::{RequestBuilder, Response};
 use serde::Deserialize;
@@ -253,17 +252,12 @@ impl<'a> Story<'a> {
         let visit = visit.unwrap_or_else(|missing| panic!("{}: {} {missing:?}", self.case.name, prefix(id)));
         let session = visit.session();
         let config = Config::default();
-        let facts = Facts {
-            method: &Method::POST,
-            uri: &Uri::from_static("/mcp"),
-            headers: &self.headers,
-            revision: session.revision(),
-            config: &config,
-            owner: None,
-            now: self.server.clock.wall_now(),
-        };
-        let (now, lost) = (self.server.clock.now(), session.figures().dropped);
-        let findings: Vec<Finding> = of_session(&session.record(), Around { facts: Some(&facts), now, lost });
+        let (record, clock) = (session.record(), &self.server.clock);
+        let uri = Uri::from_static("/mcp");
+        let facts = Facts::new(&Method::POST, &uri, &self.headers, session.revision(), &config, clock.wall_now());
+        let lost = session.figures().dropped;
+        let facts = facts.with_session(SessionFacts { record: &record, lost, now: clock.now() });
+        let findings: Vec<Finding> = find(&facts, &[Family::Session]);
         assert!(findings.iter().all(|finding| !finding.evidence.is_empty()));
         findings.iter().map(|finding| finding.rule.id.to_owned()).collect()
     }
@@ -295,12 +289,12 @@ fn files() -> Vec<Corpus> {
 #[test]
 fn every_rule_has_both_sides_in_the_corpus() {
     let files = files();
-    for rule in RULES {
+    for rule in Family::Session.rules() {
         let file = files.iter().find(|file| file.id == rule.id);
         let file = file.unwrap_or_else(|| panic!("tests/findings/session/{}.json is missing", rule.id));
         assert!(!file.must_raise.is_empty() && !file.must_not.is_empty(), "{} lacks a side", rule.id);
     }
-    assert_eq!(files.len(), RULES.len(), "a file without a rule");
+    assert_eq!(files.len(), Family::Session.rules().count(), "a file without a rule");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     const fn rule(id: &'static str, severity: Severity) -> Rule {
-        Rule { id, severity, meaning: "m", fix: "mend it", reference: "RFC 1" }
+        Rule { id, severity, meaning: "m", fix: "mend it", reference: "RFC 1", check: |_, _| None }
     }
 
     static ERROR: Rule = rule("a.error", Severity::Error);

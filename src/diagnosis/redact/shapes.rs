@@ -9,7 +9,7 @@ use base64::Engine as _;
 
 use super::names::kind;
 use super::{HIDDEN, SHOWN, beginning};
-use crate::diagnosis::claims::BASE64;
+use crate::diagnosis::encoding::BASE64;
 
 /// Prefixes of opaque tokens, with how many characters must follow: enough that `sk-SK` in `Accept-Language` is none.
 const PREFIXES: [(&str, usize); 30] = [

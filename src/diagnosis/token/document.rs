@@ -6,7 +6,9 @@
 
 use serde_json::{Map, Value};
 
-use super::node::Node;
+use super::fault::{Fault, NotAnObject};
+use super::node::{Masked, Node};
+use super::segment::{self, Oddities};
 
 /// How deep a header or payload may nest: real tokens stay under 10, and every parser has a limit of its own.
 pub const MAX_DEPTH: usize = 32;
@@ -24,61 +26,20 @@ pub struct Document {
     pub masked: Vec<(String, Masked)>,
 }
 
-/// Why a value is not shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Masked {
-    /// The private part of a JWK (RFC 7517 section 9.2).
-    PrivateKey,
-    /// A token: not shown, or without its signature.
-    Token,
-    /// A password or client secret.
-    Secret,
-}
-
-impl Masked {
-    /// What it is.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::PrivateKey => "private key material",
-            Self::Token => "a token",
-            Self::Secret => "a secret",
-        }
-    }
-}
-
-/// Why a text is not a document.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Refusal {
-    /// Not JSON; line and column as serde_json counts them, from 1.
-    NotJson {
-        /// What the parser says, without the place.
-        reason: String,
-        /// Line.
-        line: usize,
-        /// Column.
-        column: usize,
-    },
-    /// JSON, but not an object.
-    NotAnObject(&'static str),
-    /// Deeper than [`MAX_DEPTH`].
-    TooDeep,
-}
-
 impl Document {
     /// Reads a JSON object.
     ///
     /// # Errors
-    /// [`Refusal`] with the place.
-    pub(super) fn parse(text: &str) -> Result<Self, Refusal> {
-        let value: Value = serde_json::from_str(text).map_err(|error| refusal(&error))?;
+    /// [`NotAnObject`] with the place.
+    pub(super) fn parse(text: &str) -> Result<Self, NotAnObject> {
+        let value: Value = serde_json::from_str(text).map_err(|error| why_not(&error))?;
         if !value.is_object() {
-            return Err(Refusal::NotAnObject(type_name(&value)));
+            return Err(NotAnObject::Other(type_name(&value)));
         }
         if depth(&value) > MAX_DEPTH {
-            return Err(Refusal::TooDeep);
+            return Err(NotAnObject::TooDeep);
         }
-        let mut node = Node::parse(text).map_err(|error| refusal(&error))?;
+        let mut node = Node::parse(text).map_err(|error| why_not(&error))?;
         let mut document = Self::default();
         node.find_duplicates("", &mut document.duplicates);
         node.mask("", &mut document.masked);
@@ -89,6 +50,16 @@ impl Document {
         Ok(document)
     }
 
+    /// Decodes a segment that should hold a JSON object.
+    ///
+    /// # Errors
+    /// The first [`Fault`].
+    pub(super) fn decode(segment: &str) -> Result<(Self, Oddities), Fault> {
+        let (bytes, oddities) = segment::decode(segment)?;
+        let text = std::str::from_utf8(&bytes).map_err(|error| Fault::NotUtf8(error.valid_up_to()))?;
+        Ok((Self::parse(text).map_err(Fault::NotAnObject)?, oddities))
+    }
+
     /// A string member.
     #[must_use]
     pub fn str(&self, name: &str) -> Option<&str> {
@@ -96,17 +67,18 @@ impl Document {
     }
 }
 
-fn refusal(error: &serde_json::Error) -> Refusal {
+fn why_not(error: &serde_json::Error) -> NotAnObject {
     let full = error.to_string();
     if full.contains("recursion limit") {
-        return Refusal::TooDeep;
+        return NotAnObject::TooDeep;
     }
     let reason = full.split(" at line ").next().unwrap_or(&full).to_owned();
-    Refusal::NotJson { reason, line: error.line(), column: error.column() }
+    NotAnObject::NotJson { reason, line: error.line(), column: error.column() }
 }
 
 /// What kind of JSON value it is, with its article.
-pub(super) const fn type_name(value: &Value) -> &'static str {
+#[must_use]
+pub const fn type_name(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "a boolean",
@@ -156,15 +128,20 @@ mod tests {
     }
 
     #[test]
+    fn bytes_that_are_no_text_have_their_place() {
+        assert_eq!(Document::decode("_w"), Err(Fault::NotUtf8(0)));
+    }
+
+    #[test]
     fn what_is_not_an_object_is_refused_with_the_place() {
         assert_eq!(
             Document::parse("{\n \"a\": }"),
-            Err(Refusal::NotJson { reason: "expected value".to_owned(), line: 2, column: 7 })
+            Err(NotAnObject::NotJson { reason: "expected value".to_owned(), line: 2, column: 7 })
         );
-        assert_eq!(Document::parse("[1]"), Err(Refusal::NotAnObject("an array")));
+        assert_eq!(Document::parse("[1]"), Err(NotAnObject::Other("an array")));
         let nested = |n| format!("{}1{}", "{\"a\":".repeat(n), "}".repeat(n));
         assert!(Document::parse(&nested(MAX_DEPTH)).is_ok());
-        assert_eq!(Document::parse(&nested(MAX_DEPTH + 1)), Err(Refusal::TooDeep));
-        assert_eq!(Document::parse(&nested(10_000)), Err(Refusal::TooDeep));
+        assert_eq!(Document::parse(&nested(MAX_DEPTH + 1)), Err(NotAnObject::TooDeep));
+        assert_eq!(Document::parse(&nested(10_000)), Err(NotAnObject::TooDeep));
     }
 }

@@ -7,8 +7,30 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::document::Masked;
 use super::segment::is_jws;
+
+/// Why a value is not shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Masked {
+    /// The private part of a JWK (RFC 7517 section 9.2).
+    PrivateKey,
+    /// A token: not shown, or without its signature.
+    Token,
+    /// A password or client secret.
+    Secret,
+}
+
+impl Masked {
+    /// What it is.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::PrivateKey => "private key material",
+            Self::Token => "a token",
+            Self::Secret => "a secret",
+        }
+    }
+}
 
 /// One JSON value as it was written.
 pub(super) enum Node {

@@ -1,12 +1,12 @@
 //! Tokens that say nothing themselves: whose they probably are, by prefix and by shape.
 
-use super::kind::Kind;
+use super::kind::TokenKind;
 
 /// What an opaque token probably is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Guess {
     /// Its likely kind.
-    pub kind: Kind,
+    pub kind: TokenKind,
     /// What it looks like, and by what.
     pub evidence: String,
     /// An issuer's prefix gave it away, not its shape alone.
@@ -15,8 +15,8 @@ pub(super) struct Guess {
 
 /// Prefixes that issuers give their tokens so that leaked ones are recognised; longer ones before those they begin with.
 /// From the issuers' documentation and the secret-scanning lists of GitHub and GitLab.
-const PREFIXES: &[(&str, Kind, &str)] = {
-    use Kind::{AccessToken, ApiKey, RefreshToken};
+const PREFIXES: &[(&str, TokenKind, &str)] = {
+    use TokenKind::{AccessToken, ApiKey, RefreshToken};
     &[
         ("github_pat_", AccessToken, "GitHub personal access token (fine-grained)"),
         ("ghp_", AccessToken, "GitHub personal access token (classic)"),
@@ -105,20 +105,20 @@ pub(super) fn by_shape(token: &str) -> Guess {
     let n = token.chars().count();
     let hex = token.chars().all(|c| c.is_ascii_hexdigit());
     let (kind, evidence) = if uuid::Uuid::try_parse(token).is_ok() && token.contains('-') {
-        (Kind::Unknown, "a UUID: often the key of a session or token in the issuer's database".to_owned())
+        (TokenKind::Unknown, "a UUID: often the key of a session or token in the issuer's database".to_owned())
     } else if token.chars().all(|c| c.is_ascii_digit()) {
-        (Kind::Unknown, format!("{n} digits: a user id or a one-time code rather than a token"))
+        (TokenKind::Unknown, format!("{n} digits: a user id or a one-time code rather than a token"))
     } else if hex && matches!(n, 32 | 40 | 64) {
-        (Kind::Unknown, format!("{n} hexadecimal digits: a random value of {} bits, or a hash of a token", n * 4))
+        (TokenKind::Unknown, format!("{n} hexadecimal digits: a random value of {} bits, or a hash of a token", n * 4))
     } else if hex && n >= 16 {
-        (Kind::Unknown, format!("{n} hexadecimal digits: a random value"))
+        (TokenKind::Unknown, format!("{n} hexadecimal digits: a random value"))
     } else if n < 16 {
-        (Kind::Unknown, format!("{n} characters: too short for a token that nobody can guess"))
+        (TokenKind::Unknown, format!("{n} characters: too short for a token that nobody can guess"))
     } else if token.contains(char::is_whitespace) {
-        (Kind::Unknown, "words with spaces in between: no kind of token".to_owned())
+        (TokenKind::Unknown, "words with spaces in between: no kind of token".to_owned())
     } else {
         (
-            Kind::Unknown,
+            TokenKind::Unknown,
             format!("{n} characters without a known prefix: an opaque access or refresh token, or an API key"),
         )
     };
@@ -144,7 +144,7 @@ mod tests {
         let guess = by_prefix("gho_16C7e42F292c6912E7710c838347Ae178B4a").unwrap();
         assert_eq!(
             (guess.kind, guess.evidence.as_str()),
-            (Kind::AccessToken, "starts with `gho_`: a GitHub OAuth access token")
+            (TokenKind::AccessToken, "starts with `gho_`: a GitHub OAuth access token")
         );
         assert_eq!(by_prefix("npm_run"), None);
         for (token, word) in [

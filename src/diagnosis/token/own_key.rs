@@ -9,9 +9,31 @@ use jsonwebtoken::{Algorithm, DecodingKey};
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
-use super::dpop::Verification;
-use super::notes::quote;
 use super::segment;
+use crate::diagnosis::quote::quote;
+
+/// Whether a token is signed with the key in its own header.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verification {
+    /// It is.
+    Valid,
+    /// It is not.
+    Invalid,
+    /// Not checked, with the reason.
+    NotChecked(String),
+}
+
+impl Verification {
+    /// `valid`, `invalid`, `not-checked`.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Valid => "valid",
+            Self::Invalid => "invalid",
+            Self::NotChecked(_) => "not-checked",
+        }
+    }
+}
 
 /// Whether `signed` (header and payload segments with the dot between) carries a signature by the key in its own header.
 ///

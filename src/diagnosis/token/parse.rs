@@ -5,25 +5,30 @@ mod json;
 
 use jiff::Timestamp;
 
-use super::dpop::Verification;
-use super::facts::{Facts, Signature};
+use super::decoded::{Decoded, Signature};
+use super::document::Document;
+use super::fault::Fault;
 use super::format::Format;
-use super::kind::Kind;
-use super::notes::Note;
+use super::kind::TokenKind;
 use super::opaque;
-use super::own_key;
+use super::own_key::{self, Verification};
 use super::problem::Problem;
-use super::segment::{self, Fault, Oddities, begins_as_object};
+use super::removed::Removed;
+use super::segment::{self, Oddities, begins_as_object};
 use super::times::Times;
+use crate::diagnosis::quote::quote_all;
 
 /// What was found in a text.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Parsed {
-    pub facts: Facts,
+    pub token: Decoded,
     pub problems: Vec<Problem>,
-    pub notes: Vec<Note>,
+    /// What was around it that only reading it shows.
+    pub removed: Vec<Removed>,
+    /// What is worth knowing and nobody's fault.
+    pub remarks: Vec<String>,
     /// What the form alone says of the kind.
-    pub kind: Option<(Kind, String)>,
+    pub kind: Option<(TokenKind, String)>,
     /// Header and payload segments as sent; nothing in them is a secret that the decoded form masks.
     pub raw: Option<(String, String)>,
     /// Whether it is signed with the key in its own header.
@@ -35,9 +40,10 @@ pub(super) struct Parsed {
 impl Parsed {
     fn new(format: Format, now: Timestamp) -> Self {
         Self {
-            facts: Facts::empty(format, now),
+            token: Decoded::empty(format, now),
             problems: Vec::new(),
-            notes: Vec::new(),
+            removed: Vec::new(),
+            remarks: Vec::new(),
             kind: None,
             raw: None,
             own_key: Verification::NotChecked("it has no signature that can be checked".to_owned()),
@@ -51,8 +57,8 @@ impl Parsed {
     }
 
     /// Reads a header or payload; what goes wrong becomes a problem.
-    fn object(&mut self, number: usize, part: &'static str, text: &str) -> Option<super::Document> {
-        match segment::decode_object(text) {
+    fn object(&mut self, number: usize, part: &'static str, text: &str) -> Option<Document> {
+        match Document::decode(text) {
             Ok((document, oddities)) => {
                 self.add(oddities);
                 Some(document)
@@ -65,15 +71,15 @@ impl Parsed {
     }
 
     fn add(&mut self, oddities: Oddities) {
-        let all = &mut self.facts.oddities;
+        let all = &mut self.token.oddities;
         all.padded |= oddities.padded;
         all.standard_alphabet |= oddities.standard_alphabet;
         all.surplus_bits |= oddities.surplus_bits;
     }
 
     fn read_times(&mut self) {
-        if let Some(payload) = &self.facts.payload {
-            self.facts.times = Times::of(&payload.members, self.facts.times.now);
+        if let Some(payload) = &self.token.payload {
+            self.token.times = Times::of(&payload.members, self.token.times.now);
         }
     }
 }
@@ -116,14 +122,14 @@ fn looks_like_jwt(segments: &[&str]) -> bool {
 }
 
 fn is_encrypted(header: &str) -> bool {
-    segment::decode_object(header).is_ok_and(|(header, _)| header.members.contains_key("enc"))
+    Document::decode(header).is_ok_and(|(header, _)| header.members.contains_key("enc"))
 }
 
 fn jws(header: &str, payload: &str, signature: &str, now: Timestamp) -> Parsed {
     let mut parsed = Parsed::new(Format::Jws, now);
-    parsed.facts.header = parsed.object(1, "header", header);
-    if parsed.facts.is_encrypted() {
-        parsed.facts.format = Format::Malformed;
+    parsed.token.header = parsed.object(1, "header", header);
+    if parsed.token.is_encrypted() {
+        parsed.token.format = Format::Malformed;
         return parsed.with_problem(Problem::whole(
             "the header is that of an encrypted token (it has enc), which has five segments; here are three",
             "two segments are missing: copy the token again, whole (RFC 7516 section 7.1)",
@@ -131,10 +137,10 @@ fn jws(header: &str, payload: &str, signature: &str, now: Timestamp) -> Parsed {
     }
     read_payload(&mut parsed, payload);
     read_signature(&mut parsed, 3, signature);
-    if parsed.facts.header.is_none() && parsed.facts.payload.is_none() {
-        parsed.facts.format = Format::Malformed;
+    if parsed.token.header.is_none() && parsed.token.payload.is_none() {
+        parsed.token.format = Format::Malformed;
     }
-    if let Some(members) = parsed.facts.header.as_ref().map(|header| &header.members) {
+    if let Some(members) = parsed.token.header.as_ref().map(|header| &header.members) {
         // Only a key in the header can be checked against; whether to trust it is another question.
         parsed.own_key = own_key::verify(members, &format!("{header}.{payload}"), signature);
     }
@@ -144,10 +150,10 @@ fn jws(header: &str, payload: &str, signature: &str, now: Timestamp) -> Parsed {
 }
 
 fn read_payload(parsed: &mut Parsed, payload: &str) {
-    if parsed.facts.is_unencoded()
-        && let Ok(document) = super::Document::parse(payload)
+    if parsed.token.is_unencoded()
+        && let Ok(document) = Document::parse(payload)
     {
-        parsed.facts.payload = Some(document);
+        parsed.token.payload = Some(document);
         return;
     }
     if payload.is_empty() {
@@ -160,17 +166,16 @@ fn read_payload(parsed: &mut Parsed, payload: &str) {
     }
     let inner = segment::decode(payload).ok().and_then(|(bytes, _)| String::from_utf8(bytes).ok());
     if let Some(inner) = inner.filter(|inner| begins_as_object(inner) && matches!(inner.split('.').count(), 3 | 5)) {
-        parsed.notes.push(Note::info("the payload is a token itself: shown below (RFC 7519 section 5.2)"));
         parsed.inner = Some(inner);
         return;
     }
-    parsed.facts.payload = parsed.object(2, "payload", payload);
+    parsed.token.payload = parsed.object(2, "payload", payload);
 }
 
 fn read_signature(parsed: &mut Parsed, number: usize, signature: &str) {
     let decoded = segment::decode(signature);
     let bytes = decoded.as_ref().ok().map(|(bytes, _)| bytes);
-    parsed.facts.signature = Some(Signature {
+    parsed.token.signature = Some(Signature {
         characters: signature.chars().count(),
         bytes: if signature.is_empty() { Some(0) } else { bytes.map(Vec::len) },
         der: bytes.is_some_and(|bytes| matches!(bytes[..], [0x30, n, 0x02, ..] if usize::from(n) + 2 == bytes.len())),
@@ -185,15 +190,16 @@ fn read_signature(parsed: &mut Parsed, number: usize, signature: &str) {
 fn jwe(segments: &[&str], now: Timestamp) -> Parsed {
     const PARTS: [&str; 5] = ["header", "encrypted key", "initialization vector", "ciphertext", "authentication tag"];
     let mut parsed = Parsed::new(Format::Jwe, now);
-    parsed.facts.header = parsed.object(1, "header", segments[0]);
-    let alg = parsed.facts.alg().unwrap_or_default().to_owned();
+    parsed.token.header = parsed.object(1, "header", segments[0]);
+    let alg = parsed.token.alg().unwrap_or_default().to_owned();
     let keyless = matches!(alg.as_str(), "dir" | "ECDH-ES");
     for (i, (text, part)) in segments.iter().zip(PARTS).enumerate().skip(1) {
         match segment::decode(text) {
             Err(Fault::Empty) if i == 1 && keyless => {}
-            Ok(_) if i == 1 && keyless => parsed.notes.push(Note::error(format!(
-                "there is an encrypted key although alg is {alg}: it must be empty (RFC 7516 section 5.2)"
-            ))),
+            Ok(_) if i == 1 && keyless => parsed.problems.push(Problem::whole(
+                format!("there is an encrypted key although alg is {alg}"),
+                "the issuer must leave it empty (RFC 7516 section 5.2)",
+            )),
             Ok((_, oddities)) => parsed.add(oddities),
             Err(fault) => parsed.problems.push(Problem::of(i + 1, part, &fault)),
         }
@@ -211,17 +217,17 @@ fn sd_jwt(token: &str, now: Timestamp) -> Parsed {
         [header, payload, signature] => jws(header, payload, signature, now),
         _ => Parsed::new(Format::SdJwt, now),
     };
-    parsed.facts.format = Format::SdJwt;
+    parsed.token.format = Format::SdJwt;
     let mut disclosures: Vec<&str> = parts.collect();
     let key_binding = disclosures.pop().is_some_and(|last| !last.is_empty());
     let names: Vec<String> = disclosures.iter().take(MOST).filter_map(|text| disclosed(text)).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    parsed.notes.push(Note::info(format!(
+    parsed.remarks.push(format!(
         "{} disclosures after the issuer's JWT, {} key binding at the end{}",
         disclosures.len(),
         if key_binding { "with" } else { "without" },
-        if names.is_empty() { String::new() } else { format!("; they disclose {}", super::notes::quote_all(&names)) }
-    )));
+        if names.is_empty() { String::new() } else { format!("; they disclose {}", quote_all(names)) }
+    ));
     parsed
 }
 
@@ -236,12 +242,12 @@ fn disclosed(text: &str) -> Option<String> {
 /// A token that begins as a JWT and has the wrong number of segments: what can be read is shown.
 fn wrong_count(segments: &[&str], now: Timestamp) -> Parsed {
     let mut parsed = Parsed::new(Format::Malformed, now);
-    parsed.facts.header = segment::decode_object(segments[0]).ok().map(|(document, _)| document);
-    if !parsed.facts.is_encrypted() {
-        parsed.facts.payload =
-            segments.get(1).and_then(|text| segment::decode_object(text).ok()).map(|(document, _)| document);
+    parsed.token.header = Document::decode(segments[0]).ok().map(|(document, _)| document);
+    if !parsed.token.is_encrypted() {
+        parsed.token.payload =
+            segments.get(1).and_then(|text| Document::decode(text).ok()).map(|(document, _)| document);
     }
-    let encrypted = parsed.facts.is_encrypted();
+    let encrypted = parsed.token.is_encrypted();
     let n = segments.len();
     let glued = segments.iter().skip(2).any(|text| text.contains("eyJ"));
     let (reason, advice) = match n {

@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use super::document::{MAX_DEPTH, Refusal};
-use super::notes::quote;
-use super::segment::Fault;
+use super::document::MAX_DEPTH;
+use super::fault::{Fault, NotAnObject};
+use crate::diagnosis::quote::quote;
 
 /// One reason why a token, or a part of it, cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,25 +12,25 @@ pub struct Problem {
     /// What is wrong, in a sentence.
     pub reason: String,
     /// Where.
-    pub place: Option<Place>,
+    pub location: Option<Location>,
     /// What to do about it.
     pub advice: String,
 }
 
 /// Where in a token. Everything counts from 1, except bytes, which count from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Place {
+pub struct Location {
     /// Number of the segment.
     pub segment: usize,
     /// What the segment is: `header`, `payload`, `signature`.
     pub part: &'static str,
     /// Where in it.
-    pub at: Spot,
+    pub at: Offset,
 }
 
 /// Where in a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Spot {
+pub enum Offset {
     /// All of it.
     Whole,
     /// A character of the segment as sent.
@@ -41,14 +41,14 @@ pub enum Spot {
     Line(usize, usize),
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "segment {} ({})", self.segment, self.part)?;
         match self.at {
-            Spot::Whole => Ok(()),
-            Spot::Character(n) => write!(f, ", character {n}"),
-            Spot::Byte(n) => write!(f, ", byte {n} after decoding"),
-            Spot::Line(line, column) => write!(f, ", line {line}, column {column} after decoding"),
+            Offset::Whole => Ok(()),
+            Offset::Character(n) => write!(f, ", character {n}"),
+            Offset::Byte(n) => write!(f, ", byte {n} after decoding"),
+            Offset::Line(line, column) => write!(f, ", line {line}, column {column} after decoding"),
         }
     }
 }
@@ -56,17 +56,17 @@ impl fmt::Display for Place {
 impl Problem {
     /// A problem with all of the token.
     pub(super) fn whole(reason: impl Into<String>, advice: impl Into<String>) -> Self {
-        Self { reason: reason.into(), place: None, advice: advice.into() }
+        Self { reason: reason.into(), location: None, advice: advice.into() }
     }
 
     /// A problem with one segment.
     pub(super) fn of(segment: usize, part: &'static str, fault: &Fault) -> Self {
         const AGAIN: &str = "copy the token again, whole, from where it is issued or sent";
         let (reason, at, advice) = match fault {
-            Fault::Empty => (format!("the {part} is empty"), Spot::Whole, AGAIN),
+            Fault::Empty => (format!("the {part} is empty"), Offset::Whole, AGAIN),
             Fault::Character(c, n) => (
                 format!("the {part} holds {}, which is not a base64url character", quote(&c.to_string())),
-                Spot::Character(*n),
+                Offset::Character(*n),
                 match c {
                     '%' => "undo the percent-encoding",
                     c if c.is_whitespace() => "remove white space and line breaks",
@@ -78,39 +78,47 @@ impl Problem {
             ),
             Fault::InnerPadding(n) => (
                 format!("the {part} holds `=` before its end"),
-                Spot::Character(*n),
+                Offset::Character(*n),
                 "two values were joined, or characters are missing: copy the token again",
             ),
             Fault::Length(n) => (
                 format!("the {part} has {n} characters: no base64url text is a multiple of four plus one long"),
-                Spot::Whole,
+                Offset::Whole,
                 "at least one character is missing or too many: copy the token again, whole",
             ),
             Fault::NotUtf8(n) => (
                 format!("the {part} decodes to bytes that are not UTF-8 text"),
-                Spot::Byte(*n),
+                Offset::Byte(*n),
                 "it was altered, or it is encrypted, compressed or signed data and this is not a JWT",
             ),
-            Fault::Refused(Refusal::NotJson { reason, line, column }) => (
+            Fault::NotAnObject(NotAnObject::NotJson { reason, line, column }) => (
                 format!("the {part} decodes to text that is not JSON: {}", reason.replace('`', "'")),
-                Spot::Line(*line, *column),
+                Offset::Line(*line, *column),
                 if reason.starts_with("EOF") {
                     "its end is missing: copy the token again, whole"
                 } else {
                     "it was altered, or it is not a JWT"
                 },
             ),
-            Fault::Refused(Refusal::NotAnObject(what)) => (
+            Fault::NotAnObject(NotAnObject::Other(what)) => (
                 format!("the {part} is JSON, but {what} instead of an object"),
-                Spot::Whole,
+                Offset::Whole,
                 "a JWT's header and payload are JSON objects (RFC 7519 section 7.2): this one was made by something else",
             ),
-            Fault::Refused(Refusal::TooDeep) => (
+            Fault::NotAnObject(NotAnObject::TooDeep) => (
                 format!("the {part} is nested more than {MAX_DEPTH} levels deep and was not read"),
-                Spot::Whole,
+                Offset::Whole,
                 "no real token needs that: it was made to make parsers fail",
             ),
         };
-        Self { reason, place: Some(Place { segment, part, at }), advice: advice.to_owned() }
+        Self { reason, location: Some(Location { segment, part, at }), advice: advice.to_owned() }
+    }
+}
+
+impl fmt::Display for Problem {
+    /// The reason, and where.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.reason)?;
+        self.location.map_or(Ok(()), |location| write!(f, " ({location})"))
     }
 }

@@ -1,7 +1,7 @@
 //! The JWT profile for access tokens (RFC 9068): which of its demands a token meets.
 
-use super::facts::Facts;
-use super::kind::Kind;
+use super::decoded::Decoded;
+use super::kind::TokenKind;
 
 /// How a token stands to the JWT profile for access tokens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,15 +17,21 @@ pub struct Profile {
 impl Profile {
     /// The verdict on a token that could be an access token; `None` for one that is something else.
     #[must_use]
-    pub fn of(facts: &Facts, kind: Kind) -> Option<Self> {
-        if !facts.format.is_signed() || facts.payload.is_none() || !matches!(kind, Kind::AccessToken | Kind::Unknown) {
+    pub fn of(token: &Decoded, kind: TokenKind) -> Option<Self> {
+        if !token.format.is_signed()
+            || token.payload.is_none()
+            || !matches!(kind, TokenKind::AccessToken | TokenKind::Unknown)
+        {
             return None;
         }
         let required = ["iss", "exp", "aud", "sub", "client_id", "iat", "jti"];
         Some(Self {
-            typ: facts.typ().as_deref() == Some("at+jwt"),
-            signed: !facts.alg().is_some_and(|alg| alg.eq_ignore_ascii_case("none")),
-            missing: required.into_iter().filter(|name| !facts.has(name)).collect(),
+            typ: token.typ().as_deref() == Some("at+jwt"),
+            signed: !token.alg().is_some_and(|alg| alg.eq_ignore_ascii_case("none")),
+            missing: required
+                .into_iter()
+                .filter(|name| token.claim(name).is_none_or(|value| value.as_str() == Some("")))
+                .collect(),
         })
     }
 

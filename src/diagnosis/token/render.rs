@@ -3,7 +3,11 @@
 use std::fmt::Write as _;
 
 use super::times::length;
-use super::{Binding, Claim, Document, Facts, Form, Format, Report, Status, Unit, When};
+use super::{
+    Binding, Decoded, Document, Format, Masked, Notation, Proof, Report, Status, TimeClaim, Unit, Verification, When,
+    algorithm,
+};
+use crate::diagnosis::quote::{quote, quote_all};
 use crate::text;
 
 /// What stands under every result.
@@ -18,7 +22,7 @@ impl Report {
         if self.is_decoded() {
             self.write_decoded(&mut out);
         } else {
-            section(&mut out, &format!("Nothing to decode: {}", nothing(self.facts.format)));
+            section(&mut out, &format!("Nothing to decode: {}", nothing(self.token.format)));
         }
         out
     }
@@ -28,27 +32,22 @@ impl Report {
     pub fn details(&self) -> String {
         let mut out = String::from(NOT_VERIFIED);
         self.write_times(&mut out);
-        self.write_problems(&mut out);
         self.write_summary(&mut out);
-        self.write_proof(&mut out);
-        self.write_nested(&mut out);
-        if !self.notes.is_empty() {
-            section(&mut out, "🔎 Observations:");
-            for note in &self.notes {
-                line(&mut out, &format!("- {} {}", note.level.sign(), note.text));
-            }
+        if let Some(proof) = &self.proof {
+            out += &proof.section();
         }
+        self.write_nested(&mut out);
         out
     }
 
     fn write_decoded(&self, out: &mut String) {
-        section(out, &format!("Header:\n{}", document(self.facts.header.as_ref(), "not available")));
-        let missing = match self.facts.format {
+        section(out, &format!("Header:\n{}", document(self.token.header.as_ref(), "not available")));
+        let missing = match self.token.format {
             Format::Jwe | Format::JweJson => "not available: it is encrypted",
             _ if self.nested.is_some() => "a token itself, see below",
             _ => "not available",
         };
-        section(out, &format!("Payload:\n{}", document(self.facts.payload.as_ref(), missing)));
+        section(out, &format!("Payload:\n{}", document(self.token.payload.as_ref(), missing)));
         section(out, "⏱️ Token Status:");
         for status in self.status_lines() {
             line(out, &format!("- {status}"));
@@ -57,9 +56,9 @@ impl Report {
 
     /// As the original has them.
     fn status_lines(&self) -> Vec<String> {
-        let times = &self.facts.times;
+        let times = &self.token.times;
         let Some(status) = self.status() else {
-            let why = match self.facts.format {
+            let why = match self.token.format {
                 Format::Jwe | Format::JweJson => "the claims are encrypted",
                 _ => "there are no claims that could be read",
             };
@@ -80,9 +79,9 @@ impl Report {
 
     /// What times follow from the claims.
     fn write_times(&self, out: &mut String) {
-        let times = &self.facts.times;
+        let times = &self.token.times;
         let mut lines = Vec::new();
-        if times.not_before != Claim::Absent {
+        if times.not_before != TimeClaim::Absent {
             lines.push(format!("Not Before: {}", time(&times.not_before, "nbf")));
         }
         // What lies the wrong way is a finding.
@@ -97,95 +96,95 @@ impl Report {
         }
         if !lines.is_empty() {
             section(out, "🕰️ Times:");
-            lines.iter().for_each(|time| line(out, &format!("- {time}")));
-        }
-    }
-
-    fn write_problems(&self, out: &mut String) {
-        if self.problems.is_empty() {
-            return;
-        }
-        section(out, "❌ What is wrong:");
-        for problem in &self.problems {
-            line(out, &format!("- {}", problem.reason));
-            if let Some(place) = &problem.place {
-                line(out, &format!("  Where: {place}"));
+            for time in &lines {
+                line(out, &format!("- {time}"));
             }
-            line(out, &format!("  What to do: {}", problem.advice));
         }
     }
 
     fn write_summary(&self, out: &mut String) {
         section(out, "🏷️ What It Is:");
-        line(out, &format!("- Kind: {} ({})", self.kind.title(), self.evidence));
-        line(out, &format!("- Format: {}", self.facts.format.title()));
+        line(out, &format!("- Kind: {} ({})", self.kind.title(), self.kind_evidence));
+        line(out, &format!("- Format: {}", self.token.format.title()));
         let hash = self.sha256_prefix.as_ref().map_or_else(String::new, |hash| format!(", SHA-256 begins {hash}"));
-        line(out, &format!("- Size: {} characters{hash}", self.facts.length));
-        if let Some(signature) = self.facts.signature {
+        line(out, &format!("- Size: {} characters{hash}", self.token.length));
+        if let Some(signature) = self.token.signature {
             let bytes = signature.bytes.map_or_else(String::new, |bytes| format!(", {bytes} bytes"));
             line(out, &format!("- Signature: {} characters{bytes} (never shown)", signature.characters));
         }
-        let audience = self.facts.audience();
-        if !audience.is_empty() {
-            line(out, &format!("- Audience: {}", list(&audience)));
+        if let Some(alg) = self.token.alg() {
+            line(out, &format!("- Algorithm: {} ({})", plain(alg), algorithm(alg).meaning));
         }
-        if let Some((claim, client)) = self.facts.client() {
-            line(out, &format!("- Client: {} ({claim})", list(&[client])));
+        if let Some((claim, client)) = self.token.client() {
+            line(out, &format!("- Client: {} ({claim})", plain(client)));
         }
-        for grants in self.facts.grants() {
-            let values = if grants.values.is_empty() { "none".to_owned() } else { list(&grants.values) };
-            line(out, &format!("- {}: {values}", title(grants.claim)));
-        }
-        if let Some(bound) = binding(&self.facts) {
+        if let Some(bound) = binding(&self.token) {
             line(out, &format!("- Bound To: {bound}"));
         }
-        if let Some(profile) = &self.profile {
+        if let Some(actor) = self.token.claim("act") {
+            let actor = actor.get("sub").and_then(serde_json::Value::as_str).unwrap_or("unnamed");
+            line(out, &format!("- Actor: {} acts for the subject (RFC 8693 section 4.1)", plain(actor)));
+        }
+        if self.token.param_str("signer").is_some_and(|signer| signer.starts_with("arn:aws")) {
+            line(
+                out,
+                "- Keys: public-keys.auth.elb.<region>.amazonaws.com/<kid>; compare signer with the ARN of your own load \
+                 balancer",
+            );
+        }
+        if let Some(profile) = self.profile.as_ref().filter(|profile| profile.is_followed()) {
             line(out, &format!("- RFC 9068: {}", profile.verdict()));
         }
-    }
-
-    fn write_proof(&self, out: &mut String) {
-        let Some(proof) = &self.proof else { return };
-        let or_none = |value: &Option<String>| {
-            value.as_deref().map_or_else(|| "not available".to_owned(), |value| list(&[value]))
-        };
-        section(out, "🔐 DPoP Proof:");
-        line(out, &format!("- Method (htm): {}", or_none(&proof.method)));
-        line(out, &format!("- URL (htu): {}", or_none(&proof.url)));
-        line(out, &format!("- Id (jti): {}", or_none(&proof.id)));
-        line(out, &format!("- Access Token Hash (ath): {}", or_none(&proof.access_token_hash)));
-        line(out, &format!("- Key Thumbprint (jkt): {}", or_none(&proof.thumbprint)));
-        line(
-            out,
-            &format!(
-                "- Signed With Its Own Key: {}",
-                match &proof.signature {
-                    super::Verification::Valid => "yes",
-                    super::Verification::Invalid => "no",
-                    super::Verification::NotChecked(_) => "not checked",
-                }
-            ),
-        );
-        if let Some(age) = proof.age {
-            let age = if age < 0 { format!("{} in the future", length(age)) } else { length(age) };
-            line(out, &format!("- Age: {age}"));
+        if !self.removed.is_empty() {
+            let removed: Vec<String> = self.removed.iter().map(ToString::to_string).collect();
+            line(out, &format!("- Taken Off Before Reading: {}", removed.join(", ")));
+        }
+        for remark in &self.remarks {
+            line(out, &format!("- Also: {remark}"));
+        }
+        let tokens_inside = [&self.token.header, &self.token.payload].into_iter().flatten().flat_map(|document| {
+            document.masked.iter().filter(|(_, what)| *what == Masked::Token).map(|(path, _)| path.as_str())
+        });
+        let tokens_inside = quote_all(tokens_inside);
+        if !tokens_inside.is_empty() {
+            line(out, &format!("- Tokens Inside, Not Shown Whole: {tokens_inside}"));
         }
     }
 
     fn write_nested(&self, out: &mut String) {
         let Some(nested) = &self.nested else { return };
         section(out, "🪆 Token Inside:");
-        line(out, &format!("Header:\n{}", document(nested.facts.header.as_ref(), "not available")));
-        line(out, &format!("Payload:\n{}", document(nested.facts.payload.as_ref(), "not available")));
+        line(out, &format!("Header:\n{}", document(nested.token.header.as_ref(), "not available")));
+        line(out, &format!("Payload:\n{}", document(nested.token.payload.as_ref(), "not available")));
         for status in nested.status_lines() {
             line(out, &format!("- {status}"));
         }
-        for problem in &nested.problems {
-            line(out, &format!("- ❌ {}", problem.reason));
+    }
+}
+
+impl Proof {
+    /// The section on a DPoP proof.
+    #[must_use]
+    pub fn section(&self) -> String {
+        let or_none = |value: &Option<String>| value.as_deref().map_or_else(|| "not available".to_owned(), plain);
+        let mut out = String::new();
+        section(&mut out, "🔐 DPoP Proof:");
+        line(&mut out, &format!("- Method (htm): {}", or_none(&self.method)));
+        line(&mut out, &format!("- URL (htu): {}", or_none(&self.url)));
+        line(&mut out, &format!("- Id (jti): {}", or_none(&self.id)));
+        line(&mut out, &format!("- Access Token Hash (ath): {}", or_none(&self.access_token_hash)));
+        line(&mut out, &format!("- Key Thumbprint (jkt): {}", or_none(&self.thumbprint)));
+        let signed = match &self.signature {
+            Verification::Valid => "yes".to_owned(),
+            Verification::Invalid => "no".to_owned(),
+            Verification::NotChecked(why) => format!("not checked: {why}"),
+        };
+        line(&mut out, &format!("- Signed With Its Own Key: {signed}"));
+        if let Some(age) = self.age {
+            let age = if age < 0 { format!("{} in the future", length(age)) } else { length(age) };
+            line(&mut out, &format!("- Age: {age}"));
         }
-        for note in &nested.notes {
-            line(out, &format!("- {} {}", note.level.sign(), note.text));
-        }
+        out
     }
 }
 
@@ -217,53 +216,38 @@ fn document<'a>(document: Option<&'a Document>, missing: &'a str) -> &'a str {
     document.map_or(missing, |document| &document.pretty)
 }
 
-fn time(claim: &Claim, name: &str) -> String {
+fn time(claim: &TimeClaim, name: &str) -> String {
     let time = match claim {
-        Claim::Absent => return format!("not available (no {name} claim)"),
-        Claim::Unreadable(_) => return format!("not available ({name} is not a time)"),
-        Claim::Read(time) => time,
+        TimeClaim::Absent => return format!("not available (no {name} claim)"),
+        TimeClaim::Unreadable(_) => return format!("not available ({name} is not a time)"),
+        TimeClaim::Read(time) => time,
     };
     let when = match time.when {
         When::At(at) => text::time(at),
         When::Before => return format!("before any calendar ({})", text::shorten(&time.written, 40)),
         When::After => return format!("after the year 9999 ({})", text::shorten(&time.written, 40)),
     };
-    match (time.unit, time.form) {
-        (Unit::Seconds, Form::Number) => when,
-        (Unit::Seconds, Form::Quoted) => format!("{when} (written as a string)"),
-        (Unit::Seconds, Form::Date) => format!("{when} (written as a date)"),
+    match (time.unit, time.notation) {
+        (Unit::Seconds, Notation::Number) => when,
+        (Unit::Seconds, Notation::Quoted) => format!("{when} (written as a string)"),
+        (Unit::Seconds, Notation::Date) => format!("{when} (written as a date)"),
         (unit, _) => format!("{when} (written in {})", unit.name()),
     }
 }
 
-fn binding(facts: &Facts) -> Option<String> {
-    Some(match facts.binding()? {
-        Binding::Dpop(thumbprint) => format!("a DPoP key, thumbprint {} (sender-constrained)", list(&[thumbprint])),
-        Binding::Certificate => "a TLS client certificate (sender-constrained)".to_owned(),
+fn binding(token: &Decoded) -> Option<String> {
+    Some(match token.binding()? {
+        Binding::Dpop(thumbprint) => format!("a DPoP key, thumbprint {} (sender-constrained)", plain(thumbprint)),
+        Binding::Certificate => {
+            "a TLS client certificate (sender-constrained): a proxy that ends TLS must pass it on (RFC \
+                                 8705 section 3)"
+                .to_owned()
+        }
         Binding::Key => "a key (cnf)".to_owned(),
     })
 }
 
-/// `scope` → `Scope`.
-fn title(claim: &str) -> String {
-    let mut chars = claim.chars();
-    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
-}
-
-/// Values on one line: escaped where a terminal would act on them, shortened where they are many.
-fn list(values: &[&str]) -> String {
-    // As many as one reads; the payload above has them all.
-    const SHOWN: usize = 20;
-    let mut shown: Vec<String> = values
-        .iter()
-        .take(SHOWN)
-        .map(|value| {
-            let quoted = super::quote(value);
-            quoted[1..quoted.len() - 1].to_owned()
-        })
-        .collect();
-    if values.len() > SHOWN {
-        shown.push(format!("and {} more", values.len() - SHOWN));
-    }
-    shown.join(", ")
+/// A value by itself: escaped where a terminal would act on it, shortened where it is long.
+fn plain(value: &str) -> String {
+    quote(value).trim_matches('`').to_owned()
 }

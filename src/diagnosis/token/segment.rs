@@ -1,10 +1,10 @@
-//! One segment of a token: base64url (RFC 7515 section 2) to bytes to a JSON object, with the place of every mistake.
+//! One segment of a token: base64url (RFC 7515 section 2) to bytes, with the place of every mistake.
 
 use base64::Engine as _;
 use base64::alphabet::URL_SAFE;
 use base64::engine::general_purpose::{GeneralPurpose, NO_PAD};
 
-use super::document::{Document, Refusal};
+use super::fault::Fault;
 
 /// Base64url that also takes a last character with surplus bits: noted, not refused.
 const LENIENT: GeneralPurpose = GeneralPurpose::new(&URL_SAFE, NO_PAD.with_decode_allow_trailing_bits(true));
@@ -18,23 +18,6 @@ pub struct Oddities {
     pub standard_alphabet: bool,
     /// The last character has bits set that belong to no byte (RFC 4648 section 3.5).
     pub surplus_bits: bool,
-}
-
-/// Why a segment could not be decoded.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Fault {
-    /// Nothing between the dots.
-    Empty,
-    /// A character that is not base64url, at a position counted from 1 in characters.
-    Character(char, usize),
-    /// `=` before the end, at a position counted from 1.
-    InnerPadding(usize),
-    /// A length that no encoding has: a multiple of four plus one.
-    Length(usize),
-    /// Bytes that are not UTF-8 from this offset on (from 0).
-    NotUtf8(usize),
-    /// Not a JSON object.
-    Refused(Refusal),
 }
 
 /// Decodes base64url, tolerating padding and the standard alphabet.
@@ -77,16 +60,6 @@ fn to_url_safe(body: &str) -> std::borrow::Cow<'_, str> {
     if body.contains(['+', '/']) { body.replace('+', "-").replace('/', "_").into() } else { body.into() }
 }
 
-/// Decodes a segment that should hold a JSON object.
-///
-/// # Errors
-/// The first [`Fault`].
-pub(super) fn decode_object(segment: &str) -> Result<(Document, Oddities), Fault> {
-    let (bytes, oddities) = decode(segment)?;
-    let text = std::str::from_utf8(&bytes).map_err(|error| Fault::NotUtf8(error.valid_up_to()))?;
-    Ok((Document::parse(text).map_err(Fault::Refused)?, oddities))
-}
-
 /// Whether `text` is three dot-separated segments of which the first decodes to something that begins as a JSON object.
 #[must_use]
 pub fn is_jws(text: &str) -> bool {
@@ -119,7 +92,6 @@ mod tests {
         assert_eq!(decode("ab=d"), Err(Fault::InnerPadding(3)));
         assert_eq!(decode("abcde"), Err(Fault::Length(5)));
         assert_eq!(decode("===="), Err(Fault::Length(0)));
-        assert_eq!(decode_object("_w"), Err(Fault::NotUtf8(0)));
     }
 
     #[test]

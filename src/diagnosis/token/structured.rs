@@ -1,89 +1,172 @@
 //! A report for scripts, and the schema it satisfies.
 
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::{Document, Format, Kind, Note, Place, Problem, Proof, Report, Spot};
-use crate::object::object;
+use super::{Document, Format, Location, Offset, Problem, Profile, Proof, Report, Status, TimeClaim, TokenKind};
 use crate::schema;
 use crate::text::rfc3339;
 
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ReportJson<'a> {
+    format: &'static str,
+    header: Option<&'a Map<String, Value>>,
+    payload: Option<&'a Map<String, Value>>,
+    status: Option<&'static str>,
+    issued_at: Option<String>,
+    expires_at: Option<String>,
+    not_before: Option<String>,
+    age_seconds: Option<i64>,
+    expires_in_seconds: Option<i64>,
+    lifetime_seconds: Option<i64>,
+    kind: &'static str,
+    kind_evidence: &'a str,
+    audience: Vec<&'a str>,
+    scopes: Option<Vec<&'a str>>,
+    sender_constrained: bool,
+    rfc9068: Option<ProfileJson<'a>>,
+    dpop: Option<ProofJson<'a>>,
+    nested: Option<Value>,
+    problems: Vec<ProblemJson<'a>>,
+    removed: Vec<String>,
+    remarks: &'a [String],
+    length: usize,
+    signature_bytes: Option<usize>,
+    sha256_prefix: Option<&'a str>,
+    verified: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    raw: Option<RawJson<'a>>,
+}
+
+#[derive(Serialize)]
+struct ProfileJson<'a> {
+    followed: bool,
+    missing: &'a [&'static str],
+    verdict: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ProofJson<'a> {
+    htm: Option<&'a str>,
+    htu: Option<&'a str>,
+    jti: Option<&'a str>,
+    ath: Option<&'a str>,
+    nonce: Option<&'a str>,
+    age_seconds: Option<i64>,
+    thumbprint: Option<&'a str>,
+    signature: &'static str,
+}
+
+#[derive(Serialize)]
+struct RawJson<'a> {
+    header: &'a str,
+    payload: &'a str,
+}
+
+#[derive(Serialize)]
+struct ProblemJson<'a> {
+    reason: &'a str,
+    #[serde(flatten)]
+    location: Option<LocationJson>,
+    advice: &'a str,
+}
+
+#[derive(Serialize)]
+struct LocationJson {
+    segment: usize,
+    part: &'static str,
+    #[serde(flatten)]
+    at: OffsetJson,
+}
+
+#[derive(Serialize, Default)]
+struct OffsetJson {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    character: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    byte: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    column: Option<usize>,
+}
+
 impl Report {
-    /// The structured content of the bearerDecode tool, without where the token came from; see [`schema()`].
+    /// The structured content of the bearerDecode tool, without where the token came from; see [`schema()`]. `sent` is the
+    /// DPoP proof that came with it.
     #[must_use]
-    pub fn to_json(&self, include_raw: bool) -> Value {
-        let times = &self.facts.times;
-        let members = |document: &Option<Document>| document.as_ref().map(|document| &document.members).cloned();
-        let mut json = object! {
-            "format": self.facts.format.name(),
-            "header": members(&self.facts.header),
-            "payload": members(&self.facts.payload),
-            "status": self.status().map(super::Status::name),
-            "issuedAt": times.issued.at().map(rfc3339),
-            "expiresAt": times.expires.at().map(rfc3339),
-            "notBefore": times.not_before.at().map(rfc3339),
-            "ageSeconds": times.age(),
-            "expiresInSeconds": times.expires_in(),
-            "lifetimeSeconds": times.lifetime(),
-            "kind": self.kind.name(),
-            "kindEvidence": self.evidence,
-            "audience": self.facts.audience(),
-            "scopes": self.facts.scopes(),
-            "senderConstrained": self.facts.binding().is_some(),
-            "rfc9068": self.profile.as_ref().map(|profile| object! {
-                "followed": profile.is_followed(),
-                "missing": profile.missing,
-                "verdict": profile.verdict(),
-            }),
-            "dpop": self.proof.as_ref().map(proof),
-            "nested": self.nested.as_ref().map(|nested| nested.to_json(false)),
-            "problems": self.problems.iter().map(problem).collect::<Vec<_>>(),
-            "notes": self.notes.iter().map(note).collect::<Vec<_>>(),
-            "length": self.facts.length,
-            "signatureBytes": self.facts.signature.and_then(|signature| signature.bytes),
-            "sha256Prefix": self.sha256_prefix,
-            "verified": false,
+    pub fn to_json(&self, include_raw: bool, sent: Option<&Proof>) -> Value {
+        let times = &self.token.times;
+        let members = |document| Option::<&Document>::map(document, |document| &document.members);
+        let at = |claim: &TimeClaim| claim.at().map(rfc3339);
+        let json = ReportJson {
+            format: self.token.format.name(),
+            header: members(self.token.header.as_ref()),
+            payload: members(self.token.payload.as_ref()),
+            status: self.status().map(Status::name),
+            issued_at: at(&times.issued),
+            expires_at: at(&times.expires),
+            not_before: at(&times.not_before),
+            age_seconds: times.age(),
+            expires_in_seconds: times.expires_in(),
+            lifetime_seconds: times.lifetime(),
+            kind: self.kind.name(),
+            kind_evidence: &self.kind_evidence,
+            audience: self.token.audience(),
+            scopes: self.token.scopes(),
+            sender_constrained: self.token.binding().is_some(),
+            rfc9068: self.profile.as_ref().map(ProfileJson::from),
+            dpop: self.proof.as_ref().or(sent).map(ProofJson::from),
+            nested: self.nested.as_ref().map(|nested| nested.to_json(false, None)),
+            problems: self.problems.iter().map(ProblemJson::from).collect(),
+            removed: self.removed.iter().map(ToString::to_string).collect(),
+            remarks: &self.remarks,
+            length: self.token.length,
+            signature_bytes: self.token.signature.and_then(|signature| signature.bytes),
+            sha256_prefix: self.sha256_prefix.as_deref(),
+            verified: false,
+            raw: self.raw.as_ref().filter(|_| include_raw).map(|(header, payload)| RawJson { header, payload }),
         };
-        if include_raw && let Some((header, payload)) = &self.raw {
-            json["raw"] = object! { "header": header, "payload": payload };
-        }
-        json
+        json!(json)
     }
 }
 
-fn note(note: &Note) -> Value {
-    object! { "level": note.level.name(), "text": note.text }
+impl<'a> From<&'a Profile> for ProfileJson<'a> {
+    fn from(profile: &'a Profile) -> Self {
+        Self { followed: profile.is_followed(), missing: &profile.missing, verdict: profile.verdict() }
+    }
 }
 
-fn problem(problem: &Problem) -> Value {
-    let mut json = Map::new();
-    json.insert("reason".to_owned(), problem.reason.as_str().into());
-    if let Some(Place { segment, part, at }) = problem.place {
-        json.insert("segment".to_owned(), segment.into());
-        json.insert("part".to_owned(), part.into());
-        match at {
-            Spot::Whole => {}
-            Spot::Character(n) => drop(json.insert("character".to_owned(), n.into())),
-            Spot::Byte(n) => drop(json.insert("byte".to_owned(), n.into())),
-            Spot::Line(line, column) => {
-                json.insert("line".to_owned(), line.into());
-                json.insert("column".to_owned(), column.into());
-            }
+impl<'a> From<&'a Proof> for ProofJson<'a> {
+    fn from(proof: &'a Proof) -> Self {
+        Self {
+            htm: proof.method.as_deref(),
+            htu: proof.url.as_deref(),
+            jti: proof.id.as_deref(),
+            ath: proof.access_token_hash.as_deref(),
+            nonce: proof.nonce.as_deref(),
+            age_seconds: proof.age,
+            thumbprint: proof.thumbprint.as_deref(),
+            signature: proof.signature.name(),
         }
     }
-    json.insert("advice".to_owned(), problem.advice.as_str().into());
-    Value::Object(json)
 }
 
-fn proof(proof: &Proof) -> Value {
-    object! {
-        "htm": proof.method,
-        "htu": proof.url,
-        "jti": proof.id,
-        "ath": proof.access_token_hash,
-        "nonce": proof.nonce,
-        "ageSeconds": proof.age,
-        "thumbprint": proof.thumbprint,
-        "signature": proof.signature.name(),
+impl<'a> From<&'a Problem> for ProblemJson<'a> {
+    fn from(problem: &'a Problem) -> Self {
+        let location = problem.location.map(|Location { segment, part, at }| {
+            let none = OffsetJson::default();
+            let at = match at {
+                Offset::Whole => none,
+                Offset::Character(n) => OffsetJson { character: Some(n), ..none },
+                Offset::Byte(n) => OffsetJson { byte: Some(n), ..none },
+                Offset::Line(line, column) => OffsetJson { line: Some(line), column: Some(column), ..none },
+            };
+            LocationJson { segment, part, at }
+        });
+        Self { reason: &problem.reason, location, advice: &problem.advice }
     }
 }
 
@@ -103,7 +186,7 @@ const PROPERTIES: &str = r#"{
     "format": {"enum": "$formats"},
     "header": {"type": ["object", "null"], "description": "decoded header"},
     "payload": {"type": ["object", "null"], "description": "decoded claims"},
-    "status": {"enum": ["EXPIRED", "VALID", "NOT YET VALID", "NO EXPIRY", null]},
+    "status": {"enum": ["EXPIRED", "VALID", "NOT YET VALID", "NO EXPIRY", "UNKNOWN", null]},
     "issuedAt": {"type": ["string", "null"], "format": "date-time", "description": "iat"},
     "expiresAt": {"type": ["string", "null"], "format": "date-time", "description": "exp"},
     "notBefore": {"type": ["string", "null"], "format": "date-time", "description": "nbf"},
@@ -158,15 +241,8 @@ const PROPERTIES: &str = r#"{
             "additionalProperties": false
         }
     },
-    "notes": {
-        "type": "array",
-        "items": {
-            "type": "object",
-            "properties": {"level": {"enum": ["info", "warning", "error"]}, "text": {"type": "string"}},
-            "required": ["level", "text"],
-            "additionalProperties": false
-        }
-    },
+    "removed": {"type": "array", "items": {"type": "string"}, "description": "what stood around the token"},
+    "remarks": {"type": "array", "items": {"type": "string"}, "description": "what is worth knowing of its form"},
     "length": {"type": "integer", "minimum": 0},
     "signatureBytes": {"type": ["integer", "null"]},
     "sha256Prefix": {"type": ["string", "null"]},
@@ -174,7 +250,8 @@ const PROPERTIES: &str = r#"{
 }"#;
 
 fn report_schema() -> Value {
-    let names = [("formats", json!(Format::ALL.map(Format::name))), ("kinds", json!(Kind::ALL.map(Kind::name)))];
+    let names =
+        [("formats", json!(Format::ALL.map(Format::name))), ("kinds", json!(TokenKind::ALL.map(TokenKind::name)))];
     let properties = schema::fill(PROPERTIES, &names);
     let required: Vec<String> =
         properties.as_object().map(|properties| properties.keys().cloned().collect()).unwrap_or_default();

@@ -17,12 +17,6 @@ const END_OF_9999: std::ops::RangeInclusive<f64> = 253_370_764_800.0..=253_402_3
 /// 0001-01-01 in seconds: RFC 3339 has no way to write what was before.
 const YEAR_ONE: i64 = -62_135_596_800;
 
-/// Longer than this, an access token is long-lived: RFC 6750 section 5.3 wants an hour or less, a day is the longest that
-/// authorization servers issue by default.
-pub const LONG_LIFETIME: Duration = Duration::from_hours(24);
-/// Shorter than this, a client that does not refresh ahead of time meets an expired token all the time.
-pub const SHORT_LIFETIME: Duration = Duration::from_mins(1);
-
 /// The unit a time was written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unit {
@@ -69,7 +63,7 @@ impl Unit {
 
 /// How a time was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
+pub enum Notation {
     /// A JSON number, as it should be.
     Number,
     /// A number in quotes.
@@ -99,7 +93,7 @@ pub struct Time {
     /// In which unit.
     pub unit: Unit,
     /// In which form.
-    pub form: Form,
+    pub notation: Notation,
 }
 
 impl Time {
@@ -107,20 +101,25 @@ impl Time {
     #[must_use]
     pub fn read(value: &Value) -> Option<Self> {
         match value {
-            Value::Number(number) => Some(Self::from_number(number.as_f64()?, number.to_string(), Form::Number)),
+            Value::Number(number) => Some(Self::from_number(number.as_f64()?, number.to_string(), Notation::Number)),
             Value::String(text) => {
                 let text = text.trim();
                 if let Some(number) = text.parse::<f64>().ok().filter(|number| number.is_finite()) {
-                    return Some(Self::from_number(number, text.to_owned(), Form::Quoted));
+                    return Some(Self::from_number(number, text.to_owned(), Notation::Quoted));
                 }
                 let at = text.parse().ok()?;
-                Some(Self { written: text.to_owned(), when: When::At(at), unit: Unit::Seconds, form: Form::Date })
+                Some(Self {
+                    written: text.to_owned(),
+                    when: When::At(at),
+                    unit: Unit::Seconds,
+                    notation: Notation::Date,
+                })
             }
             _ => None,
         }
     }
 
-    fn from_number(number: f64, written: String, form: Form) -> Self {
+    fn from_number(number: f64, written: String, notation: Notation) -> Self {
         let unit = Unit::of(number.abs());
         let seconds = number / unit.per_second();
         #[expect(clippy::cast_possible_truncation, reason = "`as` saturates, and jiff refuses what is out of range")]
@@ -131,7 +130,7 @@ impl Time {
             Err(_) if whole < 0 => When::Before,
             Err(_) => When::After,
         };
-        Self { written, when, unit, form }
+        Self { written, when, unit, notation }
     }
 
     /// The moment, if a calendar has it.
@@ -146,7 +145,7 @@ impl Time {
 
 /// A time claim.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub enum Claim {
+pub enum TimeClaim {
     /// Not there.
     #[default]
     Absent,
@@ -156,12 +155,22 @@ pub enum Claim {
     Unreadable(String),
 }
 
-impl Claim {
+impl TimeClaim {
     fn of(claims: &Map<String, Value>, name: &str) -> Self {
         match claims.get(name) {
             None => Self::Absent,
             Some(value) => Time::read(value)
                 .map_or_else(|| Self::Unreadable(crate::text::shorten(&value.to_string(), 40)), Self::Read),
+        }
+    }
+
+    /// Whether it is absent or written as RFC 7519 section 2 wants it; with `dates`, as PASETO does.
+    #[must_use]
+    pub fn is_seconds(&self, dates: bool) -> bool {
+        match self {
+            Self::Absent => true,
+            Self::Unreadable(_) => false,
+            Self::Read(time) => time.unit == Unit::Seconds && (time.notation == Notation::Number || dates),
         }
     }
 
@@ -190,8 +199,10 @@ pub enum Status {
     Valid,
     /// `nbf` lies ahead (RFC 7519 section 4.1.5).
     NotYetValid,
-    /// There is no `exp` that can be read.
+    /// There is no `exp`.
     NoExpiry,
+    /// A time is written so that verifiers refuse it, or read another one.
+    Unknown,
 }
 
 impl Status {
@@ -203,6 +214,7 @@ impl Status {
             Self::Valid => "VALID",
             Self::NotYetValid => "NOT YET VALID",
             Self::NoExpiry => "NO EXPIRY",
+            Self::Unknown => "UNKNOWN",
         }
     }
 }
@@ -211,26 +223,28 @@ impl Status {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Times {
     /// `iat`.
-    pub issued: Claim,
+    pub issued: TimeClaim,
     /// `exp`.
-    pub expires: Claim,
+    pub expires: TimeClaim,
     /// `nbf`.
-    pub not_before: Claim,
+    pub not_before: TimeClaim,
     /// When it was looked at.
     pub now: Timestamp,
+    /// Times are to be dates in words, as PASETO has them, and not numbers of seconds.
+    pub dates: bool,
 }
 
 impl Times {
     /// Reads the claims.
     #[must_use]
     pub fn of(claims: &Map<String, Value>, now: Timestamp) -> Self {
-        let claim = |name| Claim::of(claims, name);
-        Self { issued: claim("iat"), expires: claim("exp"), not_before: claim("nbf"), now }
+        let claim = |name| TimeClaim::of(claims, name);
+        Self { issued: claim("iat"), expires: claim("exp"), not_before: claim("nbf"), now, dates: false }
     }
 
     /// Each with the claim's name.
     #[must_use]
-    pub const fn each(&self) -> [(&'static str, &Claim); 3] {
+    pub const fn each(&self) -> [(&'static str, &TimeClaim); 3] {
         [("iat", &self.issued), ("exp", &self.expires), ("nbf", &self.not_before)]
     }
 
@@ -239,8 +253,12 @@ impl Times {
     pub fn status(&self) -> Status {
         let now = When::At(self.now);
         let expires = self.expires.time().map(|time| time.when);
-        if expires.is_some_and(|expires| expires <= now) {
+        let in_seconds = |time: &&Time| time.unit == Unit::Seconds;
+        // However it is written, whoever can read it refuses the token, and so does whoever cannot.
+        if self.expires.time().filter(in_seconds).is_some_and(|expires| expires.when <= now) {
             Status::Expired
+        } else if [&self.expires, &self.not_before].into_iter().any(|claim| !claim.is_seconds(self.dates)) {
+            Status::Unknown
         } else if self.not_before.time().is_some_and(|from| from.when > now) {
             Status::NotYetValid
         } else if expires.is_none() {
@@ -288,15 +306,15 @@ mod tests {
 
     use super::*;
 
-    fn read(value: &Value) -> (String, Unit, Form) {
+    fn read(value: &Value) -> (String, Unit, Notation) {
         let time = Time::read(value).unwrap();
-        (time.at().map_or_else(|| format!("{:?}", time.when), |at| at.to_string()), time.unit, time.form)
+        (time.at().map_or_else(|| format!("{:?}", time.when), |at| at.to_string()), time.unit, time.notation)
     }
 
     #[test]
     fn a_time_is_read_in_whatever_unit_and_form_it_came() {
         use {
-            Form::{Date, Number, Quoted},
+            Notation::{Date, Number, Quoted},
             Unit::{Microseconds, Milliseconds, Nanoseconds, Seconds},
         };
         let at = "2018-01-18T01:30:22Z".to_owned();
@@ -330,7 +348,10 @@ mod tests {
         assert_eq!(status(json!({"exp": 100, "nbf": 50}), 49), Status::NotYetValid);
         assert_eq!(status(json!({"exp": 100, "nbf": 50}), 50), Status::Valid);
         assert_eq!(status(json!({"iat": 1}), 50), Status::NoExpiry);
-        assert_eq!(status(json!({"exp": "soon"}), 50), Status::NoExpiry);
+        for unclear in [json!("soon"), json!(null), json!("100"), json!(100_000_000_000_i64)] {
+            assert_eq!(status(json!({"exp": unclear}), 50), Status::Unknown);
+        }
+        assert_eq!(status(json!({"exp": "40"}), 50), Status::Expired);
     }
 
     #[test]

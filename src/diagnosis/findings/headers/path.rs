@@ -7,108 +7,99 @@ use http::{HeaderMap, HeaderName};
 
 use super::super::{Facts, Finding, Rule, Severity};
 use super::{MOST_SHOWN, with_headers};
-use crate::diagnosis::forwarding::{self, first, proxies, public_url, without_default_port};
+use crate::diagnosis::forwarding::{self, first, proxies, without_default_port};
 use crate::diagnosis::headers::{Category, category, title_case};
 use crate::diagnosis::origin::is_loopback_host;
 use crate::diagnosis::products;
 use crate::diagnosis::redact;
 
-pub(super) static FORWARDED_CONFLICT: Rule = Rule {
-    id: "hdr.forwarded_conflict",
-    severity: Severity::Warning,
-    meaning: "Forwarded and X-Forwarded-* tell different URLs",
-    fix: "have the outermost proxy write both or delete the one that it does not write",
-    reference: "RFC 7239 sections 4, 5.3, 5.4 and 7.4",
-};
+/// The rules on a request's way.
+pub(in crate::diagnosis::findings) const RULES: &[Rule] = &[
+    Rule {
+        id: "hdr.forwarded_conflict",
+        severity: Severity::Warning,
+        meaning: "Forwarded and X-Forwarded-* tell different URLs",
+        fix: "have the outermost proxy write both or delete the one that it does not write",
+        reference: "RFC 7239 sections 4, 5.3, 5.4 and 7.4",
+        check: forwarded_conflict,
+    },
+    Rule {
+        id: "hdr.xfp_http_public",
+        severity: Severity::Warning,
+        meaning: "The proxy's headers tell of http, but the client most likely used https: URLs made from them (resource \
+                  metadata, audience, redirects) are wrong",
+        fix: "have the proxy that ends TLS send X-Forwarded-Proto: https, and those behind it trust that (Traefik: \
+              forwardedHeaders.trustedIPs)",
+        reference: "RFC 9728 section 3.3; RFC 7239 section 5.4",
+        check: http_behind_tls,
+    },
+    Rule {
+        id: "hdr.xfh_ne_host",
+        severity: Severity::Info,
+        meaning: "X-Forwarded-Host and Host differ: a proxy rewrites Host",
+        fix: "have the proxy hand Host on (Traefik: passHostHeader: true; nginx: proxy_set_header Host $host) where a \
+              server behind it needs the public name",
+        reference: "RFC 7239 section 5.3; RFC 9110 section 7.2",
+        check: rewritten_host,
+    },
+    Rule {
+        id: "hdr.fwd_uri_at_backend",
+        severity: Severity::Warning,
+        meaning: "X-Forwarded-Uri or X-Forwarded-Method, which proxies send to their auth service, reached this server",
+        fix: "have the proxy delete them in front of this server, and do not name this server as the address of an auth \
+              service",
+        reference: "Traefik pkg/middlewares/auth/forward.go; Caddy forward_auth",
+        check: auth_request,
+    },
+    Rule {
+        id: "hdr.oversize",
+        severity: Severity::Warning,
+        meaning: "The headers are larger than what common proxies and servers take: 431, 400 or a cut connection is near",
+        fix: "make the largest header smaller (fewer group claims, no user info in cookies), or raise the limit of every \
+              proxy on the way",
+        reference: "RFC 6585 section 5; nginx large_client_header_buffers (8 KiB a line); Apache LimitRequestFieldSize \
+                    (8190); Node.js --max-http-header-size (16 KiB)",
+        check: size,
+    },
+    Rule {
+        id: "hdr.large",
+        severity: Severity::Info,
+        meaning: "The headers take more than half of what common proxies and servers take",
+        fix: "look at the largest header before it grows",
+        reference: "RFC 6585 section 5; nginx large_client_header_buffers (8 KiB a line)",
+        check: size,
+    },
+    Rule {
+        id: "hdr.hop_by_hop",
+        severity: Severity::Warning,
+        meaning: "A header that is for one connection only came through a proxy, or Connection names one that is for the \
+                  whole way",
+        fix: "have the proxy remove hop-by-hop headers and whatever Connection names, and update it",
+        reference: "RFC 9110 sections 7.6.1 and 11.7.2",
+        check: hop_by_hop,
+    },
+    Rule {
+        id: "hdr.proxy_fingerprint",
+        severity: Severity::Info,
+        meaning: "Headers give away which proxies the request came through",
+        fix: "compare this list with the set-up that you expect",
+        reference: "RFC 9110 section 7.6.3; each product's documentation",
+        check: fingerprint,
+    },
+];
 
-pub(super) static XFP_HTTP_PUBLIC: Rule = Rule {
-    id: "hdr.xfp_http_public",
-    severity: Severity::Warning,
-    meaning: "The proxy's headers tell of http, but the client most likely used https: URLs made from them (resource \
-              metadata, audience, redirects) are wrong",
-    fix: "have the proxy that ends TLS send X-Forwarded-Proto: https, and those behind it trust that (Traefik: \
-          forwardedHeaders.trustedIPs)",
-    reference: "RFC 9728 section 3.3; RFC 7239 section 5.4",
-};
-
-pub(super) static XFH_NE_HOST: Rule = Rule {
-    id: "hdr.xfh_ne_host",
-    severity: Severity::Info,
-    meaning: "X-Forwarded-Host and Host differ: a proxy rewrites Host",
-    fix: "have the proxy hand Host on (Traefik: passHostHeader: true; nginx: proxy_set_header Host $host) where a \
-          server behind it needs the public name",
-    reference: "RFC 7239 section 5.3; RFC 9110 section 7.2",
-};
-
-pub(super) static FWD_URI_AT_BACKEND: Rule = Rule {
-    id: "hdr.fwd_uri_at_backend",
-    severity: Severity::Warning,
-    meaning: "X-Forwarded-Uri or X-Forwarded-Method, which proxies send to their auth service, reached this server",
-    fix: "have the proxy delete them in front of this server, and do not name this server as the address of an auth \
-          service",
-    reference: "Traefik pkg/middlewares/auth/forward.go; Caddy forward_auth",
-};
-
-pub(super) static OVERSIZE: Rule = Rule {
-    id: "hdr.oversize",
-    severity: Severity::Warning,
-    meaning: "The headers are larger than what common proxies and servers take: 431, 400 or a cut connection is near",
-    fix: "make the largest header smaller (fewer group claims, no user info in cookies), or raise the limit of every \
-          proxy on the way",
-    reference: "RFC 6585 section 5; nginx large_client_header_buffers (8 KiB a line); Apache LimitRequestFieldSize \
-                (8190); Node.js --max-http-header-size (16 KiB)",
-};
-
-pub(super) static LARGE: Rule = Rule {
-    id: "hdr.large",
-    severity: Severity::Info,
-    meaning: "The headers take more than half of what common proxies and servers take",
-    fix: "look at the largest header before it grows",
-    reference: "RFC 6585 section 5; nginx large_client_header_buffers (8 KiB a line)",
-};
-
-pub(super) static HOP_BY_HOP: Rule = Rule {
-    id: "hdr.hop_by_hop",
-    severity: Severity::Warning,
-    meaning: "A header that is for one connection only came through a proxy, or Connection names one that is for the \
-              whole way",
-    fix: "have the proxy remove hop-by-hop headers and whatever Connection names, and update it",
-    reference: "RFC 9110 sections 7.6.1 and 11.7.2",
-};
-
-pub(super) static PROXY_FINGERPRINT: Rule = Rule {
-    id: "hdr.proxy_fingerprint",
-    severity: Severity::Info,
-    meaning: "Headers give away which proxies the request came through",
-    fix: "compare this list with the set-up that you expect",
-    reference: "RFC 9110 section 7.6.3; each product's documentation",
-};
-
-pub(super) fn of_request(facts: &Facts<'_>) -> Vec<Finding> {
-    let found = [
-        forwarded_conflict(facts),
-        http_behind_tls(facts),
-        rewritten_host(facts.headers),
-        auth_request(facts),
-        size(facts.headers),
-        hop_by_hop(facts.headers),
-        fingerprint(facts.headers),
-    ];
-    found.into_iter().flatten().collect()
-}
-
-fn forwarded_conflict(facts: &Facts<'_>) -> Option<Finding> {
-    let conflicts = public_url(facts.headers, facts.uri).conflicts;
+fn forwarded_conflict(rule: &'static Rule, facts: &Facts<'_>) -> Option<Finding> {
+    let conflicts = &facts.public_url().conflicts;
     let conflict = conflicts.iter().find(|conflict| conflict.starts_with("Forwarded says"))?;
     let names = ["forwarded", "x-forwarded-proto", "x-forwarded-host"];
-    with_headers(&FORWARDED_CONFLICT, redact::value(conflict), facts.headers, &names)
+    with_headers(rule, redact::value(conflict), facts.headers, &names)
 }
 
 /// Something in front ended TLS and the scheme got lost: another header says so, or the name is one that the public
 /// internet knows. A plain request without a proxy raises nothing.
-fn http_behind_tls(facts: &Facts<'_>) -> Option<Finding> {
+fn http_behind_tls(rule: &'static Rule, facts: &Facts<'_>) -> Option<Finding> {
     let headers = facts.headers;
-    let url = public_url(headers, facts.uri);
+    let url = facts.public_url();
     let in_front = proxies(headers);
     if url.scheme != "http" || (in_front.is_empty() && products::seen(headers).is_empty()) {
         return None;
@@ -123,14 +114,14 @@ fn http_behind_tls(facts: &Facts<'_>) -> Option<Finding> {
     let shown = redact::value(host).into_owned();
     if let Some(tls) = tls_telltale(headers) {
         let summary = format!("{told} for {shown}, and {} tells of TLS", title_case(tls));
-        return with_headers(&XFP_HTTP_PUBLIC, summary, headers, &[tls, name, "forwarded", "x-forwarded-host"]);
+        return with_headers(rule, summary, headers, &[tls, name, "forwarded", "x-forwarded-host"]);
     }
     if !is_public(host) {
         return None;
     }
     let summary = format!("{told} for the public name {shown}: URLs made from this request begin with http://");
     let names = [name, "forwarded", "x-forwarded-host", "x-forwarded-for", "host"];
-    let finding = with_headers(&XFP_HTTP_PUBLIC, summary, headers, &names)?;
+    let finding = with_headers(rule, summary, headers, &names)?;
     // Behind a proxy that is known by other headers only: the public URL is evidence enough.
     Some(finding.and_evidence("URL of this request", &redact::uri(&url.url()?)))
 }
@@ -175,7 +166,8 @@ fn is_public(host: &str) -> bool {
     }
 }
 
-fn rewritten_host(headers: &HeaderMap) -> Option<Finding> {
+fn rewritten_host(rule: &'static Rule, facts: &Facts<'_>) -> Option<Finding> {
+    let headers = facts.headers;
     let forwarded = first(headers, "x-forwarded-host")?;
     let host = first(headers, HOST.as_str())?;
     if without_default_port(&forwarded).eq_ignore_ascii_case(&without_default_port(&host)) {
@@ -183,24 +175,24 @@ fn rewritten_host(headers: &HeaderMap) -> Option<Finding> {
     }
     let [asked, got] = [redact::value(&forwarded), redact::value(&host)];
     let summary = format!("the client asked for {asked}, the proxy asks this server for {got}");
-    with_headers(&XFH_NE_HOST, summary, headers, &["x-forwarded-host", "host"])
+    with_headers(rule, summary, headers, &["x-forwarded-host", "host"])
 }
 
 /// The snippets of Authelia's documentation for nginx send X-Forwarded-URI to every backend: that of this very request
 /// is no fault.
-fn auth_request(facts: &Facts<'_>) -> Option<Finding> {
+fn auth_request(rule: &'static Rule, facts: &Facts<'_>) -> Option<Finding> {
     let headers = facts.headers;
     let method = first(headers, "x-forwarded-method");
-    let uri = headers.get("x-forwarded-uri").map(|value| redact::decode(value.as_bytes()).trim().to_owned());
+    let uri = facts.header("x-forwarded-uri");
     let path = |uri: &str| uri.split(['?', '#']).next().unwrap_or_default().trim_end_matches('/').to_owned();
-    let own = [path(facts.uri.path()), path(&public_url(headers, facts.uri).path)];
+    let own = [path(facts.uri.path()), path(&facts.public_url().path)];
     let other_uri = uri.as_ref().is_some_and(|uri| !own.contains(&path(uri)));
     let summary = match (&method, other_uri) {
         (_, true) => "X-Forwarded-Uri names another path than this request has",
         (Some(_), false) => "X-Forwarded-Method, which a proxy sends to its auth service, reached this server",
         (None, false) => return None,
     };
-    with_headers(&FWD_URI_AT_BACKEND, summary, headers, &["x-forwarded-method", "x-forwarded-uri"])
+    with_headers(rule, summary, headers, &["x-forwarded-method", "x-forwarded-uri"])
 }
 
 /// Limits of common proxies and servers. A line: nginx, Apache. All of them: Tomcat and Jetty, Node.js, Kestrel.
@@ -211,12 +203,15 @@ const LIMITS: [(usize, &str); 4] = [
     (32 * 1024, "32 KiB (Kestrel)"),
 ];
 
-fn size(headers: &HeaderMap) -> Option<Finding> {
+fn size(rule: &'static Rule, facts: &Facts<'_>) -> Option<Finding> {
+    let headers = facts.headers;
     // `NAME: VALUE` and the end of the line, as HTTP/1.1 sends it.
     let line = |name: &HeaderName, value: &http::HeaderValue| name.as_str().len() + value.len() + ": \r\n".len();
     let total: usize = headers.iter().map(|(name, value)| line(name, value)).sum();
     let (_, limit) = LIMITS.iter().rev().find(|(limit, _)| total >= *limit)?;
-    let rule = if total >= LIMITS[1].0 { &OVERSIZE } else { &LARGE };
+    if (rule.id == "hdr.oversize") != (total >= LIMITS[1].0) {
+        return None;
+    }
     let mut largest: Vec<(usize, &str)> = headers
         .keys()
         .map(|name| (headers.get_all(name).iter().map(|value| line(name, value)).sum(), name.as_str()))
@@ -234,8 +229,9 @@ fn size(headers: &HeaderMap) -> Option<Finding> {
 
 /// What a client on this very connection may send, and what a proxy sends for its own connection (`Connection: close`,
 /// `upgrade`, `Transfer-Encoding`, `TE: trailers`), is no leak.
-fn hop_by_hop(headers: &HeaderMap) -> Option<Finding> {
+fn hop_by_hop(rule: &'static Rule, facts: &Facts<'_>) -> Option<Finding> {
     const OF_THE_CONNECTION: [&str; 6] = ["close", "keep-alive", "upgrade", "te", "http2-settings", "trailer"];
+    let headers = facts.headers;
     let mut leaked: Vec<&str> = ["proxy-connection", "proxy-authorization", "proxy-authenticate"]
         .into_iter()
         .filter(|name| headers.contains_key(*name))
@@ -264,7 +260,7 @@ fn hop_by_hop(headers: &HeaderMap) -> Option<Finding> {
         format!("{} should have ended at the proxy", leaked.iter().map(title).collect::<Vec<_>>().join(", "))
     };
     let connection = (!named.is_empty()).then_some(CONNECTION.as_str());
-    with_headers(&HOP_BY_HOP, summary, headers, &connection.into_iter().chain(leaked).collect::<Vec<_>>())
+    with_headers(rule, summary, headers, &connection.into_iter().chain(leaked).collect::<Vec<_>>())
 }
 
 /// Headers that every proxy must hand on: to name them in `Connection` makes one remove them.
@@ -272,12 +268,13 @@ fn is_for_the_whole_way(name: &str) -> bool {
     matches!(category(name), Category::Authentication | Category::Forwarding | Category::Mcp)
 }
 
-fn fingerprint(headers: &HeaderMap) -> Option<Finding> {
+fn fingerprint(rule: &'static Rule, facts: &Facts<'_>) -> Option<Finding> {
+    let headers = facts.headers;
     let found = proxies(headers);
     let known = found.iter().map(|proxy| proxy.name).collect::<Vec<_>>().join(", ");
     let summary = format!("the request came through {known}, as far as headers tell");
     let mut evidence = found.iter().map(|proxy: &forwarding::Proxy| (proxy.name, proxy.evidence.join(", ")));
     let (name, told) = evidence.next()?;
-    let finding = Finding::new(&PROXY_FINGERPRINT, summary, name, &told);
+    let finding = Finding::new(rule, summary, name, &told);
     Some(evidence.fold(finding, |finding, (name, told)| finding.and_evidence(name, &told)))
 }

@@ -18,67 +18,79 @@ use std::net::IpAddr;
 
 use http::Uri;
 
-use super::{Facts, Finding, Report, quote, quote_all};
+use super::{Facts, Finding, Rule};
 use crate::config::is_loopback_host;
-use crate::diagnosis::findings::{Rule, Severity};
-use crate::diagnosis::forwarding::public_url;
-use crate::diagnosis::token::{self, Kind};
+use crate::diagnosis::findings::Severity;
+use crate::diagnosis::quote::{quote, quote_all};
+use crate::diagnosis::token::{Decoded, TokenKind};
 
-pub(super) const MISSING: Rule = Rule {
-    id: "tok.aud_missing",
-    severity: Severity::Warning,
-    meaning: "The token does not say whom it is for: an MCP server must refuse it",
-    fix: "send the resource parameter with the server's URL in the authorization and token requests, and have the \
-          issuer write it into aud",
-    reference: "MCP specification, Authorization, Token Audience Binding; RFC 8707 section 2; RFC 7519 section 4.1.3",
-};
-pub(super) const MISMATCH: Rule = Rule {
-    id: "tok.aud_mismatch",
-    severity: Severity::Error,
-    meaning: "The token is for another URL than this server's",
-    fix: "send the resource parameter with this server's URL in the authorization and token requests; if aud is \
-          right, make the proxy forward the public scheme and host",
-    reference: "MCP specification, Authorization, Token Audience Binding; RFC 8707 section 2; RFC 7519 section 4.1.3",
-};
-pub(super) const SLASH: Rule = Rule {
-    id: "tok.aud_slash",
-    severity: Severity::Warning,
-    meaning: "The audience is this server's URL in another spelling, such as a slash at the end: exact comparison \
-              fails",
-    fix: "use one spelling, without the slash, in the protected-resource metadata, the client and the issuer",
-    reference: "MCP specification, Authorization, Canonical Server URI; RFC 3986 section 6.2.1; RFC 9728 section 3.3",
-};
-pub(super) const ORIGIN_ONLY: Rule = Rule {
-    id: "tok.aud_origin_only",
-    severity: Severity::Warning,
-    meaning: "The audience is this server's host or a parent path, not the URL that was called: exact comparison fails",
-    fix: "make the resource in the protected-resource metadata and the client's resource parameter the same URL; if \
-          the metadata names the shorter one, configure the server for that",
-    reference: "MCP specification, Authorization, Canonical Server URI; RFC 9728 section 3.3",
-};
-pub(super) const IS_CLIENT: Rule = Rule {
-    id: "tok.aud_is_client",
-    severity: Severity::Warning,
-    meaning: "The token is for the client itself: it asked for no resource",
-    fix: "send the resource parameter with the server's URL in the authorization and token requests; with Entra \
-          expose an API and ask for its scope",
-    reference: "RFC 8707 section 2; MCP specification, Authorization, Resource Parameter Implementation",
-};
-pub(super) const WRONG_API: Rule = Rule {
-    id: "tok.wrong_api",
-    severity: Severity::Error,
-    meaning: "The token is for the identity provider's own API, Microsoft Graph or UserInfo",
-    fix: "ask for a token for this server: register it as an API with the provider, and send its resource, audience \
-          or scope",
-    reference: "MCP specification, Authorization, Token Audience Binding; RFC 8707 section 2",
-};
-pub(super) const UNCHECKED: Rule = Rule {
-    id: "tok.aud_unchecked",
-    severity: Severity::Info,
-    meaning: "The audience cannot be compared with this server's URL",
-    fix: "check that the resource server is configured for this audience",
-    reference: "RFC 7519 section 4.1.3; RFC 9068 section 4",
-};
+pub(super) const RULES: &[Rule] = &[
+    Rule {
+        id: "tok.aud_missing",
+        severity: Severity::Warning,
+        meaning: "The token does not say whom it is for: an MCP server must refuse it",
+        fix: "send the resource parameter with the server's URL in the authorization and token requests, and have the \
+              issuer write it into aud",
+        reference: "MCP specification, Authorization, Token Audience Binding; RFC 8707 section 2; RFC 7519 section 4.1.3",
+        check: judge,
+    },
+    Rule {
+        id: "tok.aud_mismatch",
+        severity: Severity::Error,
+        meaning: "The token is for another URL than this server's",
+        fix: "send the resource parameter with this server's URL in the authorization and token requests; if aud is \
+              right, make the proxy forward the public scheme and host",
+        reference: "MCP specification, Authorization, Token Audience Binding; RFC 8707 section 2; RFC 7519 section 4.1.3",
+        check: judge,
+    },
+    Rule {
+        id: "tok.aud_slash",
+        severity: Severity::Warning,
+        meaning: "The audience is this server's URL in another spelling, such as a slash at the end: exact comparison \
+                  fails",
+        fix: "use one spelling, without the slash, in the protected-resource metadata, the client and the issuer",
+        reference: "MCP specification, Authorization, Canonical Server URI; RFC 3986 section 6.2.1; RFC 9728 section 3.3",
+        check: judge,
+    },
+    Rule {
+        id: "tok.aud_origin_only",
+        severity: Severity::Warning,
+        meaning: "The audience is this server's host or a parent path, not the URL that was called: exact comparison fails",
+        fix: "make the resource in the protected-resource metadata and the client's resource parameter the same URL; if \
+              the metadata names the shorter one, configure the server for that",
+        reference: "MCP specification, Authorization, Canonical Server URI; RFC 9728 section 3.3",
+        check: judge,
+    },
+    Rule {
+        id: "tok.aud_is_client",
+        severity: Severity::Warning,
+        meaning: "The token is for the client itself: it asked for no resource",
+        fix: "send the resource parameter with the server's URL in the authorization and token requests; with Entra \
+              expose an API and ask for its scope",
+        reference: "RFC 8707 section 2; MCP specification, Authorization, Resource Parameter Implementation",
+        check: judge,
+    },
+    Rule {
+        id: "tok.wrong_api",
+        severity: Severity::Error,
+        meaning: "The token is for the identity provider's own API, Microsoft Graph or UserInfo",
+        fix: "ask for a token for this server: register it as an API with the provider, and send its resource, audience \
+              or scope",
+        reference: "MCP specification, Authorization, Token Audience Binding; RFC 8707 section 2",
+        check: judge,
+    },
+    Rule {
+        id: "tok.aud_unchecked",
+        severity: Severity::Info,
+        meaning: "The audience cannot be compared with this server's URL",
+        fix: "check that the resource server is configured for this audience",
+        reference: "RFC 7519 section 4.1.3; RFC 9068 section 4",
+        check: judge,
+    },
+];
+
+/// Nothing to compare the audience with.
+pub(super) const UNCHECKED: &str = "tok.aud_unchecked";
 
 /// What one audience is to this server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -95,88 +107,104 @@ enum Fit {
     Id,
 }
 
-pub(super) fn of(report: &Report, facts: &Facts<'_>) -> Option<Finding> {
-    // Of other kinds it is known for whom they are: a client, a token endpoint, the proxy's backend.
-    if !matches!(report.kind, Kind::AccessToken | Kind::Unknown) {
-        return None;
-    }
-    let audience = report.facts.audience();
+/// Whether there is an audience that this server can be compared with: of other kinds it is known for whom they are, a
+/// client, a token endpoint, the proxy's backend.
+pub(super) fn is_judged(facts: &Facts<'_>) -> bool {
+    facts.signed().is_some_and(|report| matches!(report.kind, TokenKind::AccessToken | TokenKind::Unknown))
+}
+
+/// One inspection for all rows: it finds the most specific of them.
+fn judge(rule: &'static Rule, facts: &Facts<'_>) -> Option<Finding> {
+    let report = facts.signed().filter(|_| is_judged(facts))?;
+    let token = &report.token;
+    let audience = token.audience();
     if audience.iter().all(|aud| aud.is_empty()) {
-        return Some(missing(report));
+        return missing(rule, token);
     }
-    let public = public_url(facts.headers, facts.uri);
+    let public = facts.public_url();
     let url = public.url();
     let told = facts.headers.contains_key("x-forwarded-proto") || facts.headers.contains_key("forwarded");
     let fits: Vec<Fit> = audience.iter().map(|aud| fit(aud, url.as_deref(), told)).collect();
-    let shown = audience.join(", ");
     let best = fits.iter().copied().min().unwrap_or(Fit::Id);
-    let found = |rule, summary: String| Some(Finding::new(rule, summary, "aud", &shown));
-    let seen = |finding: Finding| Some(finding.and_evidence("this request's URL", url.as_deref().unwrap_or("unknown")));
+    let found =
+        |id: &str, summary: String| (rule.id == id).then(|| Finding::new(rule, summary, "aud", &audience.join(", ")));
+    let seen = |finding: Finding| finding.and_evidence("this request's URL", url.as_deref().unwrap_or("unknown"));
     match best {
         Fit::Exact => return None,
         Fit::Spelling | Fit::Parent => {
-            let (rule, what) = match best {
-                Fit::Spelling => (&SLASH, "the same URL in another spelling"),
-                _ => (&ORIGIN_ONLY, "only a part of it"),
+            let (id, what) = match best {
+                Fit::Spelling => ("tok.aud_slash", "the same URL in another spelling"),
+                _ => ("tok.aud_origin_only", "only a part of it"),
             };
             let aud = audience.iter().zip(&fits).find(|(_, fit)| **fit == best).map_or("", |(aud, _)| aud);
             let url = quote(url.as_deref().unwrap_or_default());
-            return found(rule, format!("aud is {}, the URL is {url}: {what}", quote(aud))).and_then(seen);
+            return found(id, format!("aud is {}, the URL is {url}: {what}", quote(aud))).map(seen);
         }
         Fit::Other | Fit::Id => {}
     }
-    if audience.iter().all(|aud| token::Facts::is_providers_api(aud)) {
-        return found(&WRONG_API, format!("aud is {}, not this server", quote_all(audience)));
+    let all = || quote_all(audience.iter().copied());
+    if audience.iter().all(|aud| is_providers_api(aud)) {
+        return found("tok.wrong_api", format!("aud is {}, not this server", all()));
     }
-    if report.facts.audience_is_client()
-        && let Some((claim, client)) = report.facts.client()
+    if token.audience_is_client()
+        && let Some((claim, client)) = token.client()
     {
         let summary = format!("aud is {}, which is the client itself ({claim})", quote(client));
-        return found(&IS_CLIENT, summary).map(|finding| finding.and_evidence(claim, client));
+        return found("tok.aud_is_client", summary).map(|finding| finding.and_evidence(claim, client));
     }
-    let issuer = report.facts.claim_str("iss").unwrap_or_default();
+    let issuer = token.claim_str("iss").unwrap_or_default();
     if audience.iter().all(|aud| aud.trim_end_matches('/') == issuer.trim_end_matches('/')) {
         let summary =
             format!("aud is the issuer itself, {}: good where the issuer's gateway verifies it", quote(issuer));
-        return found(&UNCHECKED, summary);
+        return found(UNCHECKED, summary);
     }
     if fits.contains(&Fit::Id) {
-        return found(&UNCHECKED, format!("aud is {}: an id, no URL to compare with", quote_all(audience)));
+        return found(UNCHECKED, format!("aud is {}: an id, no URL to compare with", all()));
     }
     match (&url, &public.host) {
         (Some(url), Some(host)) if !is_internal(host) => {
-            let why = if fits_but_scheme(&audience, url) { ": only the scheme differs" } else { "" };
-            let mut finding = Finding::new(
-                &MISMATCH,
-                format!("aud is {}, this request came to {}{why}", quote_all(audience), quote(url)),
-                "aud",
-                &shown,
-            );
-            if !why.is_empty() {
-                finding = finding.with_fix("make the proxy that ends TLS send X-Forwarded-Proto: https");
-            }
-            seen(finding)
+            let only_scheme = audience.iter().any(|aud| fit(aud, Some(url), false) <= Fit::Spelling);
+            let why = if only_scheme { ": only the scheme differs" } else { "" };
+            let summary = format!("aud is {}, this request came to {}{why}", all(), quote(url));
+            let finding = found("tok.aud_mismatch", summary).map(seen)?;
+            Some(if only_scheme {
+                finding.with_fix("make the proxy that ends TLS send X-Forwarded-Proto: https")
+            } else {
+                finding
+            })
         }
-        _ => found(&UNCHECKED, format!("aud is {}, but no public host name is seen here", quote_all(audience)))
-            .and_then(seen),
+        _ => found(UNCHECKED, format!("aud is {}, but no public host name is seen here", all())).map(seen),
     }
 }
 
-fn missing(report: &Report) -> Finding {
-    let facts = &report.facts;
-    let product = if facts.claim_str("token_use") == Some("access") {
+/// Whether an audience is an API of the identity provider itself: Microsoft Graph by URL or application id, or an OpenID
+/// Connect UserInfo endpoint.
+fn is_providers_api(audience: &str) -> bool {
+    audience.contains("graph.microsoft.com")
+        || audience.starts_with("00000003-0000-0000-c000-")
+        || audience.ends_with("/userinfo")
+}
+
+fn missing(rule: &'static Rule, token: &Decoded) -> Option<Finding> {
+    let product = if token.claim_str("token_use") == Some("access") {
         Some("Cognito writes none into access tokens: compare client_id and scope instead")
-    } else if facts.claim_str("typ") == Some("Bearer") {
+    } else if token.claim_str("typ") == Some("Bearer") {
         Some("Keycloak writes none without an audience mapper: add one with this server's URL")
     } else {
         None
     };
-    let value = if facts.has("aud") { "empty" } else { "absent" };
-    let of = facts.claim_str("iss").map_or_else(String::new, |issuer| format!(" of {}", quote(issuer)));
-    match product {
-        Some(why) => Finding::new(&UNCHECKED, format!("the token{of} has no aud; {why}"), "aud", value),
-        None => Finding::new(&MISSING, format!("the token{of} has no aud"), "aud", value),
-    }
+    let value = match token.claim("aud") {
+        None => "absent",
+        Some(aud) if aud.is_string() || aud.is_array() => "empty",
+        // Of another type: a finding of its own.
+        Some(_) => return None,
+    };
+    let of = token.claim_str("iss").map_or_else(String::new, |issuer| format!(" of {}", quote(issuer)));
+    let (id, summary) = match product {
+        Some(why) => (UNCHECKED, format!("the token{of} has no aud; {why}")),
+        None => ("tok.aud_missing", format!("the token{of} has no aud")),
+    };
+    (rule.id == id).then(|| Finding::new(rule, summary, "aud", value))
 }
 
 /// Scheme, authority without the default port, path without the slash at its end.
@@ -210,10 +238,6 @@ fn fit(aud: &str, url: Option<&str>, scheme_told: bool) -> Fit {
     } else {
         Fit::Other
     }
-}
-
-fn fits_but_scheme(audience: &[&str], url: &str) -> bool {
-    audience.iter().any(|aud| fit(aud, Some(url), false) <= Fit::Spelling)
 }
 
 /// Whether a host is a name that no client outside uses: this machine, a private address, a container or a service.

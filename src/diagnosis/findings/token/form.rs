@@ -1,192 +1,267 @@
-//! The form of what was sent: nothing, a placeholder, another scheme, no JWT, a broken one.
+//! The form of what was sent: nothing, a placeholder, no JWT, a broken one, one that holds what it should not.
 
-use super::{Facts, Finding, Report, auth_header, quote};
-use crate::diagnosis::findings::{Rule, Severity};
-use crate::diagnosis::headers::title_case;
-use crate::diagnosis::token::{self, Format, LONG_TOKEN, Origin};
+use super::{Facts, Finding, Rule};
+use crate::diagnosis::findings::{Severity, credentials};
+use crate::diagnosis::quote::{quote, quote_all};
+use crate::diagnosis::token::{Format, Masked, Protection, Removed, Report, TokenKind, algorithm};
 
-pub(super) const ABSENT: Rule = Rule {
-    id: "tok.absent",
-    severity: Severity::Info,
-    meaning: "An auth proxy names the user, but there is no Authorization header",
-    fix: "let the proxy pass Authorization on if this server is to see the token: with Traefik ForwardAuth do not name \
-          Authorization in authResponseHeaders unless the auth server sets it, and no removeHeader in basicAuth",
-    reference: "RFC 6750 section 2.1; Traefik ForwardAuth, authResponseHeaders",
-};
-pub(super) const EMPTY: Rule = Rule {
-    id: "tok.empty",
-    severity: Severity::Error,
-    meaning: "The Authorization header holds no token",
-    fix: "log in before the header is built, and check where the client's variable is set",
-    reference: "RFC 6750 section 2.1; MCP specification, Authorization, Token Requirements",
-};
-pub(super) const PLACEHOLDER: Rule = Rule {
-    id: "tok.placeholder",
-    severity: Severity::Error,
-    meaning: "A placeholder was sent instead of a token",
-    fix: "log in first, and check that the variable is set and expanded where the header is built",
-    reference: "RFC 6750 section 2.1; MCP specification, Authorization, Token Requirements",
-};
-pub(super) const SCHEME: Rule = Rule {
-    id: "tok.scheme",
-    severity: Severity::Error,
-    meaning: "The scheme in front of the token is missing, doubled or none that OAuth knows",
-    fix: "send `Authorization: Bearer TOKEN`, with the scheme once and one space",
-    reference: "RFC 6750 section 2.1; MCP specification, Authorization, Token Requirements",
-};
-pub(super) const NOT_BEARER: Rule = Rule {
-    id: "tok.not_bearer",
-    severity: Severity::Info,
-    meaning: "Authorization holds other credentials than an OAuth token, such as a proxy's Basic login or an API key",
-    fix: "send a Bearer token if this server is to be reached with OAuth; if the proxy asks for these credentials, \
-          nothing is wrong",
-    reference: "RFC 9110 section 11.6.2; MCP specification, Authorization, Token Requirements",
-};
-pub(super) const OPAQUE: Rule = Rule {
-    id: "tok.opaque",
-    severity: Severity::Info,
-    meaning: "The token is opaque: what it says is known to its issuer only",
-    fix: "verify it by introspection; if a JWT is expected, ask for the token with the resource (or the issuer's \
-          audience) parameter",
-    reference: "RFC 7662 section 2; RFC 8707 section 2",
-};
-pub(super) const JWE: Rule = Rule {
-    id: "tok.jwe",
-    severity: Severity::Info,
-    meaning: "The token is encrypted: only the holder of the key can read its claims",
-    fix: "give the resource server the key, or ask for the token with the resource (or the issuer's audience) \
-          parameter: some issuers encrypt tokens that are for themselves",
-    reference: "RFC 7516 section 7.1; RFC 8707 section 2",
-};
-pub(super) const MALFORMED: Rule = Rule {
-    id: "tok.malformed",
-    severity: Severity::Error,
-    meaning: "The token is broken: cut, glued, quoted, encoded or with claims that cannot be read",
-    fix: "send the token whole and unchanged as the issuer returned it",
-    reference: "RFC 7515 sections 2 and 7.1; RFC 7519 section 7.2",
-};
-pub(super) const NESTED: Rule = Rule {
-    id: "tok.nested",
-    severity: Severity::Info,
-    meaning: "The token holds another token",
-    fix: "make sure that the resource server unwraps it, or have the issuer sign only",
-    reference: "RFC 7519 sections 5.2 and 7.2",
-};
-pub(super) const TOO_BIG: Rule = Rule {
-    id: "tok.too_big",
-    severity: Severity::Warning,
-    meaning: "The token is so long that servers and proxies refuse the headers with 400 or 431",
-    fix: "issue fewer claims: limit groups and roles to those of this application, or use an opaque token",
-    reference: "RFC 6585 section 5; nginx large_client_header_buffers (8 KiB)",
-};
+pub(super) const RULES: &[Rule] = &[
+    Rule {
+        id: "tok.empty",
+        severity: Severity::Error,
+        meaning: "The Authorization header holds no token",
+        fix: "log in before the header is built, and check where the client's variable is set",
+        reference: "RFC 6750 section 2.1; MCP specification, Authorization, Token Requirements",
+        check: empty,
+    },
+    Rule {
+        id: "tok.placeholder",
+        severity: Severity::Error,
+        meaning: "A placeholder was sent instead of a token",
+        fix: "log in first, and check that the variable is set and expanded where the header is built",
+        reference: "RFC 6750 section 2.1; MCP specification, Authorization, Token Requirements",
+        check: placeholder,
+    },
+    Rule {
+        id: "tok.malformed",
+        severity: Severity::Error,
+        meaning: "The token is broken: cut, glued, quoted, encoded, or with a part that cannot be read",
+        fix: "send the token whole and unchanged as the issuer returned it",
+        reference: "RFC 7515 sections 2 and 7.1; RFC 7519 section 7.2",
+        check: malformed,
+    },
+    Rule {
+        id: "tok.duplicate_names",
+        severity: Severity::Error,
+        meaning: "A name occurs twice in the header or among the claims: parsers disagree on which value counts",
+        fix: "have the issuer write each name once",
+        reference: "RFC 7515 section 4; RFC 7519 section 4",
+        check: duplicate_names,
+    },
+    Rule {
+        id: "tok.secret_inside",
+        severity: Severity::Error,
+        meaning: "A password or a private key stands in the open: whoever sees the token can use it",
+        fix: "replace the secret, and have nobody write it into tokens or send it",
+        reference: "RFC 7519 section 12; RFC 7517 section 9.2",
+        check: secret_inside,
+    },
+    Rule {
+        id: "tok.too_big",
+        severity: Severity::Warning,
+        meaning: "The token is so long that servers and proxies refuse the headers with 400 or 431",
+        fix: "issue fewer claims: limit groups and roles to those of this application, or use an opaque token",
+        reference: "RFC 6585 section 5; nginx large_client_header_buffers (8 KiB)",
+        check: too_big,
+    },
+    Rule {
+        id: "tok.base64",
+        severity: Severity::Warning,
+        meaning: "A part of the token is not plain base64url: most libraries refuse it",
+        fix: "have the issuer encode with - and _ and without =; if it does, the token was altered on the way",
+        reference: "RFC 7515 section 2; RFC 4648 section 3.5",
+        check: base64,
+    },
+    Rule {
+        id: "tok.in_url",
+        severity: Severity::Warning,
+        meaning: "The token stood in a URL: there it ends up in logs and histories, and MCP forbids it",
+        fix: "send the token in the Authorization header only",
+        reference: "RFC 6750 section 5.3; MCP specification, Authorization, Token Requirements",
+        check: in_url,
+    },
+    Rule {
+        id: "tok.opaque",
+        severity: Severity::Info,
+        meaning: "The token is opaque: what it says is known to its issuer only",
+        fix: "verify it by introspection; if a JWT is expected, ask for the token with the resource (or the issuer's \
+              audience) parameter",
+        reference: "RFC 7662 section 2; RFC 8707 section 2",
+        check: opaque,
+    },
+    Rule {
+        id: "tok.jwe",
+        severity: Severity::Info,
+        meaning: "The token is encrypted: only the holder of the key can read its claims",
+        fix: "give the resource server the key, or ask for the token with the resource (or the issuer's audience) \
+              parameter: some issuers encrypt tokens that are for themselves",
+        reference: "RFC 7516 section 7.1; RFC 8707 section 2",
+        check: jwe,
+    },
+    Rule {
+        id: "tok.nested",
+        severity: Severity::Info,
+        meaning: "The token holds another token",
+        fix: "make sure that the resource server unwraps it, or have the issuer sign only",
+        reference: "RFC 7519 sections 5.2 and 7.2",
+        check: nested,
+    },
+];
 
-/// No `Authorization` header. Said only where a proxy's headers show that somebody has logged in: a server without
-/// authorization is in order.
-pub(super) fn absent(facts: &Facts<'_>) -> Option<Finding> {
-    let (product, name) = auth_header(facts)?;
-    let name = title_case(&name);
-    let summary = format!("{name} ({product}) names a login, but the request has no Authorization header");
-    Some(Finding::new(&ABSENT, summary, "header present", &name))
+fn empty(rule: &'static Rule, facts: &Facts<'_>) -> Option<Finding> {
+    let report = facts.report().filter(|report| report.token.format == Format::Empty)?;
+    Some(Finding::new(rule, &*report.problems.first()?.reason, "length", "0"))
 }
 
-/// What only a header's value can have wrong. `shown` is the value, redacted.
-pub(super) fn of_header(report: &Report, value: &str, shown: &str) -> Vec<Finding> {
-    let found = |rule, summary: String| vec![Finding::new(rule, summary, "Authorization", shown)];
-    if matches!(report.facts.format, Format::Empty | Format::Placeholder) {
-        return Vec::new(); // said by `of_report`
-    }
-    let Some(scheme) = report.facts.scheme.as_deref() else {
-        return found(&SCHEME, "the Authorization header has no scheme that is known in front of the token".to_owned());
-    };
-    let oauth = ["bearer", "dpop"].into_iter().any(|known| scheme.eq_ignore_ascii_case(known));
-    if !oauth {
-        let invented = ["token", "jwt"].into_iter().any(|known| scheme.eq_ignore_ascii_case(known));
-        let rule = if invented { &SCHEME } else { &NOT_BEARER };
-        return found(rule, format!("the scheme is {}, MCP and OAuth want Bearer", quote(scheme)));
-    }
-    let rest = value.trim().get(scheme.len()..).unwrap_or_default().trim();
-    let again = token::clean(rest, Origin::Argument);
-    if let Some(second) = again.scheme {
-        return found(&SCHEME, format!("the scheme is there twice ({} and {})", quote(scheme), quote(&second)));
-    }
-    let sent = rest.strip_prefix("Pomerium-").unwrap_or(rest);
-    let read = token::clean(value, Origin::Authorization).token;
-    if sent != read {
-        return found(
-            &MALFORMED,
-            "there is more in the Authorization header than scheme and token: quotes, encoding, white space or a \
-             second token"
-                .to_owned(),
-        );
-    }
-    let reason = match report.facts.format {
-        Format::HeaderOnly | Format::PayloadOnly | Format::Key | Format::JwsJson | Format::JweJson => {
-            Some(format!("the Authorization header holds {}, not a token in compact form", report.facts.format.title()))
-        }
-        _ => broken(report),
-    };
-    reason.map_or_else(Vec::new, |reason| found(&MALFORMED, reason))
+fn placeholder(rule: &'static Rule, facts: &Facts<'_>) -> Option<Finding> {
+    let report = facts.report().filter(|report| report.token.format == Format::Placeholder)?;
+    let problem = report.problems.first()?;
+    let length = report.token.length.to_string();
+    Some(Finding::new(rule, &*problem.reason, "length", &length).with_fix(&*problem.advice))
 }
 
-/// Why a verifier cannot read it.
-fn broken(report: &Report) -> Option<String> {
-    let problem = report.problems.first().filter(|_| {
-        report.facts.format == Format::Malformed
-            || report.facts.format.is_signed()
-            || report.facts.format == Format::Jwe
+/// What stood around it in a header, what cannot be read, a signature of the wrong size: one finding, for one is the
+/// cause.
+fn malformed(rule: &'static Rule, facts: &Facts<'_>) -> Option<Finding> {
+    let credential = facts.credential()?;
+    let report = &credential.report;
+    let form = report.token.format;
+    if matches!(form, Format::Empty | Format::Placeholder) || credentials::is_other_scheme(report) {
+        return None;
+    }
+    let harmful = |removed: &&Removed| match removed {
+        // In the request it is a finding of its own.
+        Removed::SecondCredential => credential.given || !credentials::is_duplicate(facts),
+        _ => !credential.given && !removed.is_harmless(),
+    };
+    let around: Vec<String> = report.removed.iter().filter(harmful).map(ToString::to_string).collect();
+    if !around.is_empty() {
+        let summary = format!("there is more than scheme and token: {}", around.join(", "));
+        return Some(Finding::new(rule, summary, "form", form.title()));
+    }
+    if matches!(form, Format::Opaque | Format::Basic | Format::TooLarge) {
+        return None;
+    }
+    // The first problem of a PASETO is that it is one: an opaque token.
+    let mut problems = report.problems.iter().skip(usize::from(form == Format::Paseto));
+    if let Some(problem) = problems.next() {
+        let finding = Finding::new(rule, problem.to_string(), "form", form.title()).with_fix(&*problem.advice);
+        return Some(problems.fold(finding, |finding, problem| finding.and_evidence("also", &problem.to_string())));
+    }
+    let fault = signature_fault(report)?;
+    Some(Finding::new(rule, fault, "form", form.title()))
+}
+
+/// What is wrong with the signature by its size alone (RFC 7518 section 3). Of one that is missing, or of `none`, the rule
+/// on unsecured tokens tells.
+fn signature_fault(report: &Report) -> Option<String> {
+    let (signature, name) = (report.token.signature?, report.token.alg()?);
+    let known = algorithm(name);
+    if signature.characters == 0 || known.protection == Protection::None {
+        return None;
+    }
+    let bytes = signature.bytes?;
+    match known.signature_bytes {
+        Some(expected) if bytes != expected && signature.der && name.starts_with("ES") => Some(format!(
+            "the signature looks like ASN.1 DER ({bytes} bytes): {} wants the two numbers one after the other, {expected} bytes \
+             (RFC 7518 section 3.4)",
+            quote(name)
+        )),
+        Some(expected) if bytes != expected => Some(format!(
+            "the signature has {bytes} bytes, {} makes {expected}: it was cut when copied, or made by another algorithm",
+            quote(name)
+        )),
+        None if name.starts_with(['R', 'P']) && known.protection == Protection::Public && bytes < 256 => Some(format!(
+            "the signature has {bytes} bytes, an RSA key of 2048 bits makes 256: it was cut when copied, or the key is too short \
+             (RFC 7518 section 3.3)"
+        )),
+        _ => None,
+    }
+}
+
+fn duplicate_names(rule: &'static Rule, facts: &Facts<'_>) -> Option<Finding> {
+    let token = &facts.report()?.token;
+    let found = [("header", &token.header), ("payload", &token.payload)].into_iter().filter_map(|(part, document)| {
+        let names = &document.as_ref().filter(|document| !document.duplicates.is_empty())?.duplicates;
+        let summary =
+            format!("names occur more than once in the {part}: {}", quote_all(names.iter().map(String::as_str)));
+        Some(Finding::new(rule, summary, part, &names.join(", ")))
     });
-    if let Some(problem) = problem {
-        let place = problem.place.map(|place| format!(" ({place})")).unwrap_or_default();
-        return Some(format!("the token cannot be read: {}{place}", problem.reason));
-    }
-    let stripped = report.facts.signature.is_some_and(|signature| signature.characters == 0);
-    report.facts.signature_fault().filter(|_| !stripped && !super::header::is_unsecured(report))
+    Finding::joined(found)
 }
 
-/// What any text can have wrong.
-pub(super) fn of_report(report: &Report) -> Vec<Finding> {
-    let facts = &report.facts;
-    let found = |rule, summary: String| Finding::new(rule, summary, "form", facts.format.title());
-    let mut findings = Vec::new();
-    let problem = || report.problems.first().map_or_else(String::new, |problem| problem.reason.clone());
-    match facts.format {
-        Format::Empty => findings.push(found(&EMPTY, problem()).and_evidence("length", "0")),
-        Format::Placeholder => {
-            findings.push(found(&PLACEHOLDER, problem()).and_evidence("length", &facts.length.to_string()));
-        }
-        Format::Opaque | Format::Paseto if super::content::wrong_kind(report).is_none() => {
-            let summary = format!("the token is no JWT, so nothing in it can be read: {}", report.evidence);
-            findings.push(found(&OPAQUE, summary).and_evidence("length", &facts.length.to_string()));
-        }
-        Format::Jwe | Format::JweJson => {
-            let (alg, enc) = (facts.alg().unwrap_or("none"), facts.param_str("enc").unwrap_or("none"));
-            let summary =
-                format!("the token is encrypted with {} and {}: its claims cannot be seen", quote(alg), quote(enc));
-            findings.push(found(&JWE, summary));
-        }
-        _ => {}
+fn secret_inside(rule: &'static Rule, facts: &Facts<'_>) -> Option<Finding> {
+    let credential = facts.credential()?;
+    let reports = [Some(&credential.report), credential.proof.as_ref()].into_iter().flatten();
+    let pem = credential.report.token.is_private_key.then_some(("the text", "a private key"));
+    let documents = reports.flat_map(|report| [&report.token.header, &report.token.payload]).flatten();
+    let masked = documents.flat_map(|document| &document.masked);
+    let masked = masked.filter(|(_, what)| *what != Masked::Token).map(|(path, what)| (path.as_str(), what.name()));
+    let mut secrets = pem.into_iter().chain(masked);
+    let (place, what) = secrets.next()?;
+    let finding = Finding::new(rule, format!("{} holds {what}", quote(place)), "not shown", place);
+    Some(secrets.fold(finding, |finding, (place, _)| finding.and_evidence("not shown", place)))
+}
+
+/// A token longer than this is close to what servers take in a header: nginx and Tomcat give all of it 8 KiB by default.
+const LONG_TOKEN: usize = 6 * 1024;
+
+fn too_big(rule: &'static Rule, facts: &Facts<'_>) -> Option<Finding> {
+    let token = &facts.report().filter(|report| report.token.length > LONG_TOKEN)?.token;
+    let summary = match token.format {
+        Format::TooLarge => facts.report()?.problems.first()?.reason.clone(),
+        _ => format!("the token has {} characters, many servers take 8192 bytes of headers in all", token.length),
+    };
+    let finding = Finding::new(rule, summary, "length", &token.length.to_string());
+    Some(match token.largest_claim() {
+        Some((name, size)) => finding.and_evidence("largest claim", &format!("{name}, {size} bytes of JSON")),
+        None => finding,
+    })
+}
+
+/// AWS load balancers write padding, and whoever reads their tokens knows that.
+fn base64(rule: &'static Rule, facts: &Facts<'_>) -> Option<Finding> {
+    let report = facts.report()?;
+    let odd = report.token.oddities;
+    let found = [
+        (odd.padded && report.kind != TokenKind::GatewayAssertion, "padding (`=`) at the end of a part"),
+        (odd.standard_alphabet, "`+` or `/` of the standard alphabet instead of `-` and `_`"),
+        (odd.surplus_bits, "a part's last character has bits that belong to no byte: it was cut or altered there"),
+    ];
+    let found: Vec<&str> = found.into_iter().filter(|(is, _)| *is).map(|(_, what)| what).collect();
+    (!found.is_empty()).then(|| Finding::new(rule, found.join("; "), "form", report.token.format.title()))
+}
+
+fn in_url(rule: &'static Rule, facts: &Facts<'_>) -> Option<Finding> {
+    let removed = &facts.report()?.removed;
+    let name = removed.iter().rfind(|removed| matches!(removed, Removed::Name(_)))?.to_string();
+    if !removed.contains(&Removed::Url) {
+        return None;
     }
-    if let Some(reason) = broken(report) {
-        findings.push(found(&MALFORMED, reason));
+    Some(Finding::new(rule, format!("the token stood in a URL, after {name}"), "parameter", &name))
+}
+
+fn opaque(rule: &'static Rule, facts: &Facts<'_>) -> Option<Finding> {
+    let report = facts.report()?;
+    let opaque = matches!(report.token.format, Format::Opaque | Format::Paseto);
+    // Another scheme's credentials, or a refresh token, are another finding.
+    if !opaque || super::claims::wrong_kind(report.kind).is_some() || credentials::is_other_scheme(report) {
+        return None;
     }
+    let what = match report.token.format {
+        Format::Paseto => report.problems.first().map_or("a PASETO", |problem| &problem.reason),
+        _ => &report.kind_evidence,
+    };
+    let summary = format!("the token is no JWT, so nothing in it can be verified like one: {what}");
+    Some(Finding::new(rule, summary, "length", &report.token.length.to_string()))
+}
+
+fn jwe(rule: &'static Rule, facts: &Facts<'_>) -> Option<Finding> {
+    let token = &facts.report()?.token;
+    if !matches!(token.format, Format::Jwe | Format::JweJson) {
+        return None;
+    }
+    let (alg, enc) = (token.alg().unwrap_or("none"), token.param_str("enc").unwrap_or("none"));
+    let summary = format!("the token is encrypted with {} and {}: its claims cannot be seen", quote(alg), quote(enc));
+    Some(Finding::new(rule, summary, "form", token.format.title()))
+}
+
+fn nested(rule: &'static Rule, facts: &Facts<'_>) -> Option<Finding> {
+    let report = facts.report()?;
     if let Some(inner) = &report.nested {
-        let summary = format!("inside the token is another one: {}", inner.facts.format.title());
-        findings.push(Finding::new(&NESTED, summary, "kind of the inner token", inner.kind.title()));
-    } else if facts.param_str("cty").is_some_and(|cty| cty.eq_ignore_ascii_case("jwt")) {
-        let summary = "the header says that the content is a token itself".to_owned();
-        findings.push(Finding::new(&NESTED, summary, "cty", "JWT"));
+        let summary = format!("inside the token is another one: {}", inner.token.format.title());
+        return Some(Finding::new(rule, summary, "kind of the inner token", inner.kind.title()));
     }
-    if facts.length > LONG_TOKEN {
-        let mut finding = Finding::new(
-            &TOO_BIG,
-            format!("the token has {} characters, many servers take 8192 bytes of headers in all", facts.length),
-            "length",
-            &facts.length.to_string(),
-        );
-        if let Some((name, size)) = facts.largest_claim() {
-            finding = finding.and_evidence("largest claim", &format!("{name}, {size} bytes of JSON"));
-        }
-        findings.push(finding);
-    }
-    findings
+    report.token.param_str("cty").filter(|cty| cty.eq_ignore_ascii_case("jwt"))?;
+    Some(Finding::new(rule, "the header says that the content is a token itself (cty JWT)", "cty", "JWT"))
 }

@@ -3,13 +3,14 @@
 use jiff::Timestamp;
 
 use super::Parsed;
+use crate::diagnosis::quote::quote;
+use crate::diagnosis::token::decoded::Signature;
 use crate::diagnosis::token::document::Document;
-use crate::diagnosis::token::facts::Signature;
 use crate::diagnosis::token::format::Format;
-use crate::diagnosis::token::kind::Kind;
-use crate::diagnosis::token::notes::{Note, quote};
+use crate::diagnosis::token::kind::TokenKind;
 use crate::diagnosis::token::opaque::{self as guess, Guess};
 use crate::diagnosis::token::problem::Problem;
+use crate::diagnosis::token::removed::Removed;
 use crate::diagnosis::token::segment;
 
 const INTROSPECT: &str = "only its issuer can read it: ask its introspection endpoint (RFC 7662) or userinfo. If the server needs a \
@@ -18,7 +19,7 @@ const INTROSPECT: &str = "only its issuer can read it: ask its introspection end
 pub(super) fn opaque(guess: Guess, now: Timestamp) -> Parsed {
     let mut parsed = Parsed::new(Format::Opaque, now);
     parsed.problems.push(match guess.kind {
-        Kind::ApiKey => Problem::whole(
+        TokenKind::ApiKey => Problem::whole(
             "this is no JWT but a vendor's key or secret",
             "it belongs to that vendor's API; an MCP server wants a token that was issued for it",
         ),
@@ -44,13 +45,13 @@ pub(super) fn dotted(token: &str, segments: usize, now: Timestamp) -> Parsed {
         (format!("{segments} parts, but the first is no JWT's header: an opaque token"), INTROSPECT)
     };
     parsed.problems.push(Problem::whole(reason, advice));
-    parsed.kind = Some((Kind::Unknown, format!("{segments} parts, none of which is a JSON object in base64url")));
+    parsed.kind = Some((TokenKind::Unknown, format!("{segments} parts, none of which is a JSON object in base64url")));
     parsed
 }
 
 /// No dot: half a JWT, a key in base64, Basic credentials, or an opaque token.
 pub(super) fn one_segment(text: &str, now: Timestamp) -> Parsed {
-    if let Ok((document, oddities)) = segment::decode_object(text) {
+    if let Ok((document, oddities)) = Document::decode(text) {
         let mut parsed = json_only(document, now);
         parsed.add(oddities);
         return parsed;
@@ -66,9 +67,7 @@ pub(super) fn one_segment(text: &str, now: Timestamp) -> Parsed {
     let decoded = segment::decode(text).ok().and_then(|(bytes, _)| String::from_utf8(bytes).ok());
     if let Some(inner) = decoded.as_deref().map(str::trim).filter(|inner| segment::is_jws(inner)) {
         let mut parsed = super::parse(inner, None, now);
-        parsed.notes.push(Note::warning(
-            "the token was encoded in base64 once more, as Kubernetes does with secrets: decode it before it is sent",
-        ));
+        parsed.removed.push(Removed::Base64);
         return parsed;
     }
     if decoded.is_some_and(|text| text.contains(':') && text.len() > 2 && text.chars().all(|c| c.is_ascii_graphic())) {
@@ -98,8 +97,8 @@ pub(super) fn json_only(document: Document, now: Timestamp) -> Parsed {
     };
     let mut parsed = Parsed::new(format, now).with_problem(Problem::whole(reason, advice));
     match format {
-        Format::HeaderOnly => parsed.facts.header = Some(document),
-        _ => parsed.facts.payload = Some(document),
+        Format::HeaderOnly => parsed.token.header = Some(document),
+        _ => parsed.token.payload = Some(document),
     }
     parsed.read_times();
     parsed
@@ -115,11 +114,11 @@ pub(super) fn basic(text: &str, scheme: &str, now: Timestamp) -> Parsed {
             let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '@' | '+');
             let shown =
                 name.len() <= 64 && !password.is_empty() && name.chars().all(plain) && guess::by_prefix(name).is_none();
-            parsed.notes.push(Note::info(if shown {
+            parsed.remarks.push(if shown {
                 format!("the user name is {}; the password is not shown", quote(name))
             } else {
                 "neither user name nor password is shown".to_owned()
-            }));
+            });
             "these are Basic credentials: a user name and a password"
         }
         None if scheme.is_empty() => "these may be Basic credentials",
@@ -134,9 +133,7 @@ pub(super) fn basic(text: &str, scheme: &str, now: Timestamp) -> Parsed {
 
 pub(super) fn pem(text: &str, now: Timestamp) -> Parsed {
     let mut parsed = Parsed::new(Format::Key, now);
-    if text.contains("PRIVATE KEY") {
-        parsed.notes.push(Note::error("a private key was pasted: whoever saw it can sign with it, replace it"));
-    }
+    parsed.token.is_private_key = text.contains("PRIVATE KEY");
     parsed.with_problem(Problem::whole(
         "this is a key or certificate in PEM, not a token",
         "keys verify tokens; send the token",
@@ -166,7 +163,7 @@ pub(super) fn paseto(text: &str, now: Timestamp) -> Parsed {
         "MCP and OAuth libraries do not read PASETO: have the authorization server issue a JWT, or introspect it (RFC 7662)",
     ));
     if parts[1] == "local" {
-        parsed.notes.push(Note::info("local: the content is encrypted with a shared secret"));
+        parsed.remarks.push("local: the content is encrypted with a shared secret".to_owned());
         return parsed;
     }
     match segment::decode(body) {
@@ -177,13 +174,14 @@ pub(super) fn paseto(text: &str, now: Timestamp) -> Parsed {
                 "the token was cut when copied: copy it again, whole",
             )),
             Some(end) => {
-                parsed.facts.signature =
+                parsed.token.signature =
                     Some(Signature { characters: signature.div_ceil(3) * 4, bytes: Some(signature), der: false });
-                parsed.facts.payload =
+                parsed.token.payload =
                     std::str::from_utf8(&bytes[..end]).ok().and_then(|text| Document::parse(text).ok());
             }
         },
     }
     parsed.read_times();
+    parsed.token.times.dates = true;
     parsed
 }

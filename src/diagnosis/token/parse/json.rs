@@ -4,15 +4,16 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use super::{Parsed, bare, jws};
-use crate::diagnosis::token::document::{Document, Refusal};
+use crate::diagnosis::token::document::Document;
+use crate::diagnosis::token::fault::NotAnObject;
 use crate::diagnosis::token::format::Format;
-use crate::diagnosis::token::notes::Note;
 use crate::diagnosis::token::problem::Problem;
+use crate::diagnosis::token::removed::Removed;
 
 pub(super) fn parse(text: &str, now: Timestamp) -> Parsed {
     let document = match Document::parse(text) {
         Ok(document) => document,
-        Err(refusal) => return refused(&refusal, now),
+        Err(why) => return not_an_object(&why, now),
     };
     // The document masks tokens in it; what is looked into is the text itself, which has just been found sound.
     let members: Map<String, Value> = serde_json::from_str(text).unwrap_or_default();
@@ -28,25 +29,20 @@ pub(super) fn parse(text: &str, now: Timestamp) -> Parsed {
     for name in ["access_token", "id_token", "token", "assertion"] {
         let Some(token) = str(name).filter(|token| !token.trim_start().starts_with('{')) else { continue };
         let mut parsed = super::parse(token.trim(), None, now);
-        parsed.notes.insert(
-            0,
-            Note::warning(format!(
-                "JSON was given, probably a token endpoint's answer: its `{name}` is looked at; send only that"
-            )),
-        );
+        parsed.removed.insert(0, Removed::Json(name));
         return parsed;
     }
     bare::json_only(document, now)
 }
 
-fn refused(refusal: &Refusal, now: Timestamp) -> Parsed {
-    let (reason, advice) = match refusal {
-        Refusal::NotJson { reason, line, column } => (
+fn not_an_object(why: &NotAnObject, now: Timestamp) -> Parsed {
+    let (reason, advice) = match why {
+        NotAnObject::NotJson { reason, line, column } => (
             format!("it begins like JSON but is not: {} (line {line}, column {column})", reason.replace('`', "'")),
             "a token has no braces around it: send the value alone",
         ),
-        Refusal::NotAnObject(what) => (format!("it is JSON, but {what}, not an object"), "send the token itself"),
-        Refusal::TooDeep => ("it is JSON that is nested too deep to be read".to_owned(), "send the token itself"),
+        NotAnObject::Other(what) => (format!("it is JSON, but {what}, not an object"), "send the token itself"),
+        NotAnObject::TooDeep => ("it is JSON that is nested too deep to be read".to_owned(), "send the token itself"),
     };
     Parsed::new(Format::Malformed, now).with_problem(Problem::whole(reason, advice))
 }
@@ -60,17 +56,16 @@ fn jws_json(members: &Map<String, Value>, payload: &str, now: Timestamp) -> Pars
     };
     let str = |name: &str| first.and_then(|first| first.get(name)).and_then(Value::as_str).unwrap_or_default();
     let mut parsed = jws(str("protected"), payload, str("signature"), now);
-    parsed.facts.format = Format::JwsJson;
-    parsed.notes.push(Note::warning(
-        "JSON serialization cannot be sent as a bearer token: JWTs use the compact form (RFC 7519 section 3)",
-    ));
+    parsed.token.format = Format::JwsJson;
+    parsed.problems.insert(
+        0,
+        Problem::whole("this is a JWS in JSON form", "send the compact form: a JWT has no other (RFC 7519 section 3)"),
+    );
     if let Some(all) = signatures {
-        parsed.notes.push(Note::info(format!("{} signatures; the first one is looked at", all.len())));
+        parsed.remarks.push(format!("{} signatures; the first one is looked at", all.len()));
     }
     if first.is_some_and(|first| first.contains_key("header")) {
-        parsed
-            .notes
-            .push(Note::warning("there is an unprotected header, which no signature covers (RFC 7515 section 7.2.1)"));
+        parsed.remarks.push("an unprotected header, which no signature covers (RFC 7515 section 7.2.1)".to_owned());
     }
     parsed
 }
@@ -79,10 +74,14 @@ fn jws_json(members: &Map<String, Value>, payload: &str, now: Timestamp) -> Pars
 fn jwe_json(members: &Map<String, Value>, now: Timestamp) -> Parsed {
     let mut parsed = Parsed::new(Format::JweJson, now);
     match members.get("protected").and_then(Value::as_str) {
-        Some(protected) => parsed.facts.header = parsed.object(1, "header", protected),
-        None => parsed.notes.push(Note::warning("it has no protected header")),
+        Some(protected) => parsed.token.header = parsed.object(1, "header", protected),
+        None => parsed.remarks.push("no protected header".to_owned()),
     }
     let recipients = members.get("recipients").and_then(Value::as_array).map_or(1, Vec::len);
-    parsed.notes.push(Note::info(format!("encrypted for {recipients} recipient(s)")));
+    parsed.problems.insert(
+        0,
+        Problem::whole("this is a JWE in JSON form", "send the compact form: a JWT has no other (RFC 7519 section 3)"),
+    );
+    parsed.remarks.push(format!("encrypted for {recipients} recipient(s)"));
     parsed
 }

@@ -1,13 +1,10 @@
-//! What a token says, in the terms that rules ask for: every rule in this module's neighbours, and every finding, is a
-//! question to [`Facts`].
+//! What a token says, in the terms that the rules ask for.
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use super::algorithm::{Protection, algorithm};
 use super::document::Document;
 use super::format::Format;
-use super::kind::Kind;
 use super::segment::Oddities;
 use super::times::Times;
 
@@ -24,11 +21,11 @@ pub struct Signature {
 
 /// Everything a token says.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Facts {
+pub struct Decoded {
     /// Its form.
     pub format: Format,
-    /// The authentication scheme in front of it, as spelled.
-    pub scheme: Option<String>,
+    /// The authentication schemes in front of it, as spelled: one, as a rule.
+    pub schemes: Vec<String>,
     /// Characters of the token without what was around it.
     pub length: usize,
     /// The decoded header.
@@ -41,6 +38,8 @@ pub struct Facts {
     pub oddities: Oddities,
     /// The time claims.
     pub times: Times,
+    /// It is a private key in PEM.
+    pub is_private_key: bool,
 }
 
 /// A set of scopes or the like, and the claim it stood in.
@@ -63,20 +62,33 @@ pub enum Binding<'a> {
     Key,
 }
 
-impl Facts {
-    /// Facts of a text that says nothing.
+impl Decoded {
+    /// Of a text that says nothing.
     #[must_use]
     pub fn empty(format: Format, now: Timestamp) -> Self {
         Self {
             format,
-            scheme: None,
+            schemes: Vec::new(),
             length: 0,
             header: None,
             payload: None,
             signature: None,
             oddities: Oddities::default(),
             times: Times::of(&Map::new(), now),
+            is_private_key: false,
         }
+    }
+
+    /// The first authentication scheme in front of it, as spelled.
+    #[must_use]
+    pub fn scheme(&self) -> Option<&str> {
+        self.schemes.first().map(String::as_str)
+    }
+
+    /// Whether it came with this scheme, in any case (RFC 9110 section 11.1).
+    #[must_use]
+    pub fn has_scheme(&self, name: &str) -> bool {
+        self.scheme().is_some_and(|scheme| scheme.eq_ignore_ascii_case(name))
     }
 
     /// A header parameter.
@@ -184,56 +196,6 @@ impl Facts {
         }
     }
 
-    /// Header parameters that carry or point to a key: what an attacker would like a verifier to use (RFC 8725 section
-    /// 3.10).
-    #[must_use]
-    pub fn embedded_keys(&self) -> Vec<&'static str> {
-        ["jwk", "jku", "x5c", "x5u"].into_iter().filter(|name| self.param(name).is_some()).collect()
-    }
-
-    /// The same without what a token of this kind must have: a DPoP proof brings its `jwk` (RFC 9449 section 4.2).
-    #[must_use]
-    pub fn foreign_keys(&self, kind: Kind) -> Vec<&'static str> {
-        self.embedded_keys().into_iter().filter(|name| !(kind == Kind::DpopProof && *name == "jwk")).collect()
-    }
-
-    /// Signed with a private key, but nothing in the header says with which (RFC 7515 section 4.1.4).
-    #[must_use]
-    pub fn lacks_kid(&self) -> bool {
-        let public = self.alg().is_some_and(|alg| algorithm(alg).protection == Protection::Public);
-        public && self.param("kid").is_none() && self.embedded_keys().is_empty()
-    }
-
-    /// `kid`, where it has characters by which it would do more than name a key: in a path, a query or a shell (RFC 8725
-    /// section 3.10).
-    #[must_use]
-    pub fn suspicious_kid(&self) -> Option<&str> {
-        self.param_str("kid").filter(|kid| {
-            kid.contains("..") || kid.contains("://") || kid.contains(['\'', '"', ';', '\\', '\0', '|', '$', '<'])
-        })
-    }
-
-    /// Names in `crit` that hardly any verifier knows (RFC 7515 section 4.1.11): all but `b64` (RFC 7797).
-    #[must_use]
-    pub fn unknown_critical(&self) -> Vec<&str> {
-        strings(self.param("crit")).into_iter().filter(|name| *name != "b64").collect()
-    }
-
-    /// Whether an audience is an API of the identity provider itself: Microsoft Graph by URL or application id, or an
-    /// OpenID Connect UserInfo endpoint.
-    #[must_use]
-    pub fn is_providers_api(audience: &str) -> bool {
-        audience.contains("graph.microsoft.com")
-            || audience.starts_with("00000003-0000-0000-c000-")
-            || audience.ends_with("/userinfo")
-    }
-
-    /// What is wrong with the signature by its size alone: it was cut, or another algorithm made it (RFC 7518 section 3).
-    #[must_use]
-    pub fn signature_fault(&self) -> Option<String> {
-        super::notes::signature_fault(self)
-    }
-
     /// The header says that it is a JWE's (RFC 7516 section 4.1.2: `enc` must be there).
     #[must_use]
     pub fn is_encrypted(&self) -> bool {
@@ -252,30 +214,11 @@ impl Facts {
         let members = &self.payload.as_ref()?.members;
         members.iter().map(|(name, value)| (name.as_str(), value.to_string().len())).max_by_key(|(_, size)| *size)
     }
-
-    /// The name of the person, as far as the token knows one.
-    #[must_use]
-    pub fn name(&self) -> Option<&str> {
-        self.claim_str("name")
-    }
-
-    /// `preferred_username` (OpenID Connect), `upn` (Entra v1), `github_username` (mcp-oauth-gateway), `username`.
-    #[must_use]
-    pub fn preferred_username(&self) -> Option<&str> {
-        ["preferred_username", "upn", "github_username", "username", "cognito:username"]
-            .into_iter()
-            .find_map(|name| self.claim_str(name))
-    }
-
-    /// `email`.
-    #[must_use]
-    pub fn email(&self) -> Option<&str> {
-        self.claim_str("email")
-    }
 }
 
 /// The strings of a string or an array.
-pub(super) fn strings(value: Option<&Value>) -> Vec<&str> {
+#[must_use]
+pub fn strings(value: Option<&Value>) -> Vec<&str> {
     match value {
         Some(Value::String(text)) => vec![text.as_str()],
         Some(Value::Array(items)) => items.iter().filter_map(Value::as_str).collect(),

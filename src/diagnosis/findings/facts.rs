@@ -1,0 +1,165 @@
+//! What the rules look at.
+
+use std::cell::OnceCell;
+
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, Method, Uri};
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+
+use crate::clock::Moment;
+use crate::config::Config;
+use crate::diagnosis::forwarding::{self, PublicUrl};
+use crate::diagnosis::redact::decode;
+use crate::diagnosis::token::{self, Report};
+use crate::protocol::Revision;
+use crate::session::{Identity, Record};
+
+/// The facts of one request. Its token is inspected once, when the first rule asks for it.
+pub struct Facts<'a> {
+    /// HTTP method.
+    pub method: &'a Method,
+    /// Path and query as received.
+    pub uri: &'a Uri,
+    /// All headers, repeated ones each.
+    pub headers: &'a HeaderMap,
+    /// The revision that the request is answered in.
+    pub revision: Revision,
+    /// Configuration.
+    pub config: &'a Config,
+    /// Now.
+    pub now: Timestamp,
+    /// Who the session is bound to, if there is one and it is.
+    pub owner: Option<&'a Identity>,
+    /// The session, if there is one.
+    pub session: Option<SessionFacts<'a>>,
+    given: Option<&'a str>,
+    credential: OnceCell<Option<Credential>>,
+    public_url: OnceCell<PublicUrl>,
+}
+
+/// What the rules look at of a session.
+#[derive(Clone, Copy)]
+pub struct SessionFacts<'a> {
+    /// What is known of it.
+    pub record: &'a Record,
+    /// Messages that its queue lost.
+    pub lost: u64,
+    /// Now, on the sessions' clock.
+    pub now: Moment,
+}
+
+/// A token, and whatever came with it.
+pub struct Credential {
+    /// Somebody gave it; else it is the request's own.
+    pub given: bool,
+    /// What was found out about it.
+    pub report: Report,
+    /// What was found out about the request's `DPoP` header, if it has one.
+    pub proof: Option<Report>,
+}
+
+impl<'a> Facts<'a> {
+    /// The facts of a request without a session.
+    #[must_use]
+    pub fn new(
+        method: &'a Method,
+        uri: &'a Uri,
+        headers: &'a HeaderMap,
+        revision: Revision,
+        config: &'a Config,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            method,
+            uri,
+            headers,
+            revision,
+            config,
+            now,
+            owner: None,
+            session: None,
+            given: None,
+            credential: OnceCell::new(),
+            public_url: OnceCell::new(),
+        }
+    }
+
+    /// With its session, and whom that is bound to.
+    #[must_use]
+    pub fn with_session(mut self, session: SessionFacts<'a>) -> Self {
+        self.session = Some(session);
+        self.with_owner(session.record.owner.as_deref())
+    }
+
+    /// With whom its session is bound to.
+    #[must_use]
+    pub fn with_owner(mut self, owner: Option<&'a Identity>) -> Self {
+        self.owner = owner;
+        self
+    }
+
+    /// With a token that somebody gave, in place of the request's own.
+    #[must_use]
+    pub fn with_token(mut self, given: &'a str) -> Self {
+        self.given = Some(given);
+        self
+    }
+
+    /// The given token, else that of the first `Authorization` header.
+    #[must_use]
+    pub fn credential(&self) -> Option<&Credential> {
+        let inspect = || {
+            if let Some(given) = self.given {
+                return Some(Credential { given: true, report: token::inspect(given, self.now), proof: None });
+            }
+            let text = |name: &str| Some(String::from_utf8_lossy(self.headers.get(name)?.as_bytes()));
+            Some(Credential {
+                given: false,
+                report: token::inspect(&text(AUTHORIZATION.as_str())?, self.now),
+                proof: text("dpop").map(|proof| token::inspect(&proof, self.now)),
+            })
+        };
+        self.credential.get_or_init(inspect).as_ref()
+    }
+
+    /// What was found out about the token.
+    #[must_use]
+    pub fn report(&self) -> Option<&Report> {
+        self.credential().map(|credential| &credential.report)
+    }
+
+    /// The report that has the claims of a signed token: its own, or of the token inside it.
+    #[must_use]
+    pub fn signed(&self) -> Option<&Report> {
+        let report = self.report()?;
+        let signed = |report: &&Report| report.token.payload.is_some() && report.token.format.is_signed();
+        Some(report).filter(signed).or(report.nested.as_deref().filter(signed))
+    }
+
+    /// The claims of the request's bearer token (RFC 6750 section 2.1) or DPoP-bound one (RFC 9449 section 7.1).
+    #[must_use]
+    pub fn claims(&self) -> Option<&Map<String, Value>> {
+        let token = &self.signed()?.token;
+        let scheme = &self.report()?.token;
+        let known = scheme.has_scheme("bearer") || scheme.has_scheme("dpop");
+        token.payload.as_ref().filter(|_| known).map(|payload| &payload.members)
+    }
+
+    /// The record of a session that a handshake made: one that a stateless request made has none of its duties.
+    #[must_use]
+    pub fn handshake(&self) -> Option<&'a Record> {
+        self.session.map(|session| session.record).filter(|record| record.initialized)
+    }
+
+    /// The URL that the client used.
+    #[must_use]
+    pub fn public_url(&self) -> &PublicUrl {
+        self.public_url.get_or_init(|| forwarding::public_url(self.headers, self.uri))
+    }
+
+    /// The first value of a header as text, trimmed.
+    pub(super) fn header(&self, name: &str) -> Option<String> {
+        self.headers.get(name).map(|value| decode(value.as_bytes()).trim().to_owned())
+    }
+}
