@@ -128,14 +128,13 @@ impl App {
             budget,
             unread: self.bounds.timeouts.unread,
         });
-        let mut acceptor = Acceptor {
+        let server = Arc::new(Server {
             serving: Layers::around(Arc::clone(&http), routes(&http)),
             refusing: Layers::around(Arc::clone(&http), refusing_routes(&http, limit.max())),
-            protocol: Arc::new(protocol(self.bounds.timeouts)),
+            protocol: protocol(self.bounds.timeouts),
             timeouts: self.bounds.timeouts,
-            listener,
-            limit,
-        };
+        });
+        let mut acceptor = Acceptor { listener, limit, server };
         tokio::select! {
             biased;
             () = shutdown.cancelled() => {}
@@ -161,26 +160,22 @@ impl App {
     }
 }
 
-/// Accepts connections, and serves each in a task of its own.
+/// Accepts connections, and has each served in a task of its own.
 struct Acceptor {
     listener: TcpListener,
     limit: ConnectionLimit,
-    /// What answers the requests of a connection.
-    serving: Layers,
-    /// What answers those of a connection beyond the limit.
-    refusing: Layers,
-    protocol: Arc<auto::Builder<TokioExecutor>>,
-    timeouts: Timeouts,
+    server: Arc<Server>,
 }
 
 impl Acceptor {
-    /// Goes on until it is dropped. Waits for no connection: see [`ConnectionLimit::place`].
+    /// Goes on until it is dropped. Waits for nothing but connections: when those that want to be accepted are too many, the
+    /// system ignores more of them, and their clients try again after seconds.
     async fn run(&mut self) {
         loop {
             let stream = self.accept().await;
-            let place = self.limit.place().await;
-            let layers = if place.is_refused() { &self.refusing } else { &self.serving };
-            tokio::spawn(serve_connection(stream, layers.clone(), Arc::clone(&self.protocol), place, self.timeouts));
+            let place = self.limit.place();
+            let server = Arc::clone(&self.server);
+            tokio::spawn(async move { server.serve(stream, place.settled().await).await });
         }
     }
 
@@ -224,54 +219,62 @@ fn protocol(timeouts: Timeouts) -> auto::Builder<TokioExecutor> {
     protocol
 }
 
-/// Serves a connection until it ends, or has to.
-async fn serve_connection(
-    stream: TcpStream,
-    layers: Layers,
-    protocol: Arc<auto::Builder<TokioExecutor>>,
-    place: Place,
+/// Serves connections.
+struct Server {
+    /// What answers the requests of a connection.
+    serving: Layers,
+    /// What answers those of a connection beyond the limit.
+    refusing: Layers,
+    protocol: auto::Builder<TokioExecutor>,
     timeouts: Timeouts,
-) {
-    // Without it a streamed answer waits some 40 ms for the client's delayed ACK.
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!("cannot set TCP_NODELAY: {error}");
-    }
-    connections::bound_unread(&stream, timeouts.unread);
-    let Ok(peer) = stream.peer_addr() else { return };
-    let layers = layers.on(Connection { peer, local: stream.local_addr().ok() });
-    let is_refused = place.is_refused();
-    let asked = Arc::new(Notify::new());
-    let service = {
-        let asked = Arc::clone(&asked);
-        service_fn(move |request: Request<Incoming>| {
-            asked.notify_one();
-            // Always ready: see `Layers::on`.
-            layers.clone().call(request)
-        })
-    };
-    let serving = protocol.serve_connection(TokioIo::new(stream), service);
-    let mut serving = pin!(place.watcher.watch(serving));
-    // hyper's time-outs begin when it knows the version of HTTP, and graceful shutdown waits for a head that has begun.
-    let patience = if is_refused { timeouts.refusal } else { timeouts.head };
-    let served = tokio::select! {
-        biased;
-        served = &mut serving => served,
-        () = asked.notified(), if !is_refused => serving.await,
-        () = place.unwanted.cancelled() => return,
-        () = tokio::time::sleep(patience) => {
-            tracing::debug!(%peer, "connection closed: no request within {} s", patience.as_secs());
-            return;
+}
+
+impl Server {
+    /// Serves a connection until it ends, or has to.
+    async fn serve(&self, stream: TcpStream, place: Place) {
+        let timeouts = self.timeouts;
+        // Without it a streamed answer waits some 40 ms for the client's delayed ACK.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!("cannot set TCP_NODELAY: {error}");
         }
-    };
-    let Err(error) = served else { return };
-    let http1 = error.downcast_ref::<hyper::Error>();
-    if http1.is_some_and(hyper::Error::is_parse_too_large) {
-        // Nothing but status and `Connection: close` went out: hyper answers before there is a request.
-        tracing::info!(%peer, "a request was refused with 431: its head has more than {MAX_HEAD} bytes or 100 headers");
-    } else if http1.is_some_and(hyper::Error::is_timeout) {
-        tracing::debug!(%peer, "connection closed: no other request within {} s", timeouts.head.as_secs());
-    } else {
-        // A client that goes away in the middle is no news.
-        tracing::debug!(%peer, "connection ended: {error}");
+        connections::bound_unread(&stream, timeouts.unread);
+        let Ok(peer) = stream.peer_addr() else { return };
+        let is_refused = place.is_refused();
+        let layers = if is_refused { &self.refusing } else { &self.serving };
+        let layers = layers.clone().on(Connection { peer, local: stream.local_addr().ok() });
+        let asked = Arc::new(Notify::new());
+        let service = {
+            let asked = Arc::clone(&asked);
+            service_fn(move |request: Request<Incoming>| {
+                asked.notify_one();
+                // Always ready: see `Layers::on`.
+                layers.clone().call(request)
+            })
+        };
+        let serving = self.protocol.serve_connection(TokioIo::new(stream), service);
+        let mut serving = pin!(place.watcher.watch(serving));
+        // hyper's time-outs begin when it knows the version of HTTP, and graceful shutdown waits for a head that has begun.
+        let patience = if is_refused { timeouts.refusal } else { timeouts.head };
+        let served = tokio::select! {
+            biased;
+            served = &mut serving => served,
+            () = asked.notified(), if !is_refused => serving.await,
+            () = place.unwanted.cancelled() => return,
+            () = tokio::time::sleep(patience) => {
+                tracing::debug!(%peer, "connection closed: no request within {} s", patience.as_secs());
+                return;
+            }
+        };
+        let Err(error) = served else { return };
+        let http1 = error.downcast_ref::<hyper::Error>();
+        if http1.is_some_and(hyper::Error::is_parse_too_large) {
+            // Nothing but status and `Connection: close` went out: hyper answers before there is a request.
+            tracing::info!(%peer, "a request was refused with 431: its head has more than {MAX_HEAD} bytes or 100 headers");
+        } else if http1.is_some_and(hyper::Error::is_timeout) {
+            tracing::debug!(%peer, "connection closed: no other request within {} s", timeouts.head.as_secs());
+        } else {
+            // A client that goes away in the middle is no news.
+            tracing::debug!(%peer, "connection ended: {error}");
+        }
     }
 }

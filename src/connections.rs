@@ -3,7 +3,7 @@
 //! When all places are taken, a new connection is made room for: idle connections are told to close (a proxy reopens
 //! those that it kept for later), and so are those that have not asked for anything yet. Where that frees nothing, the new
 //! connection is *refused*: it gets no more than a 503, or the health probe's 200. Refused connections have places of their
-//! own, and accepting never waits for one: when these are taken too, the oldest refused connection is closed. So
+//! own; when these are taken too, the oldest refused connection is closed. Accepting waits for none of this. So
 //! connections that do nothing lock nobody out, and whoever asks at once is answered at once.
 
 use std::collections::VecDeque;
@@ -29,7 +29,7 @@ const OTHER_FILES: usize = REFUSED + 64;
 /// everybody else's closed at the same rate.
 const ROUND: Duration = Duration::from_secs(1);
 
-/// How long a new connection waits for a place after such a round: closing an idle connection takes far less.
+/// How long after the beginning of a round new connections wait for a place: closing an idle connection takes far less.
 const CLOSING: Duration = Duration::from_millis(100);
 
 /// How long a connection may hold its place without use.
@@ -84,7 +84,15 @@ pub struct Place {
 
 enum Held {
     Served { _permit: OwnedSemaphorePermit },
-    Refused { _gone: DropGuard },
+    Refused { _gone: DropGuard, hope: Hope },
+}
+
+/// What a refused connection may still hope for: a place that the round under way frees.
+struct Hope {
+    places: Arc<Semaphore>,
+    until: Instant,
+    /// Then the connection is one of this round.
+    crowded: CancellationToken,
 }
 
 impl Place {
@@ -92,6 +100,19 @@ impl Place {
     #[must_use]
     pub fn is_refused(&self) -> bool {
         matches!(self.held, Held::Refused { .. })
+    }
+
+    /// Waits for the round under way, where there is one, and takes a place that it frees.
+    #[must_use]
+    pub async fn settled(mut self) -> Self {
+        if let Held::Refused { hope, .. } = &self.held
+            && let places = Arc::clone(&hope.places)
+            && let Ok(Ok(permit)) = tokio::time::timeout_at(hope.until, places.acquire_owned()).await
+        {
+            self.unwanted = hope.crowded.clone();
+            self.held = Held::Served { _permit: permit };
+        }
+        self
     }
 }
 
@@ -119,18 +140,14 @@ impl ConnectionLimit {
         self.max
     }
 
-    /// A place for a connection that was accepted: where there is none, a refused connection's. Takes `CLOSING` (100 ms) at
-    /// the longest, and that once in `ROUND` (a second).
-    pub async fn place(&mut self) -> Place {
+    /// A place for a connection that was accepted: where there is none, a refused connection's, which may become better when
+    /// it has [`settled`](Place::settled).
+    #[must_use]
+    pub fn place(&mut self) -> Place {
         if let Ok(permit) = Arc::clone(&self.places).try_acquire_owned() {
             return self.served(permit);
         }
-        if self.make_room("all connections are taken (MCP_MAX_CONNECTIONS)") {
-            let freed = tokio::time::timeout(CLOSING, Arc::clone(&self.places).acquire_owned()).await;
-            if let Ok(Ok(permit)) = freed {
-                return self.served(permit);
-            }
-        }
+        self.make_room("all connections are taken (MCP_MAX_CONNECTIONS)");
         self.refused()
     }
 
@@ -149,7 +166,12 @@ impl ConnectionLimit {
         let unwanted = CancellationToken::new();
         self.refused.push_back(unwanted.clone());
         let gone = unwanted.clone().drop_guard();
-        Place { watcher: self.round.connections.watcher(), unwanted, held: Held::Refused { _gone: gone } }
+        let hope = Hope {
+            places: Arc::clone(&self.places),
+            until: self.last_round.map_or_else(Instant::now, |began| began + CLOSING),
+            crowded: self.round.crowded.clone(),
+        };
+        Place { watcher: self.round.connections.watcher(), unwanted, held: Held::Refused { _gone: gone, hope } }
     }
 
     /// The system has no file descriptor for another connection: idle and refused ones give theirs back.
@@ -160,16 +182,15 @@ impl ConnectionLimit {
 
     /// Has idle connections close, unless that was done a moment ago. Requests at work and streams go on. `why` is for the
     /// log.
-    fn make_room(&mut self, why: &str) -> bool {
+    fn make_room(&mut self, why: &str) {
         if self.last_round.is_some_and(|last| last.elapsed() < ROUND) {
-            return false;
+            return;
         }
         self.last_round = Some(Instant::now());
         tracing::warn!(max = self.max, "{why}; closing idle ones");
         let Round { connections, crowded } = std::mem::take(&mut self.round);
         self.closing.spawn(connections.shutdown());
         crowded.cancel();
-        true
     }
 
     fn end_refused(&mut self) {
@@ -217,42 +238,52 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn without_a_place_idle_connections_are_closed_once_a_second_and_else_the_new_one_is_refused() {
         let mut limit = ConnectionLimit::new(1);
-        let first = limit.place().await;
+        let first = limit.place().settled().await;
         assert!(!first.is_refused() && !first.unwanted.is_cancelled());
-        let second = limit.place().await;
+        let second = limit.place().settled().await;
         assert!(second.is_refused() && first.unwanted.is_cancelled(), "it was asked to go and did not");
         assert!(!second.unwanted.is_cancelled());
-        let third = limit.place().await;
+        let third = limit.place().settled().await;
         assert!(third.is_refused() && !second.unwanted.is_cancelled(), "not again so soon");
-        tokio::time::advance(ROUND).await;
-        drop(first);
-        assert!(!limit.place().await.is_refused());
+        drop((first, second, third));
+        assert!(!limit.place().is_refused());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_connection_beyond_the_refused_ones_closes_the_oldest_of_them_and_waits_for_none() {
+    async fn a_place_that_is_freed_in_time_goes_to_who_waits_for_it() {
         let mut limit = ConnectionLimit::new(1);
-        let _served = limit.place().await;
-        let mut refused = VecDeque::new();
-        for _ in 0..REFUSED {
-            refused.push_back(limit.place().await);
-        }
-        let began = Instant::now();
+        let first = limit.place();
+        let (second, third) = (limit.place(), limit.place());
+        let (second, third, ()) = tokio::join!(second.settled(), third.settled(), async move {
+            tokio::time::sleep(CLOSING / 2).await;
+            drop(first);
+        });
+        assert!(!second.is_refused() && third.is_refused());
+        assert!(!second.unwanted.is_cancelled(), "it is a connection like any");
+        tokio::time::advance(ROUND).await;
+        let _fourth = limit.place();
+        assert!(second.unwanted.is_cancelled() && !third.unwanted.is_cancelled());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_beyond_the_refused_ones_closes_the_oldest_of_them_that_is_there() {
+        let mut limit = ConnectionLimit::new(1);
+        let _served = limit.place();
+        let mut refused: VecDeque<_> = (0..REFUSED).map(|_| limit.place()).collect();
         // One has ended by itself: its place is taken first.
         drop(refused.remove(5));
-        refused.push_back(limit.place().await);
+        refused.push_back(limit.place());
         assert!(refused.iter().all(|place| !place.unwanted.is_cancelled()));
-        refused.push_back(limit.place().await);
+        refused.push_back(limit.place());
         let unwanted: Vec<_> = refused.iter().map(|place| place.unwanted.is_cancelled()).collect();
         assert!(unwanted[0] && !unwanted[1..].contains(&true), "{unwanted:?}");
-        assert_eq!(began.elapsed(), Duration::ZERO);
     }
 
     #[tokio::test(start_paused = true)]
     async fn refused_connections_give_their_files_back_where_there_are_no_more() {
         let mut limit = ConnectionLimit::new(1);
-        let served = limit.place().await;
-        let refused = limit.place().await;
+        let served = limit.place();
+        let refused = limit.place();
         limit.out_of_files();
         assert!(refused.unwanted.is_cancelled() && served.unwanted.is_cancelled());
     }

@@ -28,13 +28,20 @@ fn advice(error: &io::Error) -> String {
     }
 }
 
+/// The most connections that wait to be accepted; the system may allow fewer (Linux: `net.core.somaxconn`, 4096). When they
+/// are more, it ignores what comes, and clients try again after one second, then three, then seven. tokio asks for 128.
+const BACKLOG: i32 = 4096;
+
 /// Binds `host` (an address or a name; IPv6 without brackets) and `port` (0: a free one).
 ///
 /// # Errors
 /// When the address cannot be bound.
 pub async fn bind(host: &str, port: u16) -> Result<TcpListener, BindError> {
-    let bound = TcpListener::bind((host, port)).await;
-    bound.map_err(|source| BindError { host: host.to_owned(), port, source })
+    let failed = |source| BindError { host: host.to_owned(), port, source };
+    let listener = TcpListener::bind((host, port)).await.map_err(failed)?;
+    // To listen again changes the length of the queue, and nothing else.
+    socket2::SockRef::from(&listener).listen(BACKLOG).map_err(failed)?;
+    Ok(listener)
 }
 
 /// A token that SIGTERM or SIGINT (elsewhere: Ctrl-C) cancels; a second signal ends the process at once. Signals are
