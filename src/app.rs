@@ -128,13 +128,13 @@ impl App {
             budget,
             unread: self.bounds.timeouts.unread,
         });
-        let server = Arc::new(Server {
+        let endpoint = Arc::new(Endpoint {
             serving: Layers::around(Arc::clone(&http), routes(&http)),
             refusing: Layers::around(Arc::clone(&http), refusing_routes(&http, limit.max())),
             protocol: protocol(self.bounds.timeouts),
             timeouts: self.bounds.timeouts,
         });
-        let mut acceptor = Acceptor { listener, limit, server };
+        let mut acceptor = Acceptor { listener, limit, endpoint };
         tokio::select! {
             biased;
             () = shutdown.cancelled() => {}
@@ -164,7 +164,7 @@ impl App {
 struct Acceptor {
     listener: TcpListener,
     limit: ConnectionLimit,
-    server: Arc<Server>,
+    endpoint: Arc<Endpoint>,
 }
 
 impl Acceptor {
@@ -174,8 +174,8 @@ impl Acceptor {
         loop {
             let stream = self.accept().await;
             let place = self.limit.place();
-            let server = Arc::clone(&self.server);
-            tokio::spawn(async move { server.serve(stream, place.settled().await).await });
+            let endpoint = Arc::clone(&self.endpoint);
+            tokio::spawn(async move { endpoint.serve(stream, place.settled().await).await });
         }
     }
 
@@ -220,7 +220,7 @@ fn protocol(timeouts: Timeouts) -> auto::Builder<TokioExecutor> {
 }
 
 /// Serves connections.
-struct Server {
+struct Endpoint {
     /// What answers the requests of a connection.
     serving: Layers,
     /// What answers those of a connection beyond the limit.
@@ -229,7 +229,7 @@ struct Server {
     timeouts: Timeouts,
 }
 
-impl Server {
+impl Endpoint {
     /// Serves a connection until it ends, or has to.
     async fn serve(&self, stream: TcpStream, place: Place) {
         let timeouts = self.timeouts;
