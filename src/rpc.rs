@@ -71,6 +71,12 @@ impl Engine {
         })
     }
 
+    /// Whether no call takes its time and no subscription is open: all their places are free.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.waiting.available_permits() == MAX_CALLS && self.subscriptions.available_permits() == MAX_SUBSCRIPTIONS
+    }
+
     /// Answers what a POST, or a frame, holds.
     pub fn exchange(self: &Arc<Self>, caller: &Caller<'_>, body: Body) -> Reply {
         match body {

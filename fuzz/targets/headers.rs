@@ -11,10 +11,10 @@ use mcp_echo_stateful::diagnosis::findings::{self, Facts, Family};
 use mcp_echo_stateful::diagnosis::headers::{category, title_case};
 use mcp_echo_stateful::diagnosis::identity::{User, caller, encoded_words};
 use mcp_echo_stateful::diagnosis::{forwarding, origin, redact};
-use mcp_echo_stateful::http::headers::{
+use mcp_echo_stateful::request::headers::{
     SESSION_ID, SessionHeader, accepts, is_encoded, is_json, lists, protocol_version, session_id, single,
 };
-use mcp_echo_stateful::protocol::{Revision, Served};
+use mcp_echo_stateful::protocol::Revision;
 use mcp_echo_stateful::request::RequestId;
 
 /// A signature that nothing may show.
@@ -62,7 +62,7 @@ fn decisions(headers: &HeaderMap) {
     if let SessionHeader::Id(id) = session_id(headers) {
         assert_eq!(single(headers, &SESSION_ID).as_deref(), Some(&*id.to_string()));
     }
-    let _ = protocol_version(headers, &Served::all());
+    let _ = protocol_version(headers);
     if let Some(id) = headers.get("x-request-id").and_then(|id| RequestId::accept(id.to_str().ok()?)) {
         assert_eq!(id.as_str().as_bytes(), headers["x-request-id"].as_bytes());
     }

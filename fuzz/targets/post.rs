@@ -22,22 +22,18 @@ use http_body_util::BodyExt as _;
 use libfuzzer_sys::fuzz_target;
 use mcp_echo_stateful::clock::Clock;
 use mcp_echo_stateful::config::{Config, Origins, ResponseMode, SessionBinding};
-use mcp_echo_stateful::diagnosis::cors::Preflights;
-use mcp_echo_stateful::diagnosis::findings::FindingCounts;
-use mcp_echo_stateful::dispatch::Engine;
-use mcp_echo_stateful::http::{Budget, Connection, Http, Layers, MAX_CALLS, MAX_SUBSCRIPTIONS, routes};
+use mcp_echo_stateful::http::{Budget, Connection, Http, Layers, routes};
 use mcp_echo_stateful::logging::LogBudget;
+use mcp_echo_stateful::rpc::Engine;
 use mcp_echo_stateful::session::{Limits, SessionManager, sweep, write};
 use mcp_echo_stateful::system::System;
-use mcp_echo_stateful::tools::{Registry, TOOLS};
+use mcp_echo_stateful::tools::{Server as ToolServer, TOOLS};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use tokio::runtime::Runtime;
-use tokio::sync::Semaphore;
 use tokio::task::LocalSet;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 use tower::util::BoxCloneService;
 
@@ -100,25 +96,16 @@ impl Server {
     fn new(config: Config) -> Self {
         let clock = Arc::new(Clock::new());
         let sessions = SessionManager::new(Limits::from(&config), Arc::clone(&clock));
+        let (bound_to_loopback, max_body) = (config.cors_origins.is_none(), config.max_body_bytes);
+        let (sessions, system) = (Arc::new(RwLock::new(sessions)), Arc::new(System::unsampled()));
+        let server = ToolServer::new(Arc::new(config), clock, sessions, system);
         let http = Arc::new(Http {
             log_budget: LogBudget::since(Instant::now()),
             instance: HeaderValue::from_static("0000"),
-            bound_to_loopback: config.cors_origins.is_none(),
-            budget: Budget::new(1024 * 1024, config.max_body_bytes),
+            bound_to_loopback,
+            budget: Budget::new(1024 * 1024, max_body),
             unread: Duration::from_secs(60),
-            engine: Engine {
-                config: Arc::new(config),
-                clock,
-                sessions: Arc::new(RwLock::new(sessions)),
-                tools: Registry::new(TOOLS),
-                system: Arc::new(System::unsampled()),
-                findings: FindingCounts::default(),
-                preflights: Preflights::default(),
-            },
-            shutdown: CancellationToken::new(),
-            calls: TaskTracker::new(),
-            waiting: Semaphore::new(MAX_CALLS),
-            subscriptions: Arc::new(Semaphore::new(MAX_SUBSCRIPTIONS)),
+            engine: Engine::new(server, TOOLS, CancellationToken::new()),
         });
         let connection = Connection { peer: SocketAddr::from(([127, 0, 0, 1], 40_000)), local: None };
         let stack = Layers::around(Arc::clone(&http), routes(&http)).on(connection).map_response(|response| response.map(Body::new));
@@ -127,13 +114,13 @@ impl Server {
 
     /// Everybody leaves, and nothing of what an input did is left for the next one.
     async fn reset(&self) {
-        self.http.calls.close();
-        tokio::time::timeout(LONGEST, self.http.calls.wait()).await.expect("calls that end");
-        self.http.calls.reopen();
         let engine = &self.http.engine;
-        *write(&engine.sessions) = SessionManager::new(Limits::from(&*engine.config), Arc::clone(&engine.clock));
-        assert_eq!(self.http.waiting.available_permits(), MAX_CALLS, "a call keeps its place");
-        assert_eq!(self.http.subscriptions.available_permits(), MAX_SUBSCRIPTIONS, "a stream keeps its place");
+        engine.calls.close();
+        tokio::time::timeout(LONGEST, engine.calls.wait()).await.expect("calls that end");
+        engine.calls.reopen();
+        let server = &engine.server;
+        *write(&server.sessions) = SessionManager::new(Limits::from(&*server.config), Arc::clone(&server.clock));
+        assert!(engine.is_idle(), "a call or a stream keeps its place");
     }
 }
 
@@ -150,8 +137,8 @@ fuzz_target!(|input: &[u8]| {
             for text in split(input, b"\n---\n").take(MAX_REQUESTS) {
                 if let Some(passed) = wait(text) {
                     tokio::time::sleep(passed).await;
-                    server.http.engine.clock.advance(passed);
-                    sweep(&server.http.engine.sessions);
+                    server.http.engine.server.clock.advance(passed);
+                    sweep(&server.http.engine.server.sessions);
                     continue;
                 }
                 let text = names.borrow().put_into(text);

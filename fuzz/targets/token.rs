@@ -41,12 +41,12 @@ fn report(token: &str) -> [String; 5] {
     let now = Timestamp::from_second(1_800_000_000).unwrap_or_default();
     let report = inspect(token, now);
     let (uri, config) = (Uri::from_static("/mcp"), Config::default());
-    let mut headers = HeaderMap::new();
+    let (none, sent) = (HeaderMap::new(), HeaderValue::from_str(token).ok().map(|value| (AUTHORIZATION, value)));
+    let sent = HeaderMap::from_iter(sent);
     let facts = |headers| Facts::new(&Method::POST, &uri, headers, Revision::V2025_11_25, &config, now);
-    let given = findings::find(&facts(&headers).with_token(token), &[Family::Token]);
+    let given = findings::find(&facts(&none).with_token(token), &[Family::Token]);
     let given = findings::section(&findings::verdict(&given, ""), &given);
-    headers.extend(HeaderValue::from_str(token).ok().map(|value| (AUTHORIZATION, value)));
-    let sent = findings::find(&facts(&headers), &[Family::Credentials, Family::Token]);
+    let sent = findings::find(&facts(&sent), &[Family::Credentials, Family::Token]);
     let sent = findings::section(&findings::verdict(&sent, ""), &sent);
     let shown = [report.text(), report.details(), report.to_json(true, None).to_string(), given, sent];
     for shown in &shown {
