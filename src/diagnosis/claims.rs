@@ -32,7 +32,7 @@ pub fn bearer_claims(headers: &HeaderMap) -> Option<Map<String, Value>> {
 }
 
 /// The payload of a signed JWT (RFC 7519 section 7.2): the second of three segments, a JSON object. Pomerium's prefix
-/// for service accounts is skipped. `None` for anything else, and beyond [`MAX_TOKEN`] bytes.
+/// for service accounts is skipped. `None` for anything else, and beyond [`MAX_TOKEN_BYTES`] bytes.
 #[must_use]
 pub fn jwt_claims(token: &str) -> Option<Map<String, Value>> {
     let token = token.strip_prefix("Pomerium-").unwrap_or(token);

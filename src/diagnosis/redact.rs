@@ -20,7 +20,7 @@ use std::fmt::Write as _;
 
 pub use log::{MAX_LOGGED, loggable, unrevealing};
 pub use names::is_secret;
-use names::{Kind, kind};
+use names::{Secret, secret};
 
 /// How many characters of a token are shown. The header of a JWT begins with them in nearly every token (`eyJhbGc` is
 /// `{"alg"`), and so do the prefixes of most opaque tokens; the sample in the product documentation shows seven.
@@ -72,16 +72,16 @@ const PLACEHOLDERS: [&str; 10] =
 #[must_use]
 pub fn header<'a>(name: &str, value: &'a (impl AsRef<[u8]> + ?Sized)) -> Cow<'a, str> {
     let text = decode(value.as_ref());
-    match kind(name) {
+    match secret(name) {
         None => map(text, shapes::mask),
-        Some(Kind::Session) => Cow::Owned(session_id(&text)),
-        Some(kind) => Cow::Owned(
-            escape(&match kind {
-                Kind::Credentials => credentials(&text),
-                Kind::Cookies => cookies(&text),
-                Kind::SetCookie => set_cookie(&text),
-                Kind::Token | Kind::Session => token(&text),
-                Kind::Hidden => hidden(&text).to_owned(),
+        Some(Secret::Session) => Cow::Owned(session_id(&text)),
+        Some(secret) => Cow::Owned(
+            escape(&match secret {
+                Secret::Credentials => credentials(&text),
+                Secret::Cookies => cookies(&text),
+                Secret::SetCookie => set_cookie(&text),
+                Secret::Token | Secret::Session => token(&text),
+                Secret::Hidden => hidden(&text).to_owned(),
             })
             .into_owned(),
         ),
@@ -118,7 +118,7 @@ pub fn session_id(id: &str) -> String {
 #[must_use]
 pub fn environment<'a>(name: &str, value: &'a str, show_secrets: bool) -> Cow<'a, str> {
     // `MCP_REQUIRE_SESSION` and its kin set how sessions work; no variable holds a session's id.
-    let by_name = kind(name).is_some_and(|kind| kind != Kind::Session);
+    let by_name = secret(name).is_some_and(|secret| secret != Secret::Session);
     if value.is_empty() || !(by_name || shapes::is_token(value)) {
         return map(Cow::Borrowed(value), shapes::mask);
     }

@@ -186,13 +186,18 @@ fn run(context: &Context<'_>, session: Option<&mut Working<'_>>, _: &NoArguments
     let facts = context.facts(session.as_deref());
     let found = findings::find(&facts, TOOL.findings);
     let auth = auth_context(context.request, &facts);
-    // Without a token, what was checked is the headers.
-    let all_clear = if auth.token.is_some() { findings::token::all_clear(&facts, &found) } else { NO_TOKEN.to_owned() };
+    let all_clear = match (&auth.token, auth.products.is_empty()) {
+        (Some(_), _) => findings::token::all_clear(&facts, &found),
+        (None, false) => NO_TOKEN.to_owned(),
+        (None, true) => NOBODY.to_owned(),
+    };
     Ok(Outcome { findings: Some(found), ..Outcome::new(text(&auth), &auth).with(all_clear, details(&auth)) })
 }
 
 const NO_TOKEN: &str = "No problem found in the identity headers; not checked: a token, since there is none, and who wrote the \
 headers";
+
+const NOBODY: &str = "Neither a token nor an identity header came: there is nothing to check";
 
 fn auth_context(request: &Request, facts: &Facts<'_>) -> AuthContext {
     let headers = &request.headers;
@@ -363,7 +368,7 @@ fn details(auth: &AuthContext) -> String {
     }
     lines.push("\n🤝 Agreement:".to_owned());
     if auth.agreement.is_empty() {
-        lines.push("- Nothing to compare: no identity header, no token, no session owner".to_owned());
+        lines.push("- Nothing to compare: it takes two of identity headers, token and session owner".to_owned());
     }
     // Whether a difference is a fault is for the findings to say.
     for Comparison { subject, agrees, detail, .. } in &auth.agreement {

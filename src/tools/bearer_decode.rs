@@ -17,7 +17,7 @@ use crate::session::Working;
 pub(crate) const TOOL: Tool = Tool {
     name: "bearerDecode",
     title: "Decode a bearer token",
-    description: "Takes a token apart without verifying it: header, claims, status (EXPIRED, VALID, NOT YET VALID, NO EXPIRY), \
+    description: "Takes a token apart without verifying it: header, claims, status (EXPIRED, VALID, NOT YET VALID, NO EXPIRY, UNKNOWN), \
                   what kind of token it is and what verifiers would object to. Any alg, encrypted and opaque tokens, DPoP \
                   proofs; a malformed token gets the reason and the place. Without an argument it looks at the token of the \
                   request itself. Use it when a login works but calls are refused.",

@@ -2,7 +2,7 @@
 
 /// What a secret is, which decides how much of it is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum Secret {
     /// `scheme credentials`, as in `Authorization`.
     Credentials,
     /// `name=value; name=value`
@@ -91,15 +91,15 @@ const KEYS: [&str; 14] = [
 /// [`super::super::products`]), URI parameters, JSON keys, variables. In any case, with `-` or `_`.
 #[must_use]
 pub fn is_secret(name: &str) -> bool {
-    kind(name).is_some()
+    secret(name).is_some()
 }
 
 /// What kind of secret values under this name are.
-pub(super) fn kind(name: &str) -> Option<Kind> {
+pub(super) fn secret(name: &str) -> Option<Secret> {
     let name = name.to_ascii_lowercase().replace('_', "-");
     let name = name.as_str();
     if TOKENS.contains(&name) {
-        return Some(Kind::Token);
+        return Some(Secret::Token);
     }
     if OPEN.contains(&name)
         || OPEN_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
@@ -111,43 +111,43 @@ pub(super) fn kind(name: &str) -> Option<Kind> {
     let said = words
         .iter()
         .enumerate()
-        .filter_map(|(i, word)| word_kind(word, i.checked_sub(1).map(|i| words[i]), words.get(i + 1).copied()));
+        .filter_map(|(i, word)| of_word(word, i.checked_sub(1).map(|i| words[i]), words.get(i + 1).copied()));
     said.max_by_key(|kind| strength(*kind))
 }
 
 /// What one word of a name says. Endings count (`X-Amzn-Oidc-Accesstoken`, `clientSecret`), beginnings do not
 /// (`X-Tokenizer`), nor do claims' key sets (`jwks`).
-fn word_kind(word: &str, before: Option<&str>, after: Option<&str>) -> Option<Kind> {
+fn of_word(word: &str, before: Option<&str>, after: Option<&str>) -> Option<Secret> {
     let ends = |endings: &[&str]| {
         endings.iter().any(|e| word.ends_with(e) || word.strip_suffix('s').is_some_and(|w| w.ends_with(e)))
     };
     if ends(&["password", "passwd", "passphrase", "secret", "credential", "signature"]) || matches!(word, "pwd" | "otp")
     {
-        Some(Kind::Hidden)
+        Some(Secret::Hidden)
     } else if ends(&["authorization"]) {
-        Some(Kind::Credentials)
+        Some(Secret::Credentials)
     } else if ends(&["cookie"]) {
-        Some(if before == Some("set") { Kind::SetCookie } else { Kind::Cookies })
+        Some(if before == Some("set") { Secret::SetCookie } else { Secret::Cookies })
     } else if ends(&["token", "jwt", "assertion", "apikey", "accesskey", "privatekey"])
         || (ends(&["verifier"]) && before == Some("code"))
         || (matches!(word, "key" | "keys") && before.is_some_and(|before| KEYS.contains(&before)))
     {
-        Some(Kind::Token)
+        Some(Secret::Token)
     } else if word == "sessionid" || (word == "session" && matches!(after, None | Some("id" | "key" | "handle"))) {
-        Some(Kind::Session)
+        Some(Secret::Session)
     } else {
         None
     }
 }
 
 /// Where a name says two things (`X-Session-Token`, `X-Token-Secret`), the one that shows less wins.
-const fn strength(kind: Kind) -> u8 {
+const fn strength(kind: Secret) -> u8 {
     match kind {
-        Kind::Session => 0,
-        Kind::Token => 1,
-        Kind::SetCookie => 2,
-        Kind::Cookies => 3,
-        Kind::Credentials => 4,
-        Kind::Hidden => 5,
+        Secret::Session => 0,
+        Secret::Token => 1,
+        Secret::SetCookie => 2,
+        Secret::Cookies => 3,
+        Secret::Credentials => 4,
+        Secret::Hidden => 5,
     }
 }

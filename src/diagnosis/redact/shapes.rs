@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use base64::Engine as _;
 
-use super::names::kind;
+use super::names::secret;
 use super::{HIDDEN, SHOWN, beginning};
 use crate::diagnosis::encoding::BASE64;
 
@@ -210,7 +210,7 @@ fn parameter(text: &str, equals: usize, start: usize) -> Option<Hit> {
     let in_uri = matches!(delimiter, None | Some(b'?' | b'&' | b'#'));
     // `code` is an authorization code only where parameters stand: `status code=404` is none. So for the signatures and
     // keys of cloud storage URLs.
-    let secret = kind(name).is_some()
+    let secret = secret(name).is_some()
         || (in_uri
             && ["code", "key", "sig", "pass", "state_token"].iter().any(|short| short.eq_ignore_ascii_case(name)));
     if !secret {
@@ -241,7 +241,7 @@ fn json_member(text: &str, colon: usize) -> Option<Hit> {
         return None;
     }
     let (name, _) = name_before(text, name_end);
-    if !(kind(name).is_some() || name.eq_ignore_ascii_case("code")) {
+    if !(secret(name).is_some() || name.eq_ignore_ascii_case("code")) {
         return None;
     }
     let rest = text[colon + 1..].trim_start_matches(' ');

@@ -86,6 +86,18 @@ impl TokenKind {
             Self::Unknown => "unknown",
         }
     }
+
+    /// Why a token of this kind gives access to nothing; `None` for one that may.
+    #[must_use]
+    pub const fn why_wrong(self) -> Option<&'static str> {
+        match self {
+            Self::RefreshToken => Some("it goes to the token endpoint and nowhere else"),
+            Self::DpopProof => Some("it goes into the DPoP header, beside the access token"),
+            Self::LogoutToken | Self::SecurityEvent => Some("it tells of an event"),
+            Self::Assertion => Some("it goes to the authorization server, which gives an access token for it"),
+            _ => None,
+        }
+    }
 }
 
 /// `typ` values that settle the question, without `application/`, with what they are.

@@ -9,8 +9,6 @@ pub(super) struct Guess {
     pub kind: TokenKind,
     /// What it looks like, and by what.
     pub evidence: String,
-    /// An issuer's prefix gave it away, not its shape alone.
-    pub by_prefix: bool,
 }
 
 /// Prefixes that issuers give their tokens so that leaked ones are recognised; longer ones before those they begin with.
@@ -95,7 +93,6 @@ pub(super) fn by_prefix(token: &str) -> Option<Guess> {
             "starts with `{prefix}`: {} {name}",
             if name.starts_with(['A', 'O', 'a', 'o', 'i', 'n', 'x']) { "an" } else { "a" }
         ),
-        by_prefix: true,
     })
 }
 
@@ -122,7 +119,7 @@ pub(super) fn by_shape(token: &str) -> Guess {
             format!("{n} characters without a known prefix: an opaque access or refresh token, or an API key"),
         )
     };
-    Guess { kind, evidence, by_prefix: false }
+    Guess { kind, evidence }
 }
 
 #[cfg(test)]

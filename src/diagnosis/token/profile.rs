@@ -12,6 +12,8 @@ pub struct Profile {
     pub signed: bool,
     /// Required claims that are missing (RFC 9068 section 2.2), in the RFC's order.
     pub missing: Vec<&'static str>,
+    /// Times that are no numbers of seconds (RFC 7519 section 2).
+    pub unclear: Vec<&'static str>,
 }
 
 impl Profile {
@@ -25,7 +27,9 @@ impl Profile {
             return None;
         }
         let required = ["iss", "exp", "aud", "sub", "client_id", "iat", "jti"];
+        let unclear = token.times.each().into_iter().filter(|(_, claim)| !claim.is_seconds(false));
         Some(Self {
+            unclear: unclear.map(|(name, _)| name).collect(),
             typ: token.typ().as_deref() == Some("at+jwt"),
             signed: !token.alg().is_some_and(|alg| alg.eq_ignore_ascii_case("none")),
             missing: required
@@ -38,7 +42,7 @@ impl Profile {
     /// Whether it follows the profile.
     #[must_use]
     pub fn is_followed(&self) -> bool {
-        self.typ && self.signed && self.missing.is_empty()
+        self.typ && self.signed && self.missing.is_empty() && self.unclear.is_empty()
     }
 
     /// One line.
@@ -56,6 +60,9 @@ impl Profile {
         }
         if !self.missing.is_empty() {
             wrong.push(format!("missing {}", self.missing.join(", ")));
+        }
+        if !self.unclear.is_empty() {
+            wrong.push(format!("{} not in seconds", self.unclear.join(", ")));
         }
         format!("does not follow the profile: {}", wrong.join("; "))
     }

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use super::times::length;
 use super::{
-    Binding, Decoded, Document, Format, Masked, Notation, Proof, Report, Status, TimeClaim, Unit, Verification, When,
-    algorithm,
+    Binding, Decoded, Document, Format, Masked, Notation, Proof, Report, Status, TimeClaim, TokenKind, Unit,
+    Verification, When, algorithm,
 };
 use crate::diagnosis::quote::{quote, quote_all};
 use crate::text;
@@ -30,6 +30,9 @@ impl Report {
     /// What else there is to say.
     #[must_use]
     pub fn details(&self) -> String {
+        if self.token.format == Format::Empty {
+            return String::new();
+        }
         let mut out = String::from(NOT_VERIFIED);
         self.write_times(&mut out);
         self.write_summary(&mut out);
@@ -88,7 +91,7 @@ impl Report {
         if let Some(age @ 0..) = times.age() {
             lines.push(format!("Age: {}", length(age)));
         }
-        if let Some(left @ 1..) = times.expires_in() {
+        if let (Some(left @ 1..), Some(Status::Valid)) = (times.expires_in(), self.status()) {
             lines.push(format!("Remaining: {}", length(left)));
         }
         if let Some(life @ 0..) = times.lifetime() {
@@ -104,7 +107,11 @@ impl Report {
 
     fn write_summary(&self, out: &mut String) {
         section(out, "🏷️ What It Is:");
-        line(out, &format!("- Kind: {} ({})", self.kind.title(), self.kind_evidence));
+        // By what a token is told that should not have been sent, or says nothing, is part of the finding.
+        let in_finding =
+            self.kind.why_wrong().is_some() || self.kind == TokenKind::IdToken || self.token.format == Format::Opaque;
+        let evidence = if in_finding { String::new() } else { format!(" ({})", self.kind_evidence) };
+        line(out, &format!("- Kind: {}{evidence}", self.kind.title()));
         line(out, &format!("- Format: {}", self.token.format.title()));
         let hash = self.sha256_prefix.as_ref().map_or_else(String::new, |hash| format!(", SHA-256 begins {hash}"));
         line(out, &format!("- Size: {} characters{hash}", self.token.length));

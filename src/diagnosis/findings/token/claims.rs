@@ -101,17 +101,6 @@ pub(super) const RULES: &[Rule] = &[
     },
 ];
 
-/// Why a token of this kind gives access to nothing.
-pub(super) const fn wrong_kind(kind: TokenKind) -> Option<&'static str> {
-    match kind {
-        TokenKind::RefreshToken => Some("it goes to the token endpoint and nowhere else"),
-        TokenKind::DpopProof => Some("it goes into the DPoP header, beside the access token"),
-        TokenKind::LogoutToken | TokenKind::SecurityEvent => Some("it tells of an event"),
-        TokenKind::Assertion => Some("it goes to the authorization server, which gives an access token for it"),
-        _ => None,
-    }
-}
-
 fn id_token(rule: &'static Rule, facts: &Facts<'_>) -> Option<Finding> {
     let report = facts.report().filter(|report| report.kind == TokenKind::IdToken)?;
     let summary = format!("this is an ID token: {}", report.kind_evidence);
@@ -120,7 +109,7 @@ fn id_token(rule: &'static Rule, facts: &Facts<'_>) -> Option<Finding> {
 
 fn other_kind(rule: &'static Rule, facts: &Facts<'_>) -> Option<Finding> {
     let report = facts.report()?;
-    let why = wrong_kind(report.kind)?;
+    let why = report.kind.why_wrong()?;
     let summary = format!("this is no access token but another kind ({}): {why}", report.kind.title());
     Some(Finding::new(rule, summary, "told by", &report.kind_evidence))
 }

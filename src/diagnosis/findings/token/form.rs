@@ -235,7 +235,7 @@ fn opaque(rule: &'static Rule, facts: &Facts<'_>) -> Option<Finding> {
     let report = facts.report()?;
     let opaque = matches!(report.token.format, Format::Opaque | Format::Paseto);
     // Another scheme's credentials, or a refresh token, are another finding.
-    if !opaque || super::claims::wrong_kind(report.kind).is_some() || credentials::is_other_scheme(report) {
+    if !opaque || report.kind.why_wrong().is_some() || credentials::is_other_scheme(report) {
         return None;
     }
     let what = match report.token.format {
