@@ -10,6 +10,7 @@ pub mod headers;
 pub mod identity;
 pub mod origin;
 pub mod products;
+pub mod proxies;
 pub mod quote;
 pub mod redact;
 #[cfg(test)]

@@ -10,7 +10,7 @@ use mcp_echo_stateful::config::{Config, Origins};
 use mcp_echo_stateful::diagnosis::findings::{self, Facts, Family};
 use mcp_echo_stateful::diagnosis::headers::{category, title_case};
 use mcp_echo_stateful::diagnosis::identity::{User, caller, encoded_words};
-use mcp_echo_stateful::diagnosis::{forwarding, origin, redact};
+use mcp_echo_stateful::diagnosis::{forwarding, origin, proxies, redact};
 use mcp_echo_stateful::request::headers::{
     SESSION_ID, SessionHeader, accepts, is_encoded, is_json, lists, protocol_version, session_id, single,
 };
@@ -102,7 +102,7 @@ fn shown(headers: &HeaderMap, uri: &Uri) {
     assert_eq!(url.url().is_some(), url.host.is_some(), "{url:?}");
     let _ = url.origin();
     let peer = Some(([127, 0, 0, 1], 40_000).into());
-    let _ = (forwarding::client_address(headers, peer), forwarding::proxies(headers), User::told_by(headers));
+    let _ = (forwarding::client_address(headers, peer), proxies::proxies(headers), User::told_by(headers));
     for revision in [Revision::V2025_03_26, Revision::V2025_11_25, Revision::V2026_07_28] {
         let now = Timestamp::from_second(1_800_000_000).unwrap_or_default();
         let config = Config::default();

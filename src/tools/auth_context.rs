@@ -7,9 +7,10 @@ use super::{Annotations, Call, Context, Family, Handle, NoArguments, Outcome, To
 use crate::diagnosis::agreement::{Comparison, comparisons};
 use crate::diagnosis::claims::{USER_NAME, bearers, text_claim};
 use crate::diagnosis::findings::{self, Facts};
-use crate::diagnosis::forwarding::{self, PublicUrl, proxies};
+use crate::diagnosis::forwarding::PublicUrl;
 use crate::diagnosis::headers::title_case;
 use crate::diagnosis::identity::{self, caller};
+use crate::diagnosis::proxies::{Proxy, proxies};
 use crate::diagnosis::{products, redact};
 use crate::request::Request;
 use crate::schema;
@@ -118,7 +119,7 @@ struct AuthContext {
     session_id: Option<String>,
     request_id: String,
     products: Vec<Product>,
-    proxies: Vec<forwarding::Proxy>,
+    proxies: Vec<Proxy>,
     public_url: Public,
     agreement: Vec<Comparison>,
 }

@@ -10,9 +10,9 @@ use super::headers::with_headers;
 use super::{Facts, Finding, Rule, Severity};
 use crate::config::{Config, Origins};
 use crate::diagnosis::cors::{self, Attempt, Class, Needs, Point, Policy, Verdict, needs};
-use crate::diagnosis::forwarding::proxies;
 use crate::diagnosis::headers::title_case;
 use crate::diagnosis::origin::is_loopback_host;
+use crate::diagnosis::proxies::proxies;
 use crate::diagnosis::{products, redact};
 use crate::protocol::Revision;
 

@@ -7,10 +7,11 @@ use http::{HeaderMap, HeaderName};
 
 use super::super::{Facts, Finding, Rule, Severity};
 use super::{MOST_SHOWN, with_headers};
-use crate::diagnosis::forwarding::{self, first, proxies, without_default_port};
+use crate::diagnosis::forwarding::{first, without_default_port};
 use crate::diagnosis::headers::{Category, category, title_case};
 use crate::diagnosis::origin::is_loopback_host;
 use crate::diagnosis::products;
+use crate::diagnosis::proxies::{Proxy, proxies};
 use crate::diagnosis::redact;
 
 /// The rules on a request's way.
@@ -273,7 +274,7 @@ fn fingerprint(rule: &'static Rule, facts: &Facts<'_>) -> Option<Finding> {
     let found = proxies(headers);
     let known = found.iter().map(|proxy| proxy.name).collect::<Vec<_>>().join(", ");
     let summary = format!("the request came through {known}, as far as headers tell");
-    let mut evidence = found.iter().map(|proxy: &forwarding::Proxy| (proxy.name, proxy.evidence.join(", ")));
+    let mut evidence = found.iter().map(|proxy: &Proxy| (proxy.name, proxy.evidence.join(", ")));
     let (name, told) = evidence.next()?;
     let finding = Finding::new(rule, summary, name, &told);
     Some(evidence.fold(finding, |finding, (name, told)| finding.and_evidence(name, &told)))
