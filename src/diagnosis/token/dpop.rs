@@ -1,22 +1,25 @@
 //! DPoP proofs (RFC 9449): what they say, and whether they are signed with the key they carry.
 
+use serde::Serialize;
+
 use super::decoded::Decoded;
 use super::own_key::{Key, Verification};
 
-/// What a DPoP proof says.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What a DPoP proof says, by the names of its claims.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Proof {
-    /// `htm`: the method it is for.
-    pub method: Option<String>,
-    /// `htu`: the URL it is for, without query and fragment.
-    pub url: Option<String>,
-    /// `jti`: what makes it usable once.
-    pub id: Option<String>,
-    /// `ath`: base64url of the SHA-256 of the access token.
-    pub access_token_hash: Option<String>,
-    /// `nonce`: the server's, if it wanted one (RFC 9449 section 9).
+    /// The method it is for.
+    pub htm: Option<String>,
+    /// The URL it is for, without query and fragment.
+    pub htu: Option<String>,
+    /// What makes it usable once.
+    pub jti: Option<String>,
+    /// base64url of the SHA-256 of the access token.
+    pub ath: Option<String>,
+    /// The server's nonce, if it wanted one (RFC 9449 section 9).
     pub nonce: Option<String>,
     /// Seconds since `iat`.
+    #[serde(rename = "ageSeconds")]
     pub age: Option<i64>,
     /// RFC 7638 thumbprint of the key in the header: what `cnf.jkt` of the access token must be.
     pub thumbprint: Option<String>,
@@ -30,10 +33,10 @@ impl Proof {
     pub fn of(token: &Decoded, signature: Verification) -> Self {
         let claim = |name| token.claim_str(name).map(str::to_owned);
         Self {
-            method: claim("htm"),
-            url: claim("htu"),
-            id: claim("jti"),
-            access_token_hash: claim("ath"),
+            htm: claim("htm"),
+            htu: claim("htu"),
+            jti: claim("jti"),
+            ath: claim("ath"),
             nonce: claim("nonce"),
             age: token.times.age(),
             thumbprint: token.param("jwk").and_then(|jwk| Key::read(jwk).ok()).map(|key| key.thumbprint()),

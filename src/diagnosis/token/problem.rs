@@ -2,53 +2,59 @@
 
 use std::fmt;
 
+use serde::Serialize;
+
 use super::document::MAX_DEPTH;
 use super::fault::{Fault, NotAnObject};
 use crate::diagnosis::quote::quote;
 
 /// One reason why a token, or a part of it, cannot be read.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Problem {
     /// What is wrong, in a sentence.
     pub reason: String,
     /// Where.
+    #[serde(flatten)]
     pub location: Option<Location>,
     /// What to do about it.
     pub advice: String,
 }
 
 /// Where in a token. Everything counts from 1, except bytes, which count from 0.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Location {
     /// Number of the segment.
     pub segment: usize,
     /// What the segment is: `header`, `payload`, `signature`.
     pub part: &'static str,
     /// Where in it.
+    #[serde(flatten)]
     pub at: Offset,
 }
 
 /// Where in a segment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+#[expect(missing_docs, reason = "the variants say it")]
 pub enum Offset {
     /// All of it.
-    Whole,
+    Whole {},
     /// A character of the segment as sent.
-    Character(usize),
+    Character { character: usize },
     /// A byte of the decoded segment.
-    Byte(usize),
+    Byte { byte: usize },
     /// Line and column of the decoded segment.
-    Line(usize, usize),
+    Line { line: usize, column: usize },
 }
 
 impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "segment {} ({})", self.segment, self.part)?;
         match self.at {
-            Offset::Whole => Ok(()),
-            Offset::Character(n) => write!(f, ", character {n}"),
-            Offset::Byte(n) => write!(f, ", byte {n} after decoding"),
-            Offset::Line(line, column) => write!(f, ", line {line}, column {column} after decoding"),
+            Offset::Whole {} => Ok(()),
+            Offset::Character { character: n } => write!(f, ", character {n}"),
+            Offset::Byte { byte: n } => write!(f, ", byte {n} after decoding"),
+            Offset::Line { line, column } => write!(f, ", line {line}, column {column} after decoding"),
         }
     }
 }
@@ -63,10 +69,10 @@ impl Problem {
     pub(super) fn of(segment: usize, part: &'static str, fault: &Fault) -> Self {
         const AGAIN: &str = "copy the token again, whole, from where it is issued or sent";
         let (reason, at, advice) = match fault {
-            Fault::Empty => (format!("the {part} is empty"), Offset::Whole, AGAIN),
+            Fault::Empty => (format!("the {part} is empty"), Offset::Whole {}, AGAIN),
             Fault::Character(c, n) => (
                 format!("the {part} holds {}, which is not a base64url character", quote(&c.to_string())),
-                Offset::Character(*n),
+                Offset::Character { character: *n },
                 match c {
                     '%' => "undo the percent-encoding",
                     c if c.is_whitespace() => "remove white space and line breaks",
@@ -78,22 +84,22 @@ impl Problem {
             ),
             Fault::InnerPadding(n) => (
                 format!("the {part} holds `=` before its end"),
-                Offset::Character(*n),
+                Offset::Character { character: *n },
                 "two values were joined, or characters are missing: copy the token again",
             ),
             Fault::Length(n) => (
                 format!("the {part} has {n} characters: no base64url text is a multiple of four plus one long"),
-                Offset::Whole,
+                Offset::Whole {},
                 "at least one character is missing or too many: copy the token again, whole",
             ),
             Fault::NotUtf8(n) => (
                 format!("the {part} decodes to bytes that are not UTF-8 text"),
-                Offset::Byte(*n),
+                Offset::Byte { byte: *n },
                 "it was altered, or it is encrypted, compressed or signed data and this is not a JWT",
             ),
             Fault::NotAnObject(NotAnObject::NotJson { reason, line, column }) => (
                 format!("the {part} decodes to text that is not JSON: {}", reason.replace('`', "'")),
-                Offset::Line(*line, *column),
+                Offset::Line { line: *line, column: *column },
                 if reason.starts_with("EOF") {
                     "its end is missing: copy the token again, whole"
                 } else {
@@ -102,12 +108,12 @@ impl Problem {
             ),
             Fault::NotAnObject(NotAnObject::Other(what)) => (
                 format!("the {part} is JSON, but {what} instead of an object"),
-                Offset::Whole,
+                Offset::Whole {},
                 "a JWT's header and payload are JSON objects (RFC 7519 section 7.2): this one was made by something else",
             ),
             Fault::NotAnObject(NotAnObject::TooDeep) => (
                 format!("the {part} is nested more than {MAX_DEPTH} levels deep and was not read"),
-                Offset::Whole,
+                Offset::Whole {},
                 "no real token needs that: it was made to make parsers fail",
             ),
         };

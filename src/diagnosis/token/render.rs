@@ -176,10 +176,10 @@ impl Proof {
         let or_none = |value: &Option<String>| value.as_deref().map_or_else(|| "not available".to_owned(), plain);
         let mut out = String::new();
         section(&mut out, "🔐 DPoP Proof:");
-        line(&mut out, &format!("- Method (htm): {}", or_none(&self.method)));
-        line(&mut out, &format!("- URL (htu): {}", or_none(&self.url)));
-        line(&mut out, &format!("- Id (jti): {}", or_none(&self.id)));
-        line(&mut out, &format!("- Access Token Hash (ath): {}", or_none(&self.access_token_hash)));
+        line(&mut out, &format!("- Method (htm): {}", or_none(&self.htm)));
+        line(&mut out, &format!("- URL (htu): {}", or_none(&self.htu)));
+        line(&mut out, &format!("- Id (jti): {}", or_none(&self.jti)));
+        line(&mut out, &format!("- Access Token Hash (ath): {}", or_none(&self.ath)));
         line(&mut out, &format!("- Key Thumbprint (jkt): {}", or_none(&self.thumbprint)));
         let signed = match &self.signature {
             Verification::Valid => "yes".to_owned(),

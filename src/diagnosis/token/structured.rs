@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::{Document, Format, Location, Offset, Problem, Profile, Proof, Report, Status, TimeClaim, TokenKind};
+use super::{Document, Format, Problem, Profile, Proof, Report, Status, TimeClaim, TokenKind};
 use crate::schema;
 use crate::text::rfc3339;
 
@@ -26,9 +26,9 @@ struct ReportJson<'a> {
     scopes: Option<Vec<&'a str>>,
     sender_constrained: bool,
     rfc9068: Option<ProfileJson<'a>>,
-    dpop: Option<ProofJson<'a>>,
+    dpop: Option<&'a Proof>,
     nested: Option<Value>,
-    problems: Vec<ProblemJson<'a>>,
+    problems: &'a [Problem],
     removed: Vec<String>,
     remarks: &'a [String],
     length: usize,
@@ -47,50 +47,9 @@ struct ProfileJson<'a> {
 }
 
 #[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ProofJson<'a> {
-    htm: Option<&'a str>,
-    htu: Option<&'a str>,
-    jti: Option<&'a str>,
-    ath: Option<&'a str>,
-    nonce: Option<&'a str>,
-    age_seconds: Option<i64>,
-    thumbprint: Option<&'a str>,
-    signature: &'static str,
-}
-
-#[derive(Serialize)]
 struct RawJson<'a> {
     header: &'a str,
     payload: &'a str,
-}
-
-#[derive(Serialize)]
-struct ProblemJson<'a> {
-    reason: &'a str,
-    #[serde(flatten)]
-    location: Option<LocationJson>,
-    advice: &'a str,
-}
-
-#[derive(Serialize)]
-struct LocationJson {
-    segment: usize,
-    part: &'static str,
-    #[serde(flatten)]
-    at: OffsetJson,
-}
-
-#[derive(Serialize, Default)]
-struct OffsetJson {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    character: Option<usize>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    byte: Option<usize>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    line: Option<usize>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    column: Option<usize>,
 }
 
 impl Report {
@@ -118,9 +77,9 @@ impl Report {
             scopes: self.token.scopes(),
             sender_constrained: self.token.binding().is_some(),
             rfc9068: self.profile.as_ref().map(ProfileJson::from),
-            dpop: self.proof.as_ref().or(sent).map(ProofJson::from),
+            dpop: self.proof.as_ref().or(sent),
             nested: self.nested.as_ref().map(|nested| nested.to_json(false, None)),
-            problems: self.problems.iter().map(ProblemJson::from).collect(),
+            problems: &self.problems,
             removed: self.removed.iter().map(ToString::to_string).collect(),
             remarks: &self.remarks,
             length: self.token.length,
@@ -136,37 +95,6 @@ impl Report {
 impl<'a> From<&'a Profile> for ProfileJson<'a> {
     fn from(profile: &'a Profile) -> Self {
         Self { followed: profile.is_followed(), missing: &profile.missing, verdict: profile.verdict() }
-    }
-}
-
-impl<'a> From<&'a Proof> for ProofJson<'a> {
-    fn from(proof: &'a Proof) -> Self {
-        Self {
-            htm: proof.method.as_deref(),
-            htu: proof.url.as_deref(),
-            jti: proof.id.as_deref(),
-            ath: proof.access_token_hash.as_deref(),
-            nonce: proof.nonce.as_deref(),
-            age_seconds: proof.age,
-            thumbprint: proof.thumbprint.as_deref(),
-            signature: proof.signature.name(),
-        }
-    }
-}
-
-impl<'a> From<&'a Problem> for ProblemJson<'a> {
-    fn from(problem: &'a Problem) -> Self {
-        let location = problem.location.map(|Location { segment, part, at }| {
-            let none = OffsetJson::default();
-            let at = match at {
-                Offset::Whole => none,
-                Offset::Character(n) => OffsetJson { character: Some(n), ..none },
-                Offset::Byte(n) => OffsetJson { byte: Some(n), ..none },
-                Offset::Line(line, column) => OffsetJson { line: Some(line), column: Some(column), ..none },
-            };
-            LocationJson { segment, part, at }
-        });
-        Self { reason: &problem.reason, location, advice: &problem.advice }
     }
 }
 

@@ -134,7 +134,7 @@ fn the_rfcs_own_dpop_proof_verifies_and_has_the_rfcs_thumbprint() {
         ("https://server.example.com/token/", Some("only the slash")),
         ("https://server.example.com/mcp", Some("path differs")),
     ] {
-        let found = url_difference(proof.url.as_deref().unwrap(), url).unwrap();
+        let found = url_difference(proof.htu.as_deref().unwrap(), url).unwrap();
         assert!(
             found.is_some() == why.is_some() && found.is_none_or(|found| found.contains(why.unwrap())),
             "{found:?}"

@@ -158,13 +158,13 @@ fn age(rule: &'static Rule, facts: &Facts<'_>) -> Option<Finding> {
 }
 
 fn htm(rule: &'static Rule, facts: &Facts<'_>) -> Option<Finding> {
-    let (htm, method) = (sent(facts)?.method.as_deref()?, facts.method.as_str());
+    let (htm, method) = (sent(facts)?.htm.as_deref()?, facts.method.as_str());
     (htm != method)
         .then(|| Finding::new(rule, format!("htm is {}, but this request is a {method}", quote(htm)), "htm", htm))
 }
 
 fn htu(rule: &'static Rule, facts: &Facts<'_>) -> Option<Finding> {
-    let htu = sent(facts)?.url.as_deref()?;
+    let htu = sent(facts)?.htu.as_deref()?;
     let url = facts.public_url().url()?;
     let why = url_difference(htu, &url).unwrap_or(Some("htu is no absolute URL"))?;
     let summary = format!("htu is {}, this request came to {}: {why}", quote(htu), quote(&url));
@@ -172,7 +172,7 @@ fn htu(rule: &'static Rule, facts: &Facts<'_>) -> Option<Finding> {
 }
 
 fn ath(rule: &'static Rule, facts: &Facts<'_>) -> Option<Finding> {
-    let ath = &sent(facts)?.access_token_hash;
+    let ath = &sent(facts)?.ath;
     let hash = &facts.report()?.hash;
     match ath {
         Some(ath) if ath == hash => None,
