@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderValue, Method, Version};
 use mcp_echo_stateful::clock::Clock;
 use mcp_echo_stateful::config::Config;
 use mcp_echo_stateful::protocol::{Capabilities, Content, Revision, message};
-use mcp_echo_stateful::request::headers::Accepts;
+use mcp_echo_stateful::request::headers::Accept;
 use mcp_echo_stateful::request::{Request, RequestId};
 use mcp_echo_stateful::rpc::{Caller, Engine};
 use mcp_echo_stateful::session::history::{Entry, History, Kind, token_hash};
@@ -87,7 +87,7 @@ fn request(engine: &Engine, bearer: &str) -> Arc<Request> {
 
 fn answer(engine: &Arc<Engine>, request: &Arc<Request>, body: &[u8]) {
     let reply = engine.exchange(
-        &Caller::of_http(request, Accepts { json: true, sse: true }, true),
+        &Caller::of_http(request, Accept::of(&request.headers), true),
         message::read(black_box(body)).unwrap(),
     );
     let Content::Answer(answers) = reply.content else { panic!("no answer") };

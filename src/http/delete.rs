@@ -9,7 +9,7 @@ use http::StatusCode;
 
 use super::refusal::{self, Refusal};
 use super::{Arrival, Http};
-use crate::request::headers;
+use crate::request::headers::Accept;
 use crate::rpc::Caller;
 use crate::session::prefix;
 
@@ -20,7 +20,7 @@ pub async fn delete(
     request: Request,
 ) -> Result<Response, Refusal> {
     let request = Arc::new(arrival.request(request.into_parts().0, 0, None));
-    let caller = Caller::of_http(&request, headers::accepts(&request.headers), false);
+    let caller = Caller::of_http(&request, Accept::of(&request.headers), false);
     refusal::refuse_stateless(&http, &caller, "DELETE", "there is no session to end")?;
     let session = http.engine.end_session(&caller)?;
     if arrival.is_logged {

@@ -4,15 +4,15 @@
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
-use http::StatusCode;
 use http::header::{CONNECTION, RETRY_AFTER};
+use http::{HeaderValue, StatusCode};
 
 use super::budget::Budget;
 use super::refusal::{self, Refusal};
 use super::{Http, sse};
 use crate::config::ResponseMode;
 use crate::protocol::{Addressee, Answer, Answers, CallStream, Content, Failure, Outgoing, Reply, message};
-use crate::request::headers::Accepts;
+use crate::request::headers::{Accepts, SESSION_ID};
 
 /// The forms that the answer to a POST may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,8 +47,8 @@ impl Form {
     }
 }
 
-/// The response that a reply makes.
-pub async fn render(http: &Http, form: Form, reply: Reply) -> Response {
+/// The response that a reply makes. `session` is the header in which the request named its session, if it did.
+pub async fn render(http: &Http, form: Form, reply: Reply, session: Option<HeaderValue>) -> Response {
     let mut response = match reply.content {
         Content::Answer(answer) => complete(http, form, answer).await,
         Content::Stream(calls) => ongoing(http, form, calls).await,
@@ -57,7 +57,9 @@ pub async fn render(http: &Http, form: Form, reply: Reply) -> Response {
         Content::Refused(refused) => Refusal::from(refused).into_response(),
     };
     if let Some(id) = reply.session {
-        refusal::name_session(&mut response, id);
+        // As it came, unless there are blanks around it: to write it anew costs as much as a layer.
+        let came = session.filter(|value| value.len() == uuid::fmt::Hyphenated::LENGTH);
+        response.headers_mut().insert(SESSION_ID, came.unwrap_or_else(|| refusal::session_value(id)));
     }
     response
 }

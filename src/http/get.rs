@@ -17,7 +17,7 @@ use super::{Arrival, Http, form, sse};
 use crate::config::KeepAliveStyle;
 use crate::diagnosis::findings::session::accept;
 use crate::protocol::{Revision, RpcError};
-use crate::request::headers;
+use crate::request::headers::{self, Accept};
 use crate::rpc::{Caller, Opened};
 use crate::session::Stream;
 
@@ -32,10 +32,10 @@ pub async fn get(
 ) -> Result<Response, Refusal> {
     let request = Arc::new(arrival.request(request.into_parts().0, 0, None));
     let headers = &request.headers;
-    let accepts = headers::accepts(headers);
-    let caller = Caller::of_http(&request, accepts, true);
+    let accepted = Accept::of(headers);
+    let caller = Caller::of_http(&request, accepted, true);
     refusal::refuse_stateless(&http, &caller, "GET", "POST subscriptions/listen opens a stream")?;
-    if !accepts.sse {
+    if !accepted.accepts.sse {
         let refusal = Refusal::not_acceptable("GET answers with text/event-stream; the Accept header must allow it");
         return Err(refusal.explained_by(&accept(headers, "text/event-stream")));
     }

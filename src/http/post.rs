@@ -13,32 +13,33 @@ use super::refusal::Refusal;
 use super::{Arrival, Http, body};
 use crate::diagnosis::findings::session::{accept, content_type};
 use crate::protocol::{RpcError, message};
-use crate::request::headers::{self, Accepts};
+use crate::request::headers::{self, Accept, SESSION_ID};
 use crate::rpc::{self, Caller};
 
 /// Handles POST on the MCP endpoint.
 pub async fn post(State(http): State<Arc<Http>>, Extension(arrival): Extension<Arrival>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let config = &http.engine.server.config;
-    let accepts = match acceptable(&parts.headers) {
-        Ok(accepts) => accepts,
+    let accept = match acceptable(&parts.headers) {
+        Ok(accept) => accept,
         Err(refusal) => return body::refuse(&parts.headers, body, refusal).await.into_response(),
     };
     let (bytes, share) = match body::read(&parts.headers, body, config.max_body_bytes, &http.budget).await {
         Ok(read) => read,
         Err(refusal) => return refusal.into_response(),
     };
-    let form = Form::choose(config.response, accepts);
+    let form = Form::choose(config.response, accept.accepts);
     let message = match message::read(&bytes) {
         Ok(message) => message,
         Err(malformed) => return Refusal::from(rpc::malformed(malformed)).into_response(),
     };
     let subject = arrival.is_logged.then(|| Subject::of(&message));
+    let session = parts.headers.get(SESSION_ID).cloned();
     let request = Arc::new(arrival.request(parts, bytes.len(), share));
-    let reply = http.engine.exchange(&Caller::of_http(&request, accepts, form.streams()), message);
+    let reply = http.engine.exchange(&Caller::of_http(&request, accept, form.streams()), message);
     // Here ends the request, unless a call holds it: its share of the budget is what a large answer may be waiting for.
     drop((request, bytes));
-    let response = form::render(&http, form, reply).await;
+    let response = form::render(&http, form, reply, session).await;
     match subject {
         Some(subject) => subject.noted_on(response),
         None => response,
@@ -46,7 +47,7 @@ pub async fn post(State(http): State<Arc<Http>>, Extension(arrival): Extension<A
 }
 
 /// What can be told by the headers alone: whether the body can be read, and the forms of an answer.
-fn acceptable(headers: &HeaderMap) -> Result<Accepts, Refusal> {
+fn acceptable(headers: &HeaderMap) -> Result<Accept, Refusal> {
     if !headers::is_json(headers) {
         let error = RpcError::invalid_request("Unsupported Media Type: send Content-Type: application/json");
         let refusal = Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, error);
@@ -55,10 +56,10 @@ fn acceptable(headers: &HeaderMap) -> Result<Accepts, Refusal> {
     if headers::is_encoded(headers) {
         return Err(Refusal::unsupported_encoding());
     }
-    let accepts = headers::accepts(headers);
-    if !accepts.json && !accepts.sse {
+    let read = Accept::of(headers);
+    if !read.accepts.json && !read.accepts.sse {
         let refusal = Refusal::not_acceptable("the Accept header must allow application/json or text/event-stream");
         return Err(refusal.explained_by(&accept(headers, "application/json or text/event-stream")));
     }
-    Ok(accepts)
+    Ok(read)
 }

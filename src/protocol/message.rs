@@ -6,12 +6,9 @@ use std::sync::Arc;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use super::RpcError;
-
-/// The parameters of a message, in their order. Of members with the same name the last counts.
-pub type Params = Map<String, Value>;
+use super::{Params, RpcError};
 
 /// The most messages in a batch. A batch is answered when its last call is, so a bound keeps one POST from holding
 /// the work of thousands; no known client sends more than a handful.
@@ -263,8 +260,8 @@ fn closer_look(text: &str, whole: &str) -> Result<Message, Malformed> {
         ));
     }
     let params = match envelope.params.map(|raw| (raw, serde_json::from_str::<Value>(raw.get()))) {
-        None | Some((_, Ok(Value::Null))) => Params::new(),
-        Some((_, Ok(Value::Object(params)))) => params,
+        None | Some((_, Ok(Value::Null))) => Params::default(),
+        Some((_, Ok(Value::Object(params)))) => params.into(),
         Some((_, Ok(_))) => return Err(Malformed::invalid(id, "Invalid Request: \"params\" must be an object")),
         Some((_, Err(error))) if error.to_string().starts_with("recursion limit exceeded") => {
             return Err(Malformed::invalid(id, "Invalid Request: \"params\" are nested deeper than 127 levels"));
@@ -386,7 +383,7 @@ mod tests {
     fn messages_are_what_their_members_say() {
         assert!(matches!(
             single(r#"{"jsonrpc":"2.0","method":"notifications/initialized","params":null}"#),
-            Message::Notification(Notification { params, .. }) if params.is_empty()
+            Message::Notification(Notification { params, .. }) if params == Params::default()
         ));
         assert_eq!(single(r#"{"jsonrpc":"2.0","id":1,"result":{}}"#), Message::Response);
         assert_eq!(single(r#"{"jsonrpc":"2.0","id":null,"error":{"code":1,"message":"x"}}"#), Message::Response);

@@ -92,7 +92,7 @@ impl<'de> Deserialize<'de> for Capabilities {
 /// The protocol version that `_meta` names, if it names one at all.
 #[must_use]
 pub fn named_version(params: &Params) -> Option<String> {
-    Some(params.get("_meta")?.get(META_VERSION)?.as_str()?.to_owned())
+    Some(params.meta.get(META_VERSION)?.as_str()?.to_owned())
 }
 
 /// `_meta` of a request of the stateless era.
@@ -114,7 +114,7 @@ impl Meta {
     /// # Errors
     /// One sentence for each field that is missing or wrong.
     pub fn read(params: &Params) -> Result<Self, Vec<String>> {
-        let Some(meta) = params.get("_meta").and_then(Value::as_object) else {
+        let Some(meta) = params.meta.as_object() else {
             return Err(vec![format!(
                 "`_meta` is required: an object with `{META_VERSION}` and `{META_CLIENT_CAPABILITIES}`"
             )]);
@@ -162,12 +162,12 @@ mod tests {
     use super::*;
 
     fn read(meta: &Value) -> Result<Meta, Vec<String>> {
-        Meta::read(&json!({ "_meta": meta }).as_object().unwrap().clone())
+        Meta::read(&json!({ "_meta": meta }).as_object().unwrap().clone().into())
     }
 
     #[test]
     fn every_required_field_that_is_missing_is_named() {
-        assert_eq!(Meta::read(&Params::new()).unwrap_err().len(), 1);
+        assert_eq!(Meta::read(&Params::default()).unwrap_err().len(), 1);
         let problems = read(&json!({ META_CLIENT_INFO: {"name": "x"}, META_LOG_LEVEL: "loud" })).unwrap_err();
         assert_eq!(problems.len(), 4, "{problems:?}");
         assert!(problems[0].contains(META_VERSION) && problems[1].contains(META_CLIENT_CAPABILITIES));

@@ -30,13 +30,30 @@ pub struct Accepts {
     pub sse: bool,
 }
 
+/// What `Accept` says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Accept {
+    /// What it accepts.
+    pub accepts: Accepts,
+    /// What it names, not by a wildcard: what the specification asks of clients.
+    pub lists: Accepts,
+}
+
+impl Accept {
+    /// Of these headers.
+    #[must_use]
+    pub fn of(headers: &HeaderMap) -> Self {
+        match usual(headers) {
+            Some(usual) => Self { accepts: usual, lists: usual },
+            None => Self { accepts: accepts(headers), lists: lists(headers) },
+        }
+    }
+}
+
 /// Reads `Accept` (RFC 9110 section 12.5.1): the most specific range that matches a type decides, and `q=0` means no. No
 /// Accept, or an empty one, accepts everything.
 #[must_use]
 pub fn accepts(headers: &HeaderMap) -> Accepts {
-    if let Some(usual) = usual(headers) {
-        return usual;
-    }
     // How specific the best match so far is, and what it says: */* is 1, type/* is 2, type/subtype is 3.
     let (mut json, mut sse) = ((0, false), (0, false));
     let mut any = false;
@@ -64,9 +81,6 @@ pub fn accepts(headers: &HeaderMap) -> Accepts {
 /// Which of the two forms `Accept` lists by name, not by a wildcard: what the specification asks of clients.
 #[must_use]
 pub fn lists(headers: &HeaderMap) -> Accepts {
-    if let Some(usual) = usual(headers) {
-        return usual;
-    }
     let accept = |values: &str| {
         let (mut json, mut sse) = (false, false);
         for range in values.split(',') {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tracing::Span;
 use uuid::Uuid;
 
@@ -44,6 +44,13 @@ pub(super) struct Job {
     pub client: Option<Box<Meta>>,
     /// Where notifications that belong to it go; `None` where the client cannot have them.
     pub outbox: Option<Outbox>,
+}
+
+impl Job {
+    /// Whether the line of its call goes on its own stream (MCP 2026-07-28 server/utilities/logging).
+    pub fn logs(&self) -> bool {
+        self.client.as_ref().is_some_and(|client| client.log_level.is_some())
+    }
 }
 
 /// What became of a job: of nearly all the answer.
@@ -151,19 +158,19 @@ impl Engine {
     }
 
     /// The tool that a call names, and the arguments for it, not yet read.
-    fn read_call(&self, params: &mut Params) -> Result<(&Entry, Params), RpcError> {
+    fn read_call(&self, params: &mut Params) -> Result<(&Entry, Map<String, Value>), RpcError> {
         let entry = self.tool(params)?;
-        let token = params.get("_meta").and_then(|meta| meta.get("progressToken")).and_then(Value::as_str);
+        let token = params.meta.get("progressToken").and_then(Value::as_str);
         if token.is_some_and(|token| token.len() > MAX_PROGRESS_TOKEN) {
             return Err(RpcError::invalid_params(format!(
                 "Invalid params: `_meta.progressToken` is longer than {MAX_PROGRESS_TOKEN} bytes; use a number or a short \
                  string"
             )));
         }
-        match params.shift_remove("arguments") {
-            None | Some(Value::Null) => Ok((entry, Params::new())),
-            Some(Value::Object(arguments)) => Ok((entry, arguments)),
-            Some(_) => Err(RpcError::invalid_params("Invalid params: \"arguments\" must be an object")),
+        match params.arguments.take() {
+            Value::Null => Ok((entry, Map::new())),
+            Value::Object(arguments) => Ok((entry, arguments)),
+            _ => Err(RpcError::invalid_params("Invalid params: \"arguments\" must be an object")),
         }
     }
 
@@ -175,8 +182,8 @@ impl Engine {
             RpcError::invalid_params(format!("{message}; the tools are {}", names.join(", ")))
                 .with_data(json!({ "available": names }))
         };
-        match params.get("name") {
-            Some(Value::String(name)) => self
+        match &params.name {
+            Value::String(name) => self
                 .tools
                 .get(name)
                 .ok_or_else(|| error(format!("Unknown tool: {}{}", shorten(name, 100), did_you_mean(name, &names)))),
@@ -185,7 +192,7 @@ impl Engine {
     }
 
     /// Reads the arguments of a call, and finds the session that it works on.
-    fn ready(&self, entry: &Entry, arguments: Params, job: &Job) -> Result<(Call, Subject), ToolError> {
+    fn ready(&self, entry: &Entry, arguments: Map<String, Value>, job: &Job) -> Result<(Call, Subject), ToolError> {
         let (call, handle) = entry.read(arguments, job.revision)?;
         let is_wanted = handle.is_none() && entry.tool().handle == Handle::Makes && job.revision.is_stateless();
         let guard = handle.map(|handle| self.enter_by_handle(&handle, &job.request)).transpose()?;

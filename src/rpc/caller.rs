@@ -8,7 +8,7 @@ use http::header::AUTHORIZATION;
 use crate::diagnosis::forwarding::client_address;
 use crate::protocol::{Revision, RpcError, Served};
 use crate::request::Request;
-use crate::request::headers::{self, Accepts, SessionHeader};
+use crate::request::headers::{self, Accept, Accepts, SessionHeader};
 use crate::session::history::{Entry, Kind, token_hash};
 
 /// The caller's facts.
@@ -23,18 +23,20 @@ pub struct Caller<'a> {
     pub subscribes: bool,
     /// Whether it has to repeat in headers what its message says (MCP 2026-07-28 streamable-http, Standard Request Headers).
     pub mirrors: bool,
+    lists: Accepts,
     version: Option<Cow<'a, str>>,
 }
 
 impl<'a> Caller<'a> {
     /// Of an HTTP request that accepts these forms of an answer. `streams`: whether it may be a stream.
     #[must_use]
-    pub fn of_http(request: &'a Arc<Request>, accepts: Accepts, streams: bool) -> Self {
+    pub fn of_http(request: &'a Arc<Request>, accept: Accept, streams: bool) -> Self {
         Self {
             request,
             session: headers::session_id(&request.headers),
             streams,
-            subscribes: accepts.sse,
+            subscribes: accept.accepts.sse,
+            lists: accept.lists,
             mirrors: true,
             version: headers::protocol_version(&request.headers),
         }
@@ -58,14 +60,13 @@ impl<'a> Caller<'a> {
     /// What a session keeps of a request of this caller.
     pub(super) fn entry(&self, kind: Kind, version: Option<Revision>) -> Entry {
         let headers = &self.request.headers;
-        let listed = headers::lists(headers);
         Entry {
             kind,
             authorization: headers.get(AUTHORIZATION).map(|value| token_hash(value.as_bytes())),
             address: client_address(headers, self.request.peer),
             version,
-            lists_json: listed.json,
-            lists_sse: listed.sse,
+            lists_json: self.lists.json,
+            lists_sse: self.lists.sse,
         }
     }
 }

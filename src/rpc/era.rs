@@ -19,7 +19,7 @@ impl Era {
     /// Where no handshake revision is served, everything is stateless.
     #[must_use]
     pub fn of(method: &str, params: &Params, header: Option<&str>, served: &Served) -> Self {
-        let named = params.get("_meta").and_then(|meta| meta.get(META_VERSION));
+        let named = params.meta.get(META_VERSION);
         let by_meta = named.is_some_and(|named| {
             let handshake = named.as_str().and_then(|name| served.get(name)).is_some_and(|r| !r.is_stateless());
             !handshake || named.as_str().is_some_and(is_stateless)
@@ -50,7 +50,7 @@ mod tests {
 
     fn era(method: &str, params: Value, header: Option<&str>) -> Era {
         let Value::Object(params) = params else { panic!() };
-        Era::of(method, &params, header, &Served::all())
+        Era::of(method, &params.into(), header, &Served::all())
     }
 
     #[test]

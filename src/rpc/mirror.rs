@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, HeaderName};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::diagnosis::redact;
 use crate::protocol::{Params, RpcError};
@@ -30,11 +30,11 @@ pub fn check_method(headers: &HeaderMap, method: &str) -> Result<(), RpcError> {
 
 /// `Mcp-Name` and `Mcp-Param-*` against the parameters of `tools/call`. What is wrong with these is told where they are read.
 pub fn check_tool_call(tools: &Registry, headers: &HeaderMap, params: &Params) -> Result<(), RpcError> {
-    let Some(name) = params.get("name").and_then(Value::as_str) else { return Ok(()) };
+    let Some(name) = params.name.as_str() else { return Ok(()) };
     matches(headers, &NAME, "Mcp-Name", name, "params.name")?;
     let Some(entry) = tools.get(name) else { return Ok(()) };
-    let none = Params::new();
-    let arguments = params.get("arguments").and_then(Value::as_object).unwrap_or(&none);
+    let none = Map::new();
+    let arguments = params.arguments.as_object().unwrap_or(&none);
     entry.mirrored().iter().try_for_each(|mirrored| check_mirrored(headers, mirrored, arguments))
 }
 
@@ -57,7 +57,7 @@ fn matches(headers: &HeaderMap, name: &HeaderName, shown: &str, body: &str, plac
 
 /// An `Mcp-Param-*` header against the argument that it mirrors (MCP 2026-07-28 streamable-http, Server Behavior for
 /// Custom Headers).
-fn check_mirrored(headers: &HeaderMap, mirrored: &Mirrored, arguments: &Params) -> Result<(), RpcError> {
+fn check_mirrored(headers: &HeaderMap, mirrored: &Mirrored, arguments: &Map<String, Value>) -> Result<(), RpcError> {
     let shown = mirrored.header.as_str();
     let Ok(name) = HeaderName::try_from(shown) else { return Ok(()) };
     let header = value(headers, &name, shown)?;

@@ -3,7 +3,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 
 use futures_util::FutureExt as _;
@@ -57,28 +57,45 @@ impl Future for Task {
     }
 }
 
+/// The outbox that the calls of a POST share: made where one of them can send anything, which nearly none can.
+#[derive(Clone)]
+struct Lazy {
+    made: OnceLock<Outbox>,
+    /// Whether anything that is sent can reach the client.
+    reaches: bool,
+}
+
+impl Lazy {
+    fn new(reaches: bool) -> Self {
+        Self { made: OnceLock::new(), reaches }
+    }
+
+    fn get(&self) -> Outbox {
+        self.made.get_or_init(Outbox::default).clone()
+    }
+
+    /// For a call; `None` where its client cannot have what it sends.
+    fn given(&self) -> Option<Outbox> {
+        self.reaches.then(|| self.get())
+    }
+}
+
 impl Engine {
     /// Runs calls and answers them. `guard` keeps their session from idling until they are done.
     pub(super) fn run(
         self: &Arc<Self>,
         caller: &Caller<'_>,
-        mut calls: Calls,
+        calls: Calls,
         guard: Option<SessionGuard>,
         disconnect: Disconnect,
     ) -> Reply {
-        let outbox = Outbox::default();
-        if caller.streams {
-            match &mut calls {
-                Calls::One(job) => job.outbox = Some(outbox.clone()),
-                Calls::Batch { jobs, .. } => jobs.iter_mut().for_each(|job| job.outbox = Some(outbox.clone())),
-            }
-        }
+        let outbox = Lazy::new(caller.streams);
         let id = match &calls {
             Calls::One(job) => Some(job.id.clone()),
             Calls::Batch { .. } => None,
         };
         let work = match calls {
-            Calls::One(job) => match self.begin_caught(job) {
+            Calls::One(job) => match self.begin_caught(job, &outbox) {
                 Begun::Done(answer) => return early(&outbox, Answers::One(answer)),
                 Begun::Waiting(waiting) => {
                     let engine = Arc::clone(self);
@@ -86,7 +103,9 @@ impl Engine {
                 }
             },
             Calls::Batch { jobs, errors } => {
-                let mut work = Arc::clone(self).run_all(jobs, errors).boxed();
+                // Made at once: its calls run elsewhere and share it.
+                outbox.get();
+                let mut work = Arc::clone(self).run_all(jobs, errors, outbox.clone()).boxed();
                 // Started in their order, as far as they come at once.
                 match (&mut work).now_or_never() {
                     Some(Some(answer)) => return early(&outbox, answer),
@@ -106,14 +125,25 @@ impl Engine {
             Disconnect::IsNothing => Task::On(task),
             Disconnect::Cancels => Task::WhileWanted(AbortOnDropHandle::new(task)),
         };
-        Content::Stream(self.stream(task, outbox, session, id)).into()
+        Content::Stream(self.stream(task, outbox.get(), session, id)).into()
     }
 
     /// Begins a call, and answers for its panics: here rather than around the request, so that the answer has the call's id
     /// and the other calls of a batch theirs.
-    fn begin_caught(&self, job: Job) -> Begun {
+    fn begin_caught(&self, mut job: Job, outbox: &Lazy) -> Begun {
         let id = job.id.clone();
-        catch_unwind(AssertUnwindSafe(|| self.begin(job))).unwrap_or_else(|panic| Begun::Done(panicked(&id, &*panic)))
+        if job.logs() {
+            job.outbox = outbox.given();
+        }
+        let begun = catch_unwind(AssertUnwindSafe(|| self.begin(job)));
+        match begun {
+            Ok(Begun::Waiting(mut waiting)) => {
+                waiting.job.outbox = outbox.given();
+                Begun::Waiting(waiting)
+            }
+            Ok(done) => done,
+            Err(panic) => Begun::Done(panicked(&id, &*panic)),
+        }
     }
 
     /// Runs a call that takes its time; `None` when it was cancelled.
@@ -137,8 +167,8 @@ impl Engine {
     }
 
     /// The calls of a batch, side by side, started in their order.
-    async fn run_all(self: Arc<Self>, jobs: Vec<Job>, errors: Vec<Answer>) -> Option<Answers> {
-        let run = async |job| match self.begin_caught(job) {
+    async fn run_all(self: Arc<Self>, jobs: Vec<Job>, errors: Vec<Answer>, outbox: Lazy) -> Option<Answers> {
+        let run = async |job| match self.begin_caught(job, &outbox) {
             Begun::Done(answer) => Some(answer),
             Begun::Waiting(waiting) => self.go_on(*waiting).await,
         };
@@ -198,8 +228,8 @@ impl Engine {
 }
 
 /// A call's answer that is there at once, after what the call sent before it.
-fn early(outbox: &Outbox, answers: Answers) -> Reply {
-    let notes = notifications(outbox);
+fn early(outbox: &Lazy, answers: Answers) -> Reply {
+    let notes = outbox.made.get().map(notifications).unwrap_or_default();
     // A failure is no stream: that could not say so. What the call sent before it goes unsaid.
     let fails = matches!(&answers, Answers::One(answer) if answer.failure.is_some());
     if notes.is_empty() || fails {

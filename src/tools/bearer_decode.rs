@@ -160,7 +160,10 @@ fn run(context: &Context<'_>, session: Option<&mut Working<'_>>, arguments: &Arg
     }
     let decoding = Decoding { report: report.to_json(include_raw, proof), source, seen_in: seen };
     let all_clear = findings::token::all_clear(facts, &found);
-    Ok(Outcome { findings: Some(found), ..Outcome::new(report.text(), &decoding).with(all_clear, details.trim_start()) })
+    Ok(Outcome {
+        findings: Some(found),
+        ..Outcome::new(report.text(), &decoding).with(all_clear, details.trim_start())
+    })
 }
 
 /// Other headers of the request that hold a token: those made for it, and any whose value looks like a JWT.

@@ -1,9 +1,11 @@
 //! echo: the message back, remembered in the session.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
+use uuid::Uuid;
 
 use super::{Annotations, Call, Context, Given, Handle, Outcome, Tool, ToolError};
 use crate::schema;
@@ -77,7 +79,7 @@ struct Arguments {
 struct Facts<'a> {
     message: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    session_id: Option<String>,
+    session_id: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     echo_count: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -129,7 +131,10 @@ fn run(_: &Context<'_>, session: Option<&mut Working<'_>>, arguments: &Arguments
         return Ok(Outcome::new(message.to_owned(), &facts));
     };
     let count = session.echo(message, arguments.custom_data.as_ref())?;
-    let id = session.record.id;
-    (facts.session_id, facts.echo_count) = (Some(id.to_string()), Some(count));
-    Ok(Outcome::new(format!("{message}\n\nSession: {id}\nEcho count in session: {count}"), &facts))
+    let mut id = Uuid::encode_buffer();
+    let id = &*session.record.id.hyphenated().encode_lower(&mut id);
+    (facts.session_id, facts.echo_count) = (Some(id), Some(count));
+    let mut text = String::with_capacity(message.len() + 96);
+    let _ = write!(text, "{message}\n\nSession: {id}\nEcho count in session: {count}");
+    Ok(Outcome::new(text, &facts))
 }

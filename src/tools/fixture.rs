@@ -4,7 +4,7 @@ use std::sync::{Arc, RwLock};
 use std::time::Instant;
 
 use http::{Method, Uri, Version};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::arguments::Rules;
 use super::registry::output_schema;
@@ -13,7 +13,7 @@ use crate::clock::{Clock, Moment};
 use crate::config::Config;
 use crate::diagnosis::findings;
 use crate::diagnosis::testing::headers;
-use crate::protocol::{Capabilities, Revision};
+use crate::protocol::{Capabilities, Params, Revision};
 use crate::request::{Request, RequestId};
 use crate::session::{ClientInfo, Identity, Limits, NewSession, Record, SessionManager};
 use crate::system::System;
@@ -62,7 +62,7 @@ pub(crate) fn call(tool: &Tool, request: &Request, config: &Config, arguments: &
     let server = Server::new(Arc::new(config.clone()), clock, sessions, Arc::new(System::unsampled()));
     let context = Context {
         request,
-        message: &Map::new(),
+        message: &Params::default(),
         revision: Revision::V2025_11_25,
         client: None,
         outbox: None,

@@ -3,12 +3,12 @@
 use std::sync::OnceLock;
 
 use bytes::Bytes;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::arguments::Rules;
 use super::{Call, Given, Handle, Tool, ToolError};
 use crate::diagnosis::findings;
-use crate::protocol::{Params, Revision, server_meta};
+use crate::protocol::{Revision, server_meta};
 
 /// How long a client may keep `tools/list` and `server/discover` of the stateless era, in milliseconds: neither changes
 /// while the server runs, and an hour after an update nobody should work with the old ones (MCP 2026-07-28
@@ -51,7 +51,7 @@ pub struct Mirrored {
 impl Mirrored {
     /// The argument's value, if it is there and not `null`.
     #[must_use]
-    pub fn value<'a>(&self, arguments: &'a Params) -> Option<&'a Value> {
+    pub fn value<'a>(&self, arguments: &'a Map<String, Value>) -> Option<&'a Value> {
         let (first, rest) = self.path.split_first()?;
         let value = rest.iter().try_fold(arguments.get(first)?, |value, key| value.get(key))?;
         (!value.is_null()).then_some(value)
@@ -112,7 +112,11 @@ impl Entry {
     ///
     /// # Errors
     /// Everything that is wrong with them.
-    pub fn read(&self, mut arguments: Params, revision: Revision) -> Result<(Call, Option<String>), ToolError> {
+    pub fn read(
+        &self,
+        mut arguments: Map<String, Value>,
+        revision: Revision,
+    ) -> Result<(Call, Option<String>), ToolError> {
         let rules = &self.input_schemas[usize::from(revision.is_stateless())];
         let handle = if self.tool.handle != Handle::None && revision.is_stateless() {
             match arguments.shift_remove(HANDLE) {
