@@ -83,6 +83,7 @@ pub struct Committer {
 struct Line {
     /// The version of the copy here, and what the store counts; `None` where it must be loaded.
     known: Option<(Token, StoreFigures)>,
+    /// No more than there are requests at work.
     waiting: Vec<Box<dyn Waiting>>,
     /// A task is at work on it.
     at_work: bool,

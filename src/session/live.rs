@@ -143,7 +143,7 @@ impl Session {
     /// Changes it: the one lock of a call. Afterwards, without the lock, the streams are woken where messages were queued,
     /// and what the change wants to happen happens ([`Working::after`]). Nothing is evicted here.
     ///
-    /// A change is short and calls nothing that could come back to the session.
+    /// A change is short, and calls neither the session nor its manager: whoever holds the manager may wait for a session.
     pub fn change<T>(&self, change: impl FnOnce(&mut Working<'_>) -> T) -> T {
         let mut access = self.access();
         let (result, aftermath) = access.run(change);
@@ -177,7 +177,7 @@ impl Session {
         lock(&self.inside)
     }
 
-    /// Looks at the record without copying it. `look` must be short and must not call the session.
+    /// Looks at the record without copying it. `look` is short, and calls neither the session nor its manager.
     pub fn with_record<T>(&self, look: impl FnOnce(&Record) -> T) -> T {
         look(&self.inside().saved.record)
     }
