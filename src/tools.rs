@@ -289,7 +289,7 @@ impl Context<'_> {
     /// Tells the client how far the call is, if it asked (`_meta.progressToken`) and can be told. `progress` must grow
     /// from one call to the next (MCP basic/utilities/progress). A client too slow to read misses some.
     pub fn progress(&self, progress: u64, total: u64, message: &str) {
-        let token = self.message.meta.get("progressToken");
+        let token = self.message.meta().get("progressToken");
         let (Some(token), Some(outbox)) = (token.filter(|t| t.is_string() || t.is_number()), self.outbox) else {
             return;
         };

@@ -43,7 +43,7 @@ impl Subject {
         };
         let method = loggable(method);
         Span::current().record("method", &method);
-        let tool = params.filter(|_| method == "tools/call").and_then(|params| params.name.as_str());
+        let tool = params.filter(|_| method == "tools/call").and_then(|params| params.name().as_str());
         let Some(tool) = tool.map(loggable) else { return Self(method) };
         Span::current().record("tool", &tool);
         Self(format!("{method} {tool}"))

@@ -92,7 +92,7 @@ impl<'de> Deserialize<'de> for Capabilities {
 /// The protocol version that `_meta` names, if it names one at all.
 #[must_use]
 pub fn named_version(params: &Params) -> Option<String> {
-    Some(params.meta.get(META_VERSION)?.as_str()?.to_owned())
+    Some(params.meta().get(META_VERSION)?.as_str()?.to_owned())
 }
 
 /// `_meta` of a request of the stateless era.
@@ -114,7 +114,7 @@ impl Meta {
     /// # Errors
     /// One sentence for each field that is missing or wrong.
     pub fn read(params: &Params) -> Result<Self, Vec<String>> {
-        let Some(meta) = params.meta.as_object() else {
+        let Some(meta) = params.meta().as_object() else {
             return Err(vec![format!(
                 "`_meta` is required: an object with `{META_VERSION}` and `{META_CLIENT_CAPABILITIES}`"
             )]);

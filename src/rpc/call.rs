@@ -160,14 +160,14 @@ impl Engine {
     /// The tool that a call names, and the arguments for it, not yet read.
     fn read_call(&self, params: &mut Params) -> Result<(&Entry, Map<String, Value>), RpcError> {
         let entry = self.tool(params)?;
-        let token = params.meta.get("progressToken").and_then(Value::as_str);
+        let token = params.meta().get("progressToken").and_then(Value::as_str);
         if token.is_some_and(|token| token.len() > MAX_PROGRESS_TOKEN) {
             return Err(RpcError::invalid_params(format!(
                 "Invalid params: `_meta.progressToken` is longer than {MAX_PROGRESS_TOKEN} bytes; use a number or a short \
                  string"
             )));
         }
-        match params.arguments.take() {
+        match params.take_arguments() {
             Value::Null => Ok((entry, Map::new())),
             Value::Object(arguments) => Ok((entry, arguments)),
             _ => Err(RpcError::invalid_params("Invalid params: \"arguments\" must be an object")),
@@ -182,7 +182,7 @@ impl Engine {
             RpcError::invalid_params(format!("{message}; the tools are {}", names.join(", ")))
                 .with_data(json!({ "available": names }))
         };
-        match &params.name {
+        match params.name() {
             Value::String(name) => self
                 .tools
                 .get(name)

@@ -19,7 +19,7 @@ impl Era {
     /// Where no handshake revision is served, everything is stateless.
     #[must_use]
     pub fn of(method: &str, params: &Params, header: Option<&str>, served: &Served) -> Self {
-        let named = params.meta.get(META_VERSION);
+        let named = params.meta().get(META_VERSION);
         let by_meta = named.is_some_and(|named| {
             let handshake = named.as_str().and_then(|name| served.get(name)).is_some_and(|r| !r.is_stateless());
             !handshake || named.as_str().is_some_and(is_stateless)

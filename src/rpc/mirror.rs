@@ -30,11 +30,11 @@ pub fn check_method(headers: &HeaderMap, method: &str) -> Result<(), RpcError> {
 
 /// `Mcp-Name` and `Mcp-Param-*` against the parameters of `tools/call`. What is wrong with these is told where they are read.
 pub fn check_tool_call(tools: &Registry, headers: &HeaderMap, params: &Params) -> Result<(), RpcError> {
-    let Some(name) = params.name.as_str() else { return Ok(()) };
+    let Some(name) = params.name().as_str() else { return Ok(()) };
     matches(headers, &NAME, "Mcp-Name", name, "params.name")?;
     let Some(entry) = tools.get(name) else { return Ok(()) };
     let none = Map::new();
-    let arguments = params.arguments.as_object().unwrap_or(&none);
+    let arguments = params.arguments().as_object().unwrap_or(&none);
     entry.mirrored().iter().try_for_each(|mirrored| check_mirrored(headers, mirrored, arguments))
 }
 

@@ -209,7 +209,7 @@ fn trace(context: &Context<'_>) -> Trace {
         TRACE_KEYS.iter().filter_map(|key| Some((*key, shorten(&get(key)?, MAX_TRACE_VALUE)))).collect()
     };
     let header = of(&|key| context.request.header(key).map(str::to_owned));
-    let meta = of(&|key| Some(context.message.meta.get(key)?.as_str()?.to_owned()));
+    let meta = of(&|key| Some(context.message.meta().get(key)?.as_str()?.to_owned()));
     let parent = |from: &BTreeMap<&'static str, String>| from.get("traceparent").cloned();
     let note = trace_note(parent(&header).as_deref(), parent(&meta).as_deref());
     Trace { header, meta, note }
