@@ -8,11 +8,14 @@
 mod call;
 mod caller;
 mod era;
+mod handle;
 mod handshake;
+mod job;
 mod methods;
 mod mirror;
 mod result;
 mod running;
+mod seal;
 mod session;
 mod stateless;
 mod strict;

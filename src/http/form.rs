@@ -144,21 +144,20 @@ fn events(http: &Http, opening: Opening, mut calls: CallStream) -> impl Stream<I
             Opening::Item(item) => Some(item),
         };
         loop {
-            let item = match next.take() {
-                Some(item) => item,
-                None => tokio::select! {
+            let item = if next.is_some() {
+                next.take()
+            } else {
+                tokio::select! {
                     biased;
-                    item = calls.next() => match item {
-                        Some(item) => item,
-                        None => return,
-                    },
+                    item = calls.next() => item,
                     // Not the keep-alive event of GET streams: clients read every event of a POST's stream.
                     () = tokio::time::sleep(keep_alive) => {
                         yield sse::comment("keep-alive");
                         continue;
                     }
-                },
+                }
             };
+            let Some(item) = item else { return };
             match item {
                 Outgoing::Notification(note) => yield sse::message(None, note.as_bytes()),
                 Outgoing::Answer(answers) => {

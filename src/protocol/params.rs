@@ -71,10 +71,10 @@ impl<'de> Deserialize<'de> for Params {
                 let mut params = Params::default();
                 while let Some(name) = members.next_key()? {
                     match name {
-                        Name::Meta => params.meta = Some(Box::new(members.next_value()?)),
-                        Name::Name => params.name = Some(Box::new(members.next_value()?)),
-                        Name::Arguments => params.arguments = Some(Box::new(members.next_value()?)),
-                        Name::Other(name) => {
+                        Parameter::Meta => params.meta = Some(Box::new(members.next_value()?)),
+                        Parameter::Name => params.name = Some(Box::new(members.next_value()?)),
+                        Parameter::Arguments => params.arguments = Some(Box::new(members.next_value()?)),
+                        Parameter::Other(name) => {
                             params.others.get_or_insert_default().insert(name, members.next_value()?);
                         }
                     }
@@ -86,30 +86,30 @@ impl<'de> Deserialize<'de> for Params {
     }
 }
 
-/// A parameter's name.
-enum Name {
+/// A parameter, by its name.
+enum Parameter {
     Meta,
     Name,
     Arguments,
     Other(String),
 }
 
-impl<'de> Deserialize<'de> for Name {
+impl<'de> Deserialize<'de> for Parameter {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Text;
         impl Visitor<'_> for Text {
-            type Value = Name;
+            type Value = Parameter;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a name")
             }
 
-            fn visit_str<E>(self, name: &str) -> Result<Name, E> {
+            fn visit_str<E>(self, name: &str) -> Result<Parameter, E> {
                 Ok(match name {
-                    "_meta" => Name::Meta,
-                    "name" => Name::Name,
-                    "arguments" => Name::Arguments,
-                    other => Name::Other(other.to_owned()),
+                    "_meta" => Parameter::Meta,
+                    "name" => Parameter::Name,
+                    "arguments" => Parameter::Arguments,
+                    other => Parameter::Other(other.to_owned()),
                 })
             }
         }

@@ -4,54 +4,21 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
-use tracing::Span;
-use uuid::Uuid;
 
 use super::Engine;
-use super::result::{refuse, result};
-use crate::diagnosis::findings::{Finding, Severity};
-use crate::diagnosis::{findings, identity};
-use crate::protocol::{Answer, Capabilities, Failure, Id, Meta, Params, Revision, RpcError, notice};
-use crate::request::Request;
-use crate::session::{
-    self, EndReason, Full, LogLevel, Missing, NewSession, NotKept, Session, SessionGuard, Stats, Working, prefix, read,
-    write,
-};
+use super::handle::no_session;
+use super::job::Job;
+use super::seal::{Sealed, answered, seal};
+use crate::protocol::{Answer, Params, RpcError};
+use crate::session::{self, EndReason, NotKept, Session, SessionGuard, Stats, Working, write};
 use crate::text::{did_you_mean, shorten};
-use crate::tools::{Call, Context, Entry, HANDLE, Handle, Ongoing, Outbox, Outcome, Run, Tool, ToolError};
+use crate::tools::{Call, Context, Entry, Handle, Ongoing, Outcome, Run, Tool, ToolError};
 
 /// The longest `_meta.progressToken`, in bytes: every progress notification repeats it. Clients count, or send UUIDs.
 const MAX_PROGRESS_TOKEN: usize = 1024;
 
 /// Time between two progress notifications of a call that is put off.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
-
-/// A request on its way to an answer.
-pub(super) struct Job {
-    /// JSON-RPC id.
-    pub id: Id,
-    /// JSON-RPC method.
-    pub method: String,
-    /// JSON-RPC parameters.
-    pub params: Params,
-    /// The revision that it is answered in.
-    pub revision: Revision,
-    /// The session that it works on.
-    pub session: Option<Arc<Session>>,
-    /// The HTTP request that carried it.
-    pub request: Arc<Request>,
-    /// What `_meta` says of the client: in the stateless era only.
-    pub client: Option<Box<Meta>>,
-    /// Where notifications that belong to it go; `None` where the client cannot have them.
-    pub outbox: Option<Outbox>,
-}
-
-impl Job {
-    /// Whether the line of its call goes on its own stream (MCP 2026-07-28 server/utilities/logging).
-    pub fn logs(&self) -> bool {
-        self.client.as_ref().is_some_and(|client| client.log_level.is_some())
-    }
-}
 
 /// What became of a job: of nearly all the answer.
 pub(super) enum Begun {
@@ -89,15 +56,6 @@ impl Subject {
             None => Ok(()),
         }
     }
-}
-
-/// A finding, and whether it is the first of its kind in its session, where it has one.
-pub(super) type Told = (Finding, Option<bool>);
-
-/// What a call came to, and the findings to tell once that is kept.
-struct Sealed {
-    outcome: Result<Outcome, ToolError>,
-    told: Vec<Told>,
 }
 
 impl Engine {
@@ -140,7 +98,7 @@ impl Engine {
         let outcome = run(&ongoing).await.and_then(|outcome| subject.lives().map(|()| outcome));
         let sealed = in_session(session, |mut working| {
             count(working.as_deref_mut());
-            self.seal(outcome, &ongoing.context, tool, working, &job, started)
+            seal(outcome, &ongoing.context, tool, working, &job, started)
         });
         self.conclude(sealed, tool, &job)
     }
@@ -220,7 +178,7 @@ impl Engine {
                 };
                 match outcome {
                     Err(ToolError::NotKept(NotKept::NoRoom { growth, .. })) if is_first => Err(growth),
-                    outcome => Ok(self.seal(outcome, &context, tool, working, job, started)),
+                    outcome => Ok(seal(outcome, &context, tool, working, job, started)),
                 }
             })
         };
@@ -242,165 +200,9 @@ impl Engine {
         let context = self.context(job, &stats);
         let sealed = in_session(job.session.as_ref(), |mut working| {
             count(working.as_deref_mut());
-            self.seal(Err(error), &context, tool, working, job, started)
+            seal(Err(error), &context, tool, working, job, started)
         });
         self.conclude(sealed, tool, job)
-    }
-
-    /// Completes what a tool said with its findings, and keeps in the session what a call leaves there.
-    fn seal(
-        &self,
-        outcome: Result<Outcome, ToolError>,
-        context: &Context<'_>,
-        tool: &Tool,
-        mut session: Option<&mut Working<'_>>,
-        job: &Job,
-        started: Instant,
-    ) -> Sealed {
-        let mut told = Vec::new();
-        let outcome = outcome.map(|mut outcome| {
-            if tool.findings.is_empty() {
-                return outcome.concluded(None);
-            }
-            let mut found = outcome
-                .findings
-                .take()
-                .unwrap_or_else(|| findings::find(&context.facts(session.as_deref()), tool.findings));
-            findings::sort(&mut found);
-            let outcome = outcome.concluded(Some(&found));
-            for finding in found {
-                let first = session.as_deref_mut().map(|session| session.note_finding(finding.rule.id));
-                told.push((finding, first));
-            }
-            outcome
-        });
-        let is_error = outcome.as_ref().map_or(true, |outcome| outcome.is_error);
-        let finished = || notice::call_finished(tool.name, &job.id, started.elapsed(), is_error);
-        match (session, &job.client) {
-            (Some(session), None) => {
-                for (finding, _) in told.iter().filter(|(finding, first)| is_warned_of(finding) && *first == Some(true))
-                {
-                    session.log(LogLevel::Warning, || notice::log(&finding_line(finding)));
-                }
-                session.log(notice::FINISHED, finished);
-            }
-            // Log lines of the stateless era belong to the request (MCP 2026-07-28 server/utilities/logging).
-            (_, Some(client)) => {
-                let wanted = client.log_level.is_some_and(|least| least <= notice::FINISHED);
-                if let Some(outbox) = job.outbox.as_ref().filter(|_| wanted) {
-                    outbox.send(finished().into());
-                }
-            }
-            (None, None) => {}
-        }
-        Sealed { outcome, told }
-    }
-
-    /// Tells what is to be told once the session is kept, and answers.
-    fn conclude(&self, sealed: Sealed, tool: &Tool, job: &Job) -> Answer {
-        let Sealed { outcome, told } = sealed;
-        self.tell(&told);
-        let is_crowded = match &job.session {
-            Some(session) => session.is_crowded(),
-            None => job.revision.is_stateless() && read(&self.server.sessions).is_crowded(),
-        };
-        if is_crowded {
-            self.evict_for_memory();
-        }
-        answered(
-            job,
-            match outcome {
-                Ok(outcome) => Ok(result(&job.id, &outcome, job.revision)),
-                Err(error) => refuse(&job.id, tool.name, &error, job.revision),
-            },
-        )
-    }
-
-    /// Counts findings, and logs the first of its kind in a session (without one: on this server).
-    pub(super) fn tell(&self, told: &[Told]) {
-        for (finding, first) in told {
-            let first_here = self.server.findings.count(finding.rule);
-            if !first.unwrap_or(first_here) {
-                continue;
-            }
-            let id = finding.rule.id;
-            if is_warned_of(finding) {
-                tracing::warn!(finding = id, "{}: {}; to do: {}", id, finding.summary, finding.fix);
-            } else {
-                tracing::info!(finding = id, "{}: {}; to do: {}", id, finding.summary, finding.fix);
-            }
-        }
-    }
-
-    /// Evicts sessions while all together hold more memory than they may.
-    pub(super) fn evict_for_memory(&self) {
-        session::evict_for_memory(&self.server.sessions, 0);
-    }
-
-    /// Enters the session that a handle names, for its caller.
-    fn enter_by_handle(&self, handle: &str, request: &Request) -> Result<SessionGuard, ToolError> {
-        // To the letter, as in Mcp-Session-Id: another spelling would be routed to another server.
-        let id = Uuid::try_parse(handle).ok().filter(|id| id.hyphenated().to_string() == handle);
-        let missing = match id {
-            Some(id) => {
-                // Before the lock: it may mean to decode a token of tens of kilobytes.
-                let caller = identity::caller(&request.headers);
-                match read(&self.server.sessions).enter(id, || caller, |session| session.count_requests(1)) {
-                    Ok(guard) => {
-                        Span::current().record("session", handle.get(..8));
-                        return Ok(guard);
-                    }
-                    Err(missing) => {
-                        self.note_missing(id, missing);
-                        missing
-                    }
-                }
-            }
-            None => Missing::Unknown,
-        };
-        Err(no_session(&match missing {
-            Missing::Ended { reason, .. } => format!(" (it was {})", reason.name()),
-            Missing::Elsewhere { maker, here, replica } => {
-                let finding = findings::session::other_replica(maker, here, replica);
-                format!(" ({}: made by instance {maker}, this is {here})", finding.summary)
-            }
-            Missing::Unknown | Missing::NotYours { .. } => String::new(),
-        }))
-    }
-
-    /// Makes a session for a call of the stateless era.
-    fn make_session(&self, job: &Job) -> Result<SessionGuard, Full> {
-        let client = job.client.as_deref();
-        let new = NewSession {
-            protocol_version: job.revision,
-            client_info: client.and_then(|client| client.client_info.clone()).unwrap_or_default(),
-            client_capabilities: client
-                .map(|client| Capabilities::keep(&Value::Object(client.client_capabilities.clone())))
-                .unwrap_or_default(),
-            owner: self.owner(&job.request),
-            address: None,
-        };
-        let bound = new.owner.is_some();
-        let guard = self.create(new, |_| {})?;
-        let session = prefix(guard.session().id());
-        tracing::info!(session, revision = %job.revision, bound, "session created");
-        Ok(guard)
-    }
-
-    /// Makes a session with one request in it.
-    pub(super) fn create(&self, new: NewSession, note: impl FnOnce(&mut Working<'_>)) -> Result<SessionGuard, Full> {
-        // The write lock ends here.
-        let created = write(&self.server.sessions).create(new);
-        let (mut guard, evicted) = created?;
-        guard.count_requests(1);
-        guard.session().change(note);
-        if let Some(evicted) = evicted {
-            tracing::warn!(
-                session = prefix(evicted.id()),
-                "evicted the longest-idle session: there were as many as may be"
-            );
-        }
-        Ok(guard)
     }
 }
 
@@ -418,35 +220,6 @@ fn count(session: Option<&mut Working<'_>>) {
     }
 }
 
-/// Whether a finding is more than worth knowing.
-fn is_warned_of(finding: &Finding) -> bool {
-    finding.rule.severity != Severity::Info
-}
-
-/// A finding as a log line.
-fn finding_line(finding: &Finding) -> Value {
-    json!({ "level": LogLevel::Warning, "logger": "findings", "data": finding.to_json() })
-}
-
-/// What a job came to, as the answer to it. In the handshake era an error is an answer like any other: a 4xx would end a
-/// whole client there. The stateless era has rules of its own (MCP 2026-07-28 basic/index, `_meta`, and streamable-http,
-/// Protocol Version Header).
-fn answered(job: &Job, came_to: Result<Vec<u8>, RpcError>) -> Answer {
-    let error = match came_to {
-        Ok(json) => return Answer::to(&job.id, json),
-        Err(error) => error,
-    };
-    let answer = Answer::error(&job.id, &error);
-    match error.code {
-        _ if !job.revision.is_stateless() => answer,
-        RpcError::METHOD_NOT_FOUND => answer.failed(Failure::UnknownMethod),
-        RpcError::MISSING_CLIENT_CAPABILITY => answer.failed(Failure::Malformed),
-        // The only internal error that a call returns: no room for another session.
-        RpcError::INTERNAL_ERROR => answer.failed(Failure::Busy),
-        _ => answer,
-    }
-}
-
 /// Waits, telling how far it is. Progress is the milliseconds that have passed.
 async fn put_off(context: &Context<'_>, delay: Duration) {
     if delay.is_zero() {
@@ -461,11 +234,4 @@ async fn put_off(context: &Context<'_>, delay: Duration) {
         tokio::time::sleep_until(started + passed).await;
     }
     context.progress(ms(delay), ms(delay), "answering now");
-}
-
-/// There is no session behind a handle: why, where the caller may know, and what to do.
-fn no_session(why: &str) -> ToolError {
-    ToolError::invalid(format!(
-        "`{HANDLE}`: session not found or expired{why}; call echo without `{HANDLE}` to make a new one"
-    ))
 }

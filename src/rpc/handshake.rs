@@ -5,9 +5,9 @@ use std::sync::Arc;
 use tracing::Span;
 use tracing::field::display;
 
-use super::call::Job;
+use super::job::Job;
 use super::running::{Calls, Disconnect};
-use super::session::Place;
+use super::session::Entered;
 use super::strict::{self, Asked};
 use super::{Caller, Engine, malformed_part, methods};
 use crate::diagnosis::redact::loggable;
@@ -22,11 +22,11 @@ pub fn answer(engine: &Arc<Engine>, caller: &Caller<'_>, call: Call) -> Reply {
     if call.method == "initialize" {
         return initialize(engine, caller, &call).unwrap_or_else(|refused| refused.to(&id).into());
     }
-    match engine.place(caller, &[(call.method.as_str(), &call.id)], 1) {
-        Ok(place) => {
-            let session = place.session_id();
-            let calls = Calls::One(job(call, &place, caller));
-            engine.run(caller, calls, place.guard, Disconnect::IsNothing).in_session(session)
+    match engine.find_session(caller, &[(call.method.as_str(), &call.id)], 1) {
+        Ok(entered) => {
+            let session = entered.session_id();
+            let calls = Calls::One(job(call, &entered, caller));
+            engine.run(caller, calls, entered.guard, Disconnect::IsNothing).in_session(session)
         }
         Err(refused) => refused.to(&id).into(),
     }
@@ -34,29 +34,29 @@ pub fn answer(engine: &Arc<Engine>, caller: &Caller<'_>, call: Call) -> Reply {
 
 /// Takes a notification.
 pub fn notify(engine: &Engine, caller: &Caller<'_>, notification: &Notification) -> Reply {
-    let place = match engine.place(caller, &[], 0) {
-        Ok(place) => place,
+    let entered = match engine.find_session(caller, &[], 0) {
+        Ok(entered) => entered,
         Err(refused) => return refused.into(),
     };
-    heed(&place, notification);
-    Reply { session: place.session_id(), content: Content::Accepted }
+    heed(&entered, notification);
+    Reply { session: entered.session_id(), content: Content::Accepted }
 }
 
 /// Takes the client's answer to a request of the server's. None is ever sent, so there is nothing to match it with.
 pub fn take_response(engine: &Engine, caller: &Caller<'_>) -> Reply {
-    match engine.place(caller, &[], 0) {
-        Ok(place) => Reply { session: place.session_id(), content: Content::Accepted },
+    match engine.find_session(caller, &[], 0) {
+        Ok(entered) => Reply { session: entered.session_id(), content: Content::Accepted },
         Err(refused) => refused.into(),
     }
 }
 
-fn job(call: Call, place: &Place, caller: &Caller<'_>) -> Job {
+fn job(call: Call, entered: &Entered, caller: &Caller<'_>) -> Job {
     Job {
         id: call.id,
         method: call.method,
         params: call.params,
-        revision: place.revision,
-        session: place.guard.as_ref().map(|guard| Arc::clone(guard.session())),
+        revision: entered.revision,
+        session: entered.guard.as_ref().map(|guard| Arc::clone(guard.session())),
         request: Arc::clone(caller.request),
         client: None,
         outbox: None,
@@ -97,8 +97,8 @@ fn initialize(engine: &Engine, caller: &Caller<'_>, call: &Call) -> Result<Reply
     Ok(Reply::from(Answer::to(&call.id, message::result(&call.id, &result))).in_session(Some(id)))
 }
 
-fn heed(place: &Place, notification: &Notification) {
-    let Some(guard) = &place.guard else { return };
+fn heed(entered: &Entered, notification: &Notification) {
+    let Some(guard) = &entered.guard else { return };
     let session = guard.session();
     match notification.method.as_str() {
         "notifications/initialized" => session.change(|working| working.record.client_ready = true),
@@ -126,15 +126,15 @@ pub fn answer_batch(engine: &Arc<Engine>, caller: &Caller<'_>, messages: Vec<Res
         .collect();
     let is_run = |message: &&Message| matches!(message, Message::Request(call) if !stands_alone(&call.method));
     let requests = messages.iter().flatten().filter(is_run).count();
-    let place = match engine.place(caller, &calls, u32::try_from(requests).unwrap_or(u32::MAX)) {
-        Ok(place) => place,
+    let entered = match engine.find_session(caller, &calls, u32::try_from(requests).unwrap_or(u32::MAX)) {
+        Ok(entered) => entered,
         Err(refused) => return refused.into(),
     };
-    let session = place.session_id();
-    if !place.revision.has_batch() {
+    let session = entered.session_id();
+    if !entered.revision.has_batch() {
         let refused = Refused::malformed(format!(
             "Invalid Request: protocol version {} has no batches; send one message a POST",
-            place.revision
+            entered.revision
         ));
         return Reply::from(refused).in_session(session);
     }
@@ -148,12 +148,12 @@ pub fn answer_batch(engine: &Arc<Engine>, caller: &Caller<'_>, messages: Vec<Res
                 ));
                 errors.push(Answer::error(&call.id, &error));
             }
-            Ok(Message::Request(call)) => jobs.push(job(call, &place, caller)),
+            Ok(Message::Request(call)) => jobs.push(job(call, &entered, caller)),
             Ok(Message::Notification(notification)) if methods::must_be_answered(&notification.method) => {
                 let error = methods::id_missing(&notification.method);
                 errors.push(Answer { json: message::error(None, &error), failure: None, id: None });
             }
-            Ok(Message::Notification(notification)) => heed(&place, &notification),
+            Ok(Message::Notification(notification)) => heed(&entered, &notification),
             Ok(Message::Response) => {}
             Err(malformed) => errors.push(malformed_part(malformed)),
         }
@@ -161,7 +161,7 @@ pub fn answer_batch(engine: &Arc<Engine>, caller: &Caller<'_>, messages: Vec<Res
     if jobs.is_empty() && errors.is_empty() {
         return Reply { session, content: Content::Accepted };
     }
-    engine.run(caller, Calls::Batch { jobs, errors }, place.guard, Disconnect::IsNothing).in_session(session)
+    engine.run(caller, Calls::Batch { jobs, errors }, entered.guard, Disconnect::IsNothing).in_session(session)
 }
 
 /// Whether a method cannot be in a batch (MCP 2025-03-26 basic/lifecycle: initialize must not be part of one).

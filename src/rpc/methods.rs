@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::Engine;
-use super::call::Job;
+use super::job::Job;
 use crate::config::SessionBinding;
 use crate::diagnosis::forwarding::client_address;
 use crate::diagnosis::identity;

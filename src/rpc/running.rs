@@ -12,7 +12,8 @@ use tokio::task::{JoinError, JoinHandle};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument as _;
 
-use super::call::{Begun, Job, Waiting};
+use super::call::{Begun, Waiting};
+use super::job::Job;
 use super::{Caller, Engine, MAX_CALLS};
 use crate::protocol::{Answer, Answers, CallStream, Content, Failure, Id, Outgoing, Reply, RpcError};
 use crate::session::{Missing, Session, SessionGuard};

@@ -12,13 +12,13 @@ use crate::session::history::Kind;
 use crate::session::{EndReason, Missing, SessionGuard, Stream, Working, prefix, read, write};
 use crate::text::rfc3339;
 
-/// Where a message is to be answered: the session it works on, and the revision.
-pub(super) struct Place {
+/// Where a message is to be answered: the session that it entered, if any, and the revision.
+pub(super) struct Entered {
     pub guard: Option<SessionGuard>,
     pub revision: Revision,
 }
 
-impl Place {
+impl Entered {
     /// The session's id.
     pub fn session_id(&self) -> Option<Uuid> {
         self.guard.as_ref().map(|guard| guard.session().id())
@@ -36,11 +36,18 @@ pub enum Opened {
 impl Engine {
     /// Finds session and revision of a message with these JSON-RPC requests (methods and ids), or refuses it. Version first:
     /// it is a rule for every request. `requests` are counted in the session.
-    pub(super) fn place(&self, caller: &Caller<'_>, calls: &[(&str, &Id)], requests: u32) -> Result<Place, Refused> {
+    pub(super) fn find_session(
+        &self,
+        caller: &Caller<'_>,
+        calls: &[(&str, &Id)],
+        requests: u32,
+    ) -> Result<Entered, Refused> {
         let config = &self.server.config;
         let named = self.named(caller)?;
         let guard = self.enter(caller, Kind::Post, named, |session| {
-            calls.iter().for_each(|(method, id)| session.record_call(method, id));
+            for (method, id) in calls {
+                session.record_call(method, id);
+            }
             session.count_requests(requests);
         })?;
         if guard.is_none() && config.require_session {
@@ -50,7 +57,7 @@ impl Engine {
         }
         let revision = self.revision(guard.as_ref(), named);
         self.check_strictly(caller, Kind::Post, guard.as_ref(), revision, named, calls)?;
-        Ok(Place { guard, revision })
+        Ok(Entered { guard, revision })
     }
 
     /// Opens the stream of the session that `caller` names, after `last_event_id`.

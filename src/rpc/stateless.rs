@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::call::Job;
+use super::job::Job;
 use super::running::{Calls, Disconnect};
 use super::strict::{self, Asked};
 use super::{Caller, Engine, mirror, subscriptions, unknown_method};

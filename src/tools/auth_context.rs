@@ -28,7 +28,7 @@ pub(crate) const TOOL: Tool = Tool {
     annotations: Annotations::READ_ONLY,
     handle: Handle::None,
     findings: &[Family::Credentials, Family::Token, Family::IdentityHeaders, Family::Identity],
-    call: |given| Call::of(given, run),
+    call: |given| Call::reading(given, run),
 };
 
 /// From this length on a token's ends are shown: the 12 characters are then a quarter of it at most.
@@ -183,8 +183,8 @@ struct Public {
     conflicts: Vec<String>,
 }
 
-fn run(context: &Context<'_>, session: Option<&mut Working<'_>>, _: &NoArguments) -> Result<Outcome, ToolError> {
-    let facts = context.facts(session.as_deref());
+fn run(context: &Context<'_>, session: Option<&Working<'_>>, _: &NoArguments) -> Result<Outcome, ToolError> {
+    let facts = context.facts(session);
     let found = findings::find(&facts, TOOL.findings);
     let auth = auth_context(context.request, &facts);
     let all_clear = match (&auth.token, auth.products.is_empty()) {

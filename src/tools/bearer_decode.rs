@@ -26,7 +26,7 @@ pub(crate) const TOOL: Tool = Tool {
     annotations: Annotations::READ_ONLY,
     handle: Handle::None,
     findings: &[Family::Credentials, Family::Token],
-    call: |given| Call::of(given, run),
+    call: |given| Call::reading(given, run),
 };
 
 /// Headers in which proxies pass tokens on (survey of identity-aware proxies: oauth2-proxy, authentik, Pomerium,
@@ -130,12 +130,12 @@ struct Arguments {
     include_raw: Option<bool>,
 }
 
-fn run(context: &Context<'_>, session: Option<&mut Working<'_>>, arguments: &Arguments) -> Result<Outcome, ToolError> {
+fn run(context: &Context<'_>, session: Option<&Working<'_>>, arguments: &Arguments) -> Result<Outcome, ToolError> {
     let include_raw = arguments.include_raw == Some(true);
     let given = arguments.token.as_deref();
     // A given token came with no header.
     let families = if given.is_some() { &[Family::Token] } else { TOOL.findings };
-    let facts = context.facts(session.as_deref());
+    let facts = context.facts(session);
     let facts = &match given {
         Some(token) => facts.with_token(token),
         None => facts,

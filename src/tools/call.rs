@@ -74,6 +74,19 @@ impl Call {
         Ok(Self::with(given.read()?, run))
     }
 
+    /// A call of `run`, which only looks at the session, with the arguments `given`.
+    ///
+    /// # Errors
+    /// What is wrong with the arguments.
+    pub fn reading<A: DeserializeOwned + Send + Sync + 'static>(
+        given: &Given<'_>,
+        run: fn(&Context<'_>, Option<&Working<'_>>, &A) -> Result<Outcome, ToolError>,
+    ) -> Result<Self, ToolError> {
+        Ok(Self::with((given.read()?, run), |context, session, (arguments, run)| {
+            run(context, session.as_deref(), arguments)
+        }))
+    }
+
     /// A call of `run` with these arguments.
     #[must_use]
     pub fn with<A: Send + Sync + 'static>(

@@ -25,7 +25,7 @@ pub(crate) const TOOL: Tool = Tool {
     annotations: Annotations::READ_ONLY,
     handle: Handle::None,
     findings: &[Family::Cors],
-    call: |given| Call::of(given, run),
+    call: |given| Call::reading(given, run),
 };
 
 /// The most header names that are simulated: a request has fewer, and each one costs a line.
@@ -219,7 +219,7 @@ struct Arguments {
     headers: Option<Vec<String>>,
 }
 
-fn run(context: &Context<'_>, session: Option<&mut Working<'_>>, arguments: &Arguments) -> Result<Outcome, ToolError> {
+fn run(context: &Context<'_>, session: Option<&Working<'_>>, arguments: &Arguments) -> Result<Outcome, ToolError> {
     let analysis = analyse(context, arguments)?;
     let found = if analysis.simulated {
         // The request itself is judged by its family; this one was only described.
@@ -232,7 +232,7 @@ fn run(context: &Context<'_>, session: Option<&mut Working<'_>>, arguments: &Arg
         };
         findings::cors::of_attempt(&attempt, context.revision, &context.server.config)
     } else {
-        findings::find(&context.facts(session.as_deref()), TOOL.findings)
+        findings::find(&context.facts(session), TOOL.findings)
     };
     let all_clear = if analysis.request.origin.is_none() {
         "No Origin, so no browser's script: CORS does not apply; give origin to play one through"

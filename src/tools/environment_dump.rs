@@ -23,7 +23,7 @@ pub(crate) const TOOL: Tool = Tool {
     annotations: Annotations::READ_ONLY,
     handle: Handle::None,
     findings: &[],
-    call: |given| Call::of(given, run),
+    call: |given| Call::reading(given, run),
 };
 
 const INPUT: &str = r#"{
@@ -109,7 +109,7 @@ struct Arguments {
     show_secrets: Option<bool>,
 }
 
-fn run(context: &Context<'_>, _: Option<&mut Working<'_>>, arguments: &Arguments) -> Result<Outcome, ToolError> {
+fn run(context: &Context<'_>, _: Option<&Working<'_>>, arguments: &Arguments) -> Result<Outcome, ToolError> {
     let dump = environment(context, arguments.show_secrets == Some(true));
     Ok(Outcome::new(text(&dump), &dump))
 }

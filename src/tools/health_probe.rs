@@ -24,7 +24,7 @@ pub(super) const TOOL: Tool = Tool {
     annotations: Annotations::READ_ONLY,
     handle: Handle::None,
     findings: &[],
-    call: |given| Call::of(given, run),
+    call: |given| Call::reading(given, run),
 };
 
 const OUTPUT: &str = r#"{
@@ -245,7 +245,7 @@ fn time_or_null<S: Serializer>(at: &Option<Timestamp>, serializer: S) -> Result<
     at.map(rfc3339).serialize(serializer)
 }
 
-fn run(context: &Context<'_>, _: Option<&mut Working<'_>>, _: &NoArguments) -> Result<Outcome, ToolError> {
+fn run(context: &Context<'_>, _: Option<&Working<'_>>, _: &NoArguments) -> Result<Outcome, ToolError> {
     let health = health(context);
     Ok(Outcome::new(text(&health), &health).with("", details(&health)))
 }

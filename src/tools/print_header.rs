@@ -21,7 +21,7 @@ pub(crate) const TOOL: Tool = Tool {
     annotations: Annotations::READ_ONLY,
     handle: Handle::None,
     findings: &[Family::Credentials, Family::IdentityHeaders, Family::Headers],
-    call: |given| Call::of(given, run),
+    call: |given| Call::reading(given, run),
 };
 
 const OUTPUT: &str = r#"{
@@ -100,7 +100,7 @@ struct Statistics {
     bytes: usize,
 }
 
-fn run(context: &Context<'_>, _: Option<&mut Working<'_>>, _: &NoArguments) -> Result<Outcome, ToolError> {
+fn run(context: &Context<'_>, _: Option<&Working<'_>>, _: &NoArguments) -> Result<Outcome, ToolError> {
     let listing = listing(context.request);
     let details = format!("📏 Header Bytes: {}", listing.statistics.bytes);
     Ok(Outcome::new(text(&listing), &listing).with(ALL_CLEAR, details))

@@ -21,7 +21,7 @@ pub(super) const TOOL: Tool = Tool {
     annotations: Annotations::READ_ONLY,
     handle: Handle::None,
     findings: &[Family::Session],
-    call: |given| Call::of(given, run),
+    call: |given| Call::reading(given, run),
 };
 
 const OUTPUT: &str = r#"{
@@ -113,8 +113,8 @@ fn as_rfc3339<S: Serializer>(at: &Timestamp, serializer: S) -> Result<S::Ok, S::
     serializer.serialize_str(&rfc3339(*at))
 }
 
-fn run(context: &Context<'_>, session: Option<&mut Working<'_>>, _: &NoArguments) -> Result<Outcome, ToolError> {
-    let timing = timing(context, session.as_deref());
+fn run(context: &Context<'_>, session: Option<&Working<'_>>, _: &NoArguments) -> Result<Outcome, ToolError> {
+    let timing = timing(context, session);
     let all_clear = match &timing.session {
         Some(_) => "No problem found in what this session's requests did so far",
         None => "No problem found; not checked: how the requests of a session follow each other, since there is none",

@@ -25,7 +25,7 @@ pub(super) const TOOL: Tool = Tool {
     annotations: Annotations::READ_ONLY,
     handle: Handle::Reads,
     findings: &Family::ALL,
-    call: |given| Call::of(given, run),
+    call: |given| Call::reading(given, run),
 };
 
 const OUTPUT: &str = r#"{
@@ -212,7 +212,7 @@ struct Intrusions {
     last_at: Option<Shown>,
 }
 
-fn run(context: &Context<'_>, session: Option<&mut Working<'_>>, _: &NoArguments) -> Result<Outcome, ToolError> {
+fn run(context: &Context<'_>, session: Option<&Working<'_>>, _: &NoArguments) -> Result<Outcome, ToolError> {
     let stats = context.stats;
     let (without, how_to) = if context.revision.is_stateless() {
         ("the argument sessionId", HOW_TO_STATELESS)
@@ -220,7 +220,7 @@ fn run(context: &Context<'_>, session: Option<&mut Working<'_>>, _: &NoArguments
         ("an Mcp-Session-Id header", HOW_TO)
     };
     let information = Information {
-        session: session.as_deref().map(|session| shown(context, session)),
+        session: session.map(|session| shown(context, session)),
         server: Server {
             active_sessions: stats.active,
             max_sessions: stats.max_sessions,

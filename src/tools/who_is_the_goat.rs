@@ -22,7 +22,7 @@ pub(crate) const TOOL: Tool = Tool {
     annotations: Annotations::READ_ONLY,
     handle: Handle::None,
     findings: &[],
-    call: |given| Call::of(given, run),
+    call: |given| Call::reading(given, run),
 };
 
 /// The longest name that fits a line.
@@ -115,8 +115,8 @@ struct Statistics {
     humility_percent: u8,
 }
 
-fn run(context: &Context<'_>, session: Option<&mut Working<'_>>, _: &NoArguments) -> Result<Outcome, ToolError> {
-    let analysis = analyse(context.request, context.client_name(session.as_deref().map(|session| &*session.record)));
+fn run(context: &Context<'_>, session: Option<&Working<'_>>, _: &NoArguments) -> Result<Outcome, ToolError> {
+    let analysis = analyse(context.request, context.client_name(session.map(|session| &*session.record)));
     Ok(Outcome::new(text(&analysis), &analysis))
 }
 

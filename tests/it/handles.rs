@@ -300,7 +300,7 @@ async fn a_handle_is_a_session_of_the_handshake_era() {
 async fn wait_for(gate: &'static Semaphore, call: &Ongoing<'_>) -> Result<Outcome, ToolError> {
     call.context.progress(0, 1, "at work");
     gate.acquire().await.unwrap().forget();
-    Ok(Outcome::new("done".to_owned(), &json!({})))
+    Ok(Outcome::new("done".to_owned(), json!({})))
 }
 
 static TO_DELETED: Semaphore = Semaphore::const_new(0);

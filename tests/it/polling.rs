@@ -25,7 +25,7 @@ static POLLED: [Tool; 1] = [Tool {
                 call.suspend();
                 tokio::time::sleep(Duration::from_millis(30)).await;
                 call.context.progress(1, 2, "half way");
-                Ok(Outcome::new(format!("answer {}", call.arguments["n"]), &()))
+                Ok(Outcome::new(format!("answer {}", call.arguments["n"]), ()))
             })
         })
     },

@@ -1,0 +1,88 @@
+//! Sessions of the stateless era: named by a handle, or made for a call (MCP 2026-07-28 basic/index, Statelessness).
+
+use serde_json::Value;
+use tracing::Span;
+use uuid::Uuid;
+
+use super::Engine;
+use super::job::Job;
+use crate::diagnosis::{findings, identity};
+use crate::protocol::Capabilities;
+use crate::request::Request;
+use crate::session::{Full, Missing, NewSession, SessionGuard, Working, prefix, read, write};
+use crate::tools::{HANDLE, ToolError};
+
+impl Engine {
+    /// Enters the session that a handle names, for its caller.
+    pub(super) fn enter_by_handle(&self, handle: &str, request: &Request) -> Result<SessionGuard, ToolError> {
+        // To the letter, as in Mcp-Session-Id: another spelling would be routed to another server.
+        let id = Uuid::try_parse(handle).ok().filter(|id| id.hyphenated().to_string() == handle);
+        let missing = match id {
+            Some(id) => {
+                // Before the lock: it may mean to decode a token of tens of kilobytes.
+                let caller = identity::caller(&request.headers);
+                match read(&self.server.sessions).enter(id, || caller, |session| session.count_requests(1)) {
+                    Ok(guard) => {
+                        Span::current().record("session", handle.get(..8));
+                        return Ok(guard);
+                    }
+                    Err(missing) => {
+                        self.note_missing(id, missing);
+                        missing
+                    }
+                }
+            }
+            None => Missing::Unknown,
+        };
+        Err(no_session(&match missing {
+            Missing::Ended { reason, .. } => format!(" (it was {})", reason.name()),
+            Missing::Elsewhere { maker, here, replica } => {
+                let finding = findings::session::other_replica(maker, here, replica);
+                format!(" ({}: made by instance {maker}, this is {here})", finding.summary)
+            }
+            Missing::Unknown | Missing::NotYours { .. } => String::new(),
+        }))
+    }
+
+    /// Makes a session for a call of the stateless era.
+    pub(super) fn make_session(&self, job: &Job) -> Result<SessionGuard, Full> {
+        let client = job.client.as_deref();
+        let new = NewSession {
+            protocol_version: job.revision,
+            client_info: client.and_then(|client| client.client_info.clone()).unwrap_or_default(),
+            client_capabilities: client
+                .map(|client| Capabilities::keep(&Value::Object(client.client_capabilities.clone())))
+                .unwrap_or_default(),
+            owner: self.owner(&job.request),
+            address: None,
+        };
+        let bound = new.owner.is_some();
+        let guard = self.create(new, |_| {})?;
+        let session = prefix(guard.session().id());
+        tracing::info!(session, revision = %job.revision, bound, "session created");
+        Ok(guard)
+    }
+
+    /// Makes a session with one request in it.
+    pub(super) fn create(&self, new: NewSession, note: impl FnOnce(&mut Working<'_>)) -> Result<SessionGuard, Full> {
+        // The write lock ends here.
+        let created = write(&self.server.sessions).create(new);
+        let (mut guard, evicted) = created?;
+        guard.count_requests(1);
+        guard.session().change(note);
+        if let Some(evicted) = evicted {
+            tracing::warn!(
+                session = prefix(evicted.id()),
+                "evicted the longest-idle session: there were as many as may be"
+            );
+        }
+        Ok(guard)
+    }
+}
+
+/// There is no session behind a handle: why, where the caller may know, and what to do.
+pub(super) fn no_session(why: &str) -> ToolError {
+    ToolError::invalid(format!(
+        "`{HANDLE}`: session not found or expired{why}; call echo without `{HANDLE}` to make a new one"
+    ))
+}
