@@ -24,6 +24,12 @@ fn to_the_second(at: DateTime) -> String {
     format!("{:04}-{:02}-{:02} {:02}:{:02}:{:02}", at.year(), at.month(), at.day(), at.hour(), at.minute(), at.second())
 }
 
+/// One word to a shell, whatever a caller put into it: `'it'\''s'`.
+#[must_use]
+pub fn shell_quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
 /// RFC 3339 with milliseconds, for machines: `2024-01-01T12:00:00.123Z`.
 #[must_use]
 pub fn rfc3339(at: Timestamp) -> String {
@@ -101,6 +107,12 @@ mod tests {
         assert_eq!(bytes(12 * 1024), "12KB");
         assert_eq!(bytes(256 * 1024 * 1024), "256MB");
         assert_eq!(bytes(0), "0B");
+    }
+
+    #[test]
+    fn a_quoted_text_is_one_word_to_a_shell() {
+        assert_eq!(shell_quoted("https://a.example/mcp"), "'https://a.example/mcp'");
+        assert_eq!(shell_quoted("/a';id"), r"'/a'\'';id'");
     }
 
     #[test]

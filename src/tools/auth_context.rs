@@ -15,6 +15,7 @@ use crate::diagnosis::{products, redact};
 use crate::request::Request;
 use crate::schema;
 use crate::session::Working;
+use crate::text::shell_quoted;
 
 /// See the module's documentation.
 pub(crate) const TOOL: Tool = Tool {
@@ -363,7 +364,7 @@ fn details(auth: &AuthContext) -> String {
         lines.push("\n🚪 What a client without a token should see and fetch:".to_owned());
         lines.push(format!("- 401 with WWW-Authenticate: {challenge}"));
         for url in &auth.challenge.metadata_urls {
-            lines.push(format!("- curl -i '{url}'"));
+            lines.push(format!("- curl -i {}", shell_quoted(url)));
         }
         lines.push("- This server checks no tokens: the proxy in front of it has to answer both".to_owned());
     }
