@@ -11,7 +11,7 @@ use crate::diagnosis::proxies::proxies;
 use crate::diagnosis::{products, redact};
 use crate::schema;
 use crate::session::Working;
-use crate::text::rfc3339;
+use crate::text::{rfc3339, shell_quoted};
 
 /// See the module's documentation.
 pub(crate) const TOOL: Tool = Tool {
@@ -99,6 +99,10 @@ const OUTPUT: &str = r#"{
                 "setBy", "origins", "allowMethods", "allowHeaders", "exposeHeaders", "maxAgeSeconds", "credentials"
             ]
         },
+        "tryPreflight": {
+            "type": ["string", "null"],
+            "description": "the preflight as a curl command, to see what answers it out there; null where none is needed"
+        },
         "points": {
             "type": "array",
             "items": {
@@ -128,7 +132,7 @@ const OUTPUT: &str = r#"{
             }
         }
     },
-    "required": ["simulated", "request", "preflight", "policy", "points", "needs", "lastPreflight"]
+    "required": ["simulated", "request", "preflight", "policy", "points", "needs", "lastPreflight", "tryPreflight"]
 }"#;
 
 #[derive(Serialize)]
@@ -138,6 +142,9 @@ struct Analysis {
     last_preflight: Option<LastPreflight>,
     #[serde(skip)]
     behind_proxy: bool,
+    /// The preflight as a command, whoever answers it out there.
+    #[serde(rename = "tryPreflight")]
+    try_preflight: Option<String>,
     request: ShownRequest,
     preflight: Preflight,
     policy: ShownPolicy,
@@ -236,6 +243,9 @@ fn run(context: &Context<'_>, session: Option<&Working<'_>>, arguments: &Argumen
     };
     let all_clear = if analysis.request.origin.is_none() {
         "No Origin, so no browser's script: CORS does not apply; give origin to play one through"
+    } else if analysis.try_preflight.is_some() {
+        "No problem found in what this server makes of the Origin; not checked: what a proxy in front answers, which the \
+         curl below shows"
     } else {
         "No problem found in what this server makes of the Origin; not checked: what a proxy in front answers"
     };
@@ -282,8 +292,11 @@ fn analyse(context: &Context<'_>, arguments: &Arguments) -> Result<Analysis, Too
         method: seen.method,
         headers: seen.headers,
     });
+    let url = context.facts(None).public_url().url();
+    let try_preflight = url.filter(|_| !reasons.is_empty()).map(|url| preflight_command(&safe(&url), &attempt));
     Ok(Analysis {
         last_preflight,
+        try_preflight,
         behind_proxy,
         simulated: arguments.origin.is_some() || arguments.method.is_some() || arguments.headers.is_some(),
         preflight: Preflight { needed: !reasons.is_empty(), reasons },
@@ -340,6 +353,22 @@ impl Needs {
     }
 }
 
+/// The preflight that a browser would send for `attempt`, for a shell.
+fn preflight_command(url: &str, attempt: &Attempt<'_>) -> String {
+    let header = |name: &str, value: &str| format!(" -H {}", shell_quoted(&format!("{name}: {value}")));
+    let mut names: Vec<_> = attempt.headers.iter().map(|name| name.to_ascii_lowercase()).collect();
+    // As browsers write them (Fetch standard section 4.8).
+    names.sort_unstable();
+    let asked =
+        if names.is_empty() { String::new() } else { header("Access-Control-Request-Headers", &names.join(",")) };
+    format!(
+        "curl -i -X OPTIONS {}{}{}{asked}",
+        shell_quoted(url),
+        header("Origin", attempt.origin.unwrap_or_default()),
+        header("Access-Control-Request-Method", attempt.method),
+    )
+}
+
 /// What the schema cannot say: names must be such as a browser could send.
 fn check(arguments: &Arguments) -> Result<(), ToolError> {
     let mut problems = Vec::new();
@@ -391,8 +420,8 @@ fn details(analysis: &Analysis, found: &[Finding]) -> String {
     let mut lines = vec!["🛂 Who sets CORS here:".to_owned()];
     lines.push(match policy.set_by {
         "server" => format!("- This server, for {}", policy.origins),
-        "proxy" => "- Not this server (MCP_CORS_ORIGINS is unset): the proxy in front has to".to_owned(),
-        _ => "- Nobody: MCP_CORS_ORIGINS is unset, and no proxy is seen in front".to_owned(),
+        "proxy" => "- Not this server, whose own CORS is off (MCP_CORS_ORIGINS): the proxy in front has to".to_owned(),
+        _ => "- Nobody: this server's own CORS is off (MCP_CORS_ORIGINS), and no proxy is seen in front".to_owned(),
     });
     if policy.set_by == "server" {
         lines.push(format!("- Allow-Methods: {}", policy.allow_methods.join(", ")));
@@ -400,8 +429,7 @@ fn details(analysis: &Analysis, found: &[Finding]) -> String {
         lines.push(format!("- Expose-Headers: {}", policy.expose_headers.join(", ")));
     }
     lines.push(match &analysis.last_preflight {
-        None => "- Last preflight seen here: none. Where browsers do get through, something in front answers them"
-            .to_owned(),
+        None => "- Last preflight seen here: none. If browsers send some, something in front answers them".to_owned(),
         Some(LastPreflight { at, origin, method, headers }) => {
             format!("- Last preflight seen here: {at}, from {origin}, for {method} with {}", none_if_empty(headers))
         }
@@ -414,9 +442,17 @@ fn details(analysis: &Analysis, found: &[Finding]) -> String {
         let fix = fix.map(|fix| format!(" → {fix}")).unwrap_or_default();
         lines.push(format!("- {sign} {summary}{fix}"));
     }
+    if let Some(command) = &analysis.try_preflight {
+        lines.push(format!("\n🔁 The preflight, to try from where the browser is:\n{command}"));
+    }
     lines.push("\n📚 Needed by revision:".to_owned());
-    for Needs { revision, current, methods, headers, exposed } in &analysis.needs {
-        lines.push(format!("- {revision}{}", if *current { " (this request's)" } else { "" }));
+    // Revisions that need the same are one entry.
+    let alike = |a: &Needs, b: &Needs| (a.methods, a.headers, a.exposed) == (b.methods, b.headers, b.exposed);
+    for group in analysis.needs.chunk_by(alike) {
+        let Needs { methods, headers, exposed, .. } = &group[0];
+        let name =
+            |needs: &Needs| format!("{}{}", needs.revision, if needs.current { " (this request's)" } else { "" });
+        lines.push(format!("- {}", group.iter().map(name).collect::<Vec<_>>().join(", ")));
         lines.push(format!("  Allow-Methods: {}", methods.join(", ")));
         lines.push(format!("  Allow-Headers: {}", headers.join(", ")));
         lines.push(format!("  Expose-Headers: {}", exposed.join(", ")));
@@ -476,8 +512,9 @@ mod tests {
         let arguments = json!({"origin": "https://app.example", "method": "delete", "headers": ["Authorization"]});
         let outcome = outcome(&[("x-forwarded-for", "1.2.3.4")], &public, &arguments);
         assert!(outcome.text.contains("(simulated)"));
-        let fix = "\n  Fix: add https://app.example to MCP_ALLOWED_ORIGINS and set CORS at the proxy (Traefik: a headers middleware \
-                   in front of the auth middleware); nothing else counts until then\n";
+        let fix = "\n  Fix: add https://app.example to MCP_ALLOWED_ORIGINS and set CORS at the proxy, ahead of its login \
+                   (Traefik: a headers middleware before ForwardAuth; nginx: add_header with always, and 204 for \
+                   OPTIONS); nothing else counts until then\n";
         assert!(outcome.text.contains(fix), "{}", outcome.text);
         assert!(outcome.text.contains("- ❌ the server answers 403 to this Origin\n"), "{}", outcome.text);
         assert!(!outcome.text.contains(" → "), "the finding says what to do: {}", outcome.text);
@@ -504,6 +541,12 @@ mod tests {
             assert_eq!(text.matches(fix).count(), 1, "{text}");
             assert_eq!(text.matches("\n- ❌").count(), 1, "{text}");
         }
+        let given = [("host", "localhost:3000")];
+        let odd = json!({"origin": "https://a.example", "headers": ["X-'A"]});
+        let text = outcome(&given, &Config::default(), &odd).text;
+        let command = "\ncurl -i -X OPTIONS 'http://localhost:3000/mcp' -H 'Origin: https://a.example' \
+                       -H 'Access-Control-Request-Method: POST' -H 'Access-Control-Request-Headers: x-'\\''a'\n";
+        assert!(text.contains(command), "what a shell would read is quoted: {text}");
         let slashed = json!({"origin": "https://app.example.com/"});
         let text = outcome(&[], &Config::default(), &slashed).text;
         assert!(text.contains("with nothing after it"), "{text}");

@@ -133,7 +133,8 @@ fn how_to_serve(origin: &str, class: Class, policy: Policy<'_>, behind_proxy: bo
 }
 
 /// How CORS is set where this server leaves it to a proxy.
-const AT_THE_PROXY: &str = "set CORS at the proxy (Traefik: a headers middleware in front of the auth middleware)";
+const AT_THE_PROXY: &str = "set CORS at the proxy, ahead of its login (Traefik: a headers middleware before ForwardAuth; nginx: \
+                            add_header with always, and 204 for OPTIONS)";
 
 struct Points(Vec<Point>);
 

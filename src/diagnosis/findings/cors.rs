@@ -235,8 +235,8 @@ fn judge(rule: &'static Rule, attempt: &Attempt<'_>, needs: &Needs, config: &Con
     let point = failed("preflight-origin").or_else(|| failed("response-readable"));
     let fix = match (stage, attempt.behind_proxy) {
         (Stage::Preflight, true) if left_to_proxy => {
-            "have the proxy answer preflights itself (Traefik: a headers middleware in front of the auth middleware), \
-             or set MCP_CORS_ORIGINS"
+            "have the proxy answer preflights itself, ahead of its login (Traefik: a headers middleware before \
+             ForwardAuth; nginx: 204 for OPTIONS), or set MCP_CORS_ORIGINS"
                 .to_owned()
         }
         _ => point.map_or_else(|| rule.fix.to_owned(), |point| fix(point, rule)),
