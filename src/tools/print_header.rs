@@ -106,7 +106,7 @@ fn run(context: &Context<'_>, _: Option<&Working<'_>>, _: &NoArguments) -> Resul
     Ok(Outcome::new(text(&listing), &listing).with(ALL_CLEAR, details))
 }
 
-const ALL_CLEAR: &str = "No problem found in the headers; not checked: the token (bearerDecode does)";
+const ALL_CLEAR: &str = "No problem found in the headers; not checked: what a token says (bearerDecode does)";
 
 fn listing(request: &Request) -> HeaderListing {
     let mut sections = Sections::default();

@@ -240,11 +240,11 @@ fn run(context: &Context<'_>, session: Option<&Working<'_>>, _: &NoArguments) ->
     Ok(Outcome::new(text, &information).with(ALL_CLEAR_WITHOUT, server_lines(&information.server)))
 }
 
-const ALL_CLEAR: &str = "No problem found in the session, its requests and this request; not checked: signature, issuer and \
-scopes of the token";
+const ALL_CLEAR: &str = "No problem found in the session, its requests and this request; not checked: what only an issuer can \
+tell of a token, such as its signature";
 
-const ALL_CLEAR_WITHOUT: &str = "No problem found in this request; not checked: a session, since there is none, and \
-signature, issuer and scopes of the token";
+const ALL_CLEAR_WITHOUT: &str = "Besides that, no problem found in this request; not checked: what only an issuer can tell of a token, \
+such as its signature";
 
 fn shown(context: &Context<'_>, session: &Working<'_>) -> ShownSession {
     let record = session.record.clone();

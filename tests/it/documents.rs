@@ -93,19 +93,20 @@ fn plain(text: &str) -> String {
     escaped.collect::<Vec<_>>().join("`").replace('|', "\\|")
 }
 
-/// The families of findings, by the first part of their ids.
-const FAMILIES: [(&str, &str, Family); 6] = [
-    ("tok", "Tokens", Family::Token),
-    ("hdr", "Headers and proxies", Family::Headers),
-    ("id", "Identity", Family::Identity),
-    ("cors", "Browsers", Family::Cors),
-    ("ses", "Sessions", Family::Session),
-    ("http", "Transport", Family::Session),
+/// The sections of findings, by the first part of their ids.
+const SECTIONS: [(&str, &str); 6] = [
+    ("tok", "Tokens"),
+    ("hdr", "Headers and proxies"),
+    ("id", "Identity"),
+    ("cors", "Browsers"),
+    ("ses", "Sessions"),
+    ("http", "Transport"),
 ];
 
-fn family(rule: &Rule) -> &'static (&'static str, &'static str, Family) {
-    let prefix = rule.id.split('.').next().unwrap();
-    FAMILIES.iter().find(|family| family.0 == prefix).unwrap_or_else(|| panic!("{}: a family without a title", rule.id))
+/// The tools that show what the rule finds: those that show its family.
+fn shown_by(rule: &Rule) -> Vec<&'static str> {
+    let family = Family::ALL.into_iter().find(|family| family.rules().any(|other| other.id == rule.id)).unwrap();
+    TOOLS.iter().filter(|tool| tool.findings.contains(&family)).map(|tool| tool.name).collect()
 }
 
 #[test]
@@ -115,19 +116,19 @@ fn the_page_of_findings_is_what_the_rules_say() {
         let (id, severity) = (rule.id, rule.severity.name());
         writeln!(text, "| [{id}](#{id}) | {severity} | {} |", plain(rule.meaning)).unwrap();
     }
-    let mut last = "";
-    for rule in rules() {
-        let (prefix, title, family) = family(rule);
-        if last != *prefix {
-            last = prefix;
-            let tools: Vec<_> =
-                TOOLS.iter().filter(|tool| tool.findings.contains(family)).map(|tool| tool.name).collect();
-            writeln!(text, "\n## {title}\n\nShown by {}.", tools.join(", ")).unwrap();
+    // The table is in the order of the rules; below it what is alike stands together, whatever the order.
+    let mut told = 0;
+    for (prefix, title) in SECTIONS {
+        writeln!(text, "\n## {title}").unwrap();
+        for rule in rules().filter(|rule| rule.id.split('.').next() == Some(prefix)) {
+            let (id, severity) = (rule.id, rule.severity.name());
+            writeln!(text, "\n<a id=\"{id}\"></a>\n### {id}\n\n**{severity}**: {}.", plain(rule.meaning)).unwrap();
+            writeln!(text, "\n- Fix: {}.\n- Reference: {}.", plain(rule.fix), plain(rule.reference)).unwrap();
+            writeln!(text, "- Shown by {}.", shown_by(rule).join(", ")).unwrap();
+            told += 1;
         }
-        let (id, severity) = (rule.id, rule.severity.name());
-        writeln!(text, "\n<a id=\"{id}\"></a>\n### {id}\n\n**{severity}**: {}.", plain(rule.meaning)).unwrap();
-        writeln!(text, "\n- Fix: {}.\n- Reference: {}.", plain(rule.fix), plain(rule.reference)).unwrap();
     }
+    assert_eq!(told, rules().count(), "a finding without a section");
     assert_generated("docs/findings.md", &text);
 }
 
@@ -305,7 +306,7 @@ fn the_table_of_symptoms_names_findings_that_its_tools_show() {
             .map(|name| TOOLS.iter().find(|tool| tool.name == &name[1]).unwrap_or_else(|| panic!("{row:?}")));
         for id in ids.captures_iter(&row[2]).map(|id| id[1].to_owned()) {
             let rule = rules().find(|rule| rule.id == id).unwrap_or_else(|| panic!("there is no {id}: {row:?}"));
-            let shown = tool.is_none_or(|tool| tool.findings.contains(&family(rule).2));
+            let shown = tool.is_none_or(|tool| shown_by(rule).contains(&tool.name));
             assert!(shown, "the tool does not show {id}: {row:?}");
         }
     }

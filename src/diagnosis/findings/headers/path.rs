@@ -273,7 +273,7 @@ fn fingerprint(rule: &'static Rule, facts: &Facts<'_>) -> Option<Finding> {
     let headers = facts.headers;
     let found = proxies(headers);
     let known = found.iter().map(|proxy| proxy.name).collect::<Vec<_>>().join(", ");
-    let summary = format!("the request came through {known}, as far as headers tell");
+    let summary = format!("proxies that the headers tell of: {known}");
     let mut evidence = found.iter().map(|proxy: &Proxy| (proxy.name, proxy.evidence.join(", ")));
     let (name, told) = evidence.next()?;
     let finding = Finding::new(rule, summary, name, &told);

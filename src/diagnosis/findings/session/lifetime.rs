@@ -28,8 +28,9 @@ pub(super) const RULES: &[Rule] = &[
         id: "ses.stream_timeout",
         severity: Severity::Warning,
         meaning: "GET streams end after the same time again and again, one that is known for a time-out on the way",
-        fix: "raise the time-out of what is on the way",
-        reference: "nginx proxy_read_timeout, AWS ALB idle timeout, Cloudflare Proxy Read Timeout, undici bodyTimeout",
+        fix: "raise the limit on a whole answer, which keep-alives do not reset; if one counts silence, set \
+              MCP_SSE_KEEPALIVE_INTERVAL below it",
+        reference: "Envoy route timeout, nginx proxy_read_timeout, AWS ALB idle timeout, Cloudflare Proxy Read Timeout, undici bodyTimeout",
         check: stream_timeout,
     },
     Rule {
@@ -127,7 +128,7 @@ fn no_delete(rule: &'static Rule, facts: &Facts<'_>) -> Option<Finding> {
 
 /// Time-outs that end streams, in seconds, and whose they are.
 const TIMEOUTS: [(u32, &str); 4] = [
-    (60, "nginx proxy_read_timeout, AWS ALB idle timeout, HAProxy timeout server or Traefik readTimeout (all 60 s)"),
+    (60, "a route's timeout in Envoy; nginx, HAProxy and AWS load balancers (all 60 s) count silence only"),
     (100, "the Cloudflare proxy read timeout (100 s; 120 s in newer plans)"),
     (125, "Cloudflare (ends idle answers after about 125 s)"),
     (300, "undici bodyTimeout in Node.js clients, the read timeout of the Python SDK, or Railway (all 300 s)"),
@@ -147,8 +148,7 @@ fn stream_timeout(rule: &'static Rule, facts: &Facts<'_>) -> Option<Finding> {
         }
         let summary = format!("{} GET streams ended after {seconds} s, give or take 2 s", matching.len());
         let finding = Finding::new(rule, summary, "lifetimes in ms", &matching.join(", "));
-        let fix = format!("raise the time-out of what is on the way: {culprits}");
-        Some(finding.and_evidence("known for this time", culprits).with_fix(fix))
+        Some(finding.and_evidence("known for this time", culprits))
     });
     Finding::joined(found)
 }

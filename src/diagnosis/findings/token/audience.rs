@@ -83,7 +83,7 @@ pub(super) const RULES: &[Rule] = &[
         id: "tok.aud_unchecked",
         severity: Severity::Info,
         meaning: "The audience cannot be compared with this server's URL",
-        fix: "check that the resource server is configured for this audience",
+        fix: "compare aud with the audience that the gateway or the real server is set to",
         reference: "RFC 7519 section 4.1.3; RFC 9068 section 4",
         check: judge,
     },
@@ -144,7 +144,10 @@ fn judge(rule: &'static Rule, facts: &Facts<'_>) -> Option<Finding> {
     }
     let all = || quote_all(audience.iter().copied());
     if audience.iter().all(|aud| is_providers_api(aud)) {
-        return found("tok.wrong_api", format!("aud is {}, not this server", all()));
+        return found(
+            "tok.wrong_api",
+            format!("aud is {}, the identity provider's own API and not this server", all()),
+        );
     }
     if token.audience_is_client()
         && let Some((claim, client)) = token.client()
@@ -159,7 +162,10 @@ fn judge(rule: &'static Rule, facts: &Facts<'_>) -> Option<Finding> {
         return found(UNCHECKED, summary);
     }
     if fits.contains(&Fit::Id) {
-        return found(UNCHECKED, format!("aud is {}: an id, no URL to compare with", all()));
+        return found(
+            UNCHECKED,
+            format!("aud is {}: an id, not a URL that could be compared with this server's", all()),
+        );
     }
     match (&url, &public.host) {
         (Some(url), Some(host)) if !is_internal(host) => {
@@ -173,7 +179,8 @@ fn judge(rule: &'static Rule, facts: &Facts<'_>) -> Option<Finding> {
                 finding
             })
         }
-        _ => found(UNCHECKED, format!("aud is {}, but no public host name is seen here", all())).map(seen),
+        _ => found(UNCHECKED, format!("aud is {}, but the request names no public host to compare it with", all()))
+            .map(seen),
     }
 }
 

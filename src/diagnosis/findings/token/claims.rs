@@ -11,8 +11,8 @@ pub(super) const RULES: &[Rule] = &[
         id: "tok.id_token",
         severity: Severity::Warning,
         meaning: "This is an ID token, which is for the client alone: resource servers refuse it unless they expect one",
-        fix: "send the access token; where oauth2-proxy passes Authorization on (pass-authorization-header) it is the ID \
-              token by design: use pass-access-token instead",
+        fix: "send the access_token of the token endpoint's answer, not its id_token; behind oauth2-proxy use \
+              --pass-access-token: its --pass-authorization-header hands the ID token on by design",
         reference: "OpenID Connect Core section 2; RFC 9068 section 5; RFC 8725 section 3.11",
         check: id_token,
     },

@@ -124,7 +124,9 @@ fn malformed(rule: &'static Rule, facts: &Facts<'_>) -> Option<Finding> {
         Removed::SecondCredential => credential.given || !credentials::is_duplicate(facts),
         _ => !credential.given && !removed.is_harmless(),
     };
-    let around: Vec<String> = report.removed.iter().filter(harmful).map(ToString::to_string).collect();
+    let mut around: Vec<String> = report.removed.iter().filter(harmful).map(ToString::to_string).collect();
+    // Quotes come off one by one.
+    around.dedup();
     if !around.is_empty() {
         let summary = format!("there is more than scheme and token: {}", around.join(", "));
         return Some(Finding::new(rule, summary, "form", form.title()));

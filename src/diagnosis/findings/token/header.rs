@@ -113,7 +113,8 @@ fn unsecured(rule: &'static Rule, facts: &Facts<'_>) -> Option<Finding> {
     }
     let alg = token.alg().unwrap_or_default();
     let size = token.signature.map_or(0, |signature| signature.characters);
-    let summary = format!("alg is {} and the signature is empty or means nothing", quote(alg));
+    let what = if stripped { "there is no signature" } else { "the signature means nothing" };
+    let summary = format!("alg is {}, and {what}", quote(alg));
     Some(Finding::new(rule, summary, "alg", alg).and_evidence("characters of the signature", &size.to_string()))
 }
 
