@@ -20,6 +20,8 @@ mod session;
 mod stateless;
 mod strict;
 mod subscriptions;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

@@ -7,7 +7,7 @@ use tracing::field::display;
 
 use super::job::Job;
 use super::running::{Calls, Disconnect};
-use super::session::Entered;
+use super::session::Admitted;
 use super::strict::{self, Asked};
 use super::{Caller, Engine, malformed_part, methods};
 use crate::diagnosis::redact::loggable;
@@ -22,11 +22,11 @@ pub fn answer(engine: &Arc<Engine>, caller: &Caller<'_>, call: Call) -> Reply {
     if call.method == "initialize" {
         return initialize(engine, caller, &call).unwrap_or_else(|refused| refused.to(&id).into());
     }
-    match engine.find_session(caller, &[(call.method.as_str(), &call.id)], 1) {
-        Ok(entered) => {
-            let session = entered.session_id();
-            let calls = Calls::One(job(call, &entered, caller));
-            engine.run(caller, calls, entered.guard, Disconnect::IsNothing).in_session(session)
+    match engine.admit(caller, &[(call.method.as_str(), &call.id)], 1) {
+        Ok(admitted) => {
+            let session = admitted.session_id();
+            let calls = Calls::One(job(call, &admitted, caller));
+            engine.run(caller, calls, admitted.guard, Disconnect::IsNothing).in_session(session)
         }
         Err(refused) => refused.to(&id).into(),
     }
@@ -34,29 +34,29 @@ pub fn answer(engine: &Arc<Engine>, caller: &Caller<'_>, call: Call) -> Reply {
 
 /// Takes a notification.
 pub fn notify(engine: &Engine, caller: &Caller<'_>, notification: &Notification) -> Reply {
-    let entered = match engine.find_session(caller, &[], 0) {
-        Ok(entered) => entered,
+    let admitted = match engine.admit(caller, &[], 0) {
+        Ok(admitted) => admitted,
         Err(refused) => return refused.into(),
     };
-    heed(&entered, notification);
-    Reply { session: entered.session_id(), content: Content::Accepted }
+    heed(&admitted, notification);
+    Reply { session: admitted.session_id(), content: Content::Accepted }
 }
 
 /// Takes the client's answer to a request of the server's. None is ever sent, so there is nothing to match it with.
 pub fn take_response(engine: &Engine, caller: &Caller<'_>) -> Reply {
-    match engine.find_session(caller, &[], 0) {
-        Ok(entered) => Reply { session: entered.session_id(), content: Content::Accepted },
+    match engine.admit(caller, &[], 0) {
+        Ok(admitted) => Reply { session: admitted.session_id(), content: Content::Accepted },
         Err(refused) => refused.into(),
     }
 }
 
-fn job(call: Call, entered: &Entered, caller: &Caller<'_>) -> Job {
+fn job(call: Call, admitted: &Admitted, caller: &Caller<'_>) -> Job {
     Job {
         id: call.id,
         method: call.method,
         params: call.params,
-        revision: entered.revision,
-        session: entered.guard.as_ref().map(|guard| Arc::clone(guard.session())),
+        revision: admitted.revision,
+        session: admitted.guard.as_ref().map(|guard| Arc::clone(guard.session())),
         request: Arc::clone(caller.request),
         client: None,
         outbox: None,
@@ -97,8 +97,8 @@ fn initialize(engine: &Engine, caller: &Caller<'_>, call: &Call) -> Result<Reply
     Ok(Reply::from(Answer::to(&call.id, message::result(&call.id, &result))).in_session(Some(id)))
 }
 
-fn heed(entered: &Entered, notification: &Notification) {
-    let Some(guard) = &entered.guard else { return };
+fn heed(admitted: &Admitted, notification: &Notification) {
+    let Some(guard) = &admitted.guard else { return };
     let session = guard.session();
     match notification.method.as_str() {
         "notifications/initialized" => session.change(|working| working.record.client_ready = true),
@@ -124,17 +124,15 @@ pub fn answer_batch(engine: &Arc<Engine>, caller: &Caller<'_>, messages: Vec<Res
             _ => None,
         })
         .collect();
-    let is_run = |message: &&Message| matches!(message, Message::Request(call) if !stands_alone(&call.method));
-    let requests = messages.iter().flatten().filter(is_run).count();
-    let entered = match engine.find_session(caller, &calls, u32::try_from(requests).unwrap_or(u32::MAX)) {
-        Ok(entered) => entered,
+    let mut admitted = match engine.admit(caller, &calls, 0) {
+        Ok(admitted) => admitted,
         Err(refused) => return refused.into(),
     };
-    let session = entered.session_id();
-    if !entered.revision.has_batch() {
+    let session = admitted.session_id();
+    if !admitted.revision.has_batch() {
         let refused = Refused::malformed(format!(
             "Invalid Request: protocol version {} has no batches; send one message a POST",
-            entered.revision
+            admitted.revision
         ));
         return Reply::from(refused).in_session(session);
     }
@@ -148,12 +146,12 @@ pub fn answer_batch(engine: &Arc<Engine>, caller: &Caller<'_>, messages: Vec<Res
                 ));
                 errors.push(Answer::error(&call.id, &error));
             }
-            Ok(Message::Request(call)) => jobs.push(job(call, &entered, caller)),
+            Ok(Message::Request(call)) => jobs.push(job(call, &admitted, caller)),
             Ok(Message::Notification(notification)) if methods::must_be_answered(&notification.method) => {
                 let error = methods::id_missing(&notification.method);
                 errors.push(Answer { json: message::error(None, &error), failure: None, id: None });
             }
-            Ok(Message::Notification(notification)) => heed(&entered, &notification),
+            Ok(Message::Notification(notification)) => heed(&admitted, &notification),
             Ok(Message::Response) => {}
             Err(malformed) => errors.push(malformed_part(malformed)),
         }
@@ -161,7 +159,9 @@ pub fn answer_batch(engine: &Arc<Engine>, caller: &Caller<'_>, messages: Vec<Res
     if jobs.is_empty() && errors.is_empty() {
         return Reply { session, content: Content::Accepted };
     }
-    engine.run(caller, Calls::Batch { jobs, errors }, entered.guard, Disconnect::IsNothing).in_session(session)
+    let requests = u32::try_from(jobs.len()).unwrap_or(u32::MAX);
+    admitted.guard.iter_mut().for_each(|guard| guard.count_requests(requests));
+    engine.run(caller, Calls::Batch { jobs, errors }, admitted.guard, Disconnect::IsNothing).in_session(session)
 }
 
 /// Whether a method cannot be in a batch (MCP 2025-03-26 basic/lifecycle: initialize must not be part of one).

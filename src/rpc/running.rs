@@ -95,7 +95,7 @@ impl Engine {
             Calls::One(job) => Some(job.id.clone()),
             Calls::Batch { .. } => None,
         };
-        let work = match calls {
+        let mut work = match calls {
             Calls::One(job) => match self.begin_caught(job, &outbox) {
                 Begun::Done(answer) => return early(&outbox, Answers::One(answer)),
                 Begun::Waiting(waiting) => {
@@ -106,14 +106,14 @@ impl Engine {
             Calls::Batch { jobs, errors } => {
                 // Made at once: its calls run elsewhere and share it.
                 outbox.get();
-                let mut work = Arc::clone(self).run_all(jobs, errors, outbox.clone()).boxed();
-                // Started in their order, as far as they come at once.
-                match (&mut work).now_or_never() {
-                    Some(Some(answer)) => return early(&outbox, answer),
-                    Some(None) => async { None }.boxed(),
-                    None => work,
-                }
+                Arc::clone(self).run_all(jobs, errors, outbox.clone()).boxed()
             }
+        };
+        // Begun here, so that calls start in their order, and that a cancellation which comes next finds them.
+        let work = match (&mut work).now_or_never() {
+            Some(Some(answers)) => return early(&outbox, answers),
+            Some(None) => async { None }.boxed(),
+            None => work,
         };
         let session = guard.as_ref().map(|guard| Arc::clone(guard.session()));
         let work = async move {

@@ -12,13 +12,13 @@ use crate::session::history::Kind;
 use crate::session::{EndReason, Missing, SessionGuard, Stream, Working, prefix, read, write};
 use crate::text::rfc3339;
 
-/// Where a message is to be answered: the session that it entered, if any, and the revision.
-pub(super) struct Entered {
+/// A message that may be answered: the session that it works on, and the revision.
+pub(super) struct Admitted {
     pub guard: Option<SessionGuard>,
     pub revision: Revision,
 }
 
-impl Entered {
+impl Admitted {
     /// The session's id.
     pub fn session_id(&self) -> Option<Uuid> {
         self.guard.as_ref().map(|guard| guard.session().id())
@@ -35,20 +35,17 @@ pub enum Opened {
 
 impl Engine {
     /// Finds session and revision of a message with these JSON-RPC requests (methods and ids), or refuses it. Version first:
-    /// it is a rule for every request. `requests` are counted in the session.
-    pub(super) fn find_session(
-        &self,
-        caller: &Caller<'_>,
-        calls: &[(&str, &Id)],
-        requests: u32,
-    ) -> Result<Entered, Refused> {
+    /// it is a rule for every request. `requests` are counted in the session, unless the message is refused.
+    pub(super) fn admit(&self, caller: &Caller<'_>, calls: &[(&str, &Id)], requests: u32) -> Result<Admitted, Refused> {
         let config = &self.server.config;
         let named = self.named(caller)?;
-        let guard = self.enter(caller, Kind::Post, named, |session| {
+        // Only in strict mode can a message still be refused that has entered its session.
+        let at_once = if config.strict { 0 } else { requests };
+        let mut guard = self.enter(caller, Kind::Post, named, |session| {
             for (method, id) in calls {
                 session.record_call(method, id);
             }
-            session.count_requests(requests);
+            session.count_requests(at_once);
         })?;
         if guard.is_none() && config.require_session {
             return Err(Refused::malformed(
@@ -56,8 +53,11 @@ impl Engine {
             ));
         }
         let revision = self.revision(guard.as_ref(), named);
-        self.check_strictly(caller, Kind::Post, guard.as_ref(), revision, named, calls)?;
-        Ok(Entered { guard, revision })
+        if config.strict {
+            self.check_strictly(caller, Kind::Post, guard.as_ref(), revision, named, calls)?;
+            guard.iter_mut().for_each(|guard| guard.count_requests(requests));
+        }
+        Ok(Admitted { guard, revision })
     }
 
     /// Opens the stream of the session that `caller` names, after `last_event_id`.
@@ -147,7 +147,7 @@ impl Engine {
         negotiated.or(named).unwrap_or_else(unnamed)
     }
 
-    pub(super) fn check_strictly(
+    fn check_strictly(
         &self,
         caller: &Caller<'_>,
         kind: Kind,
