@@ -243,7 +243,7 @@ fn run(context: &Context<'_>, session: Option<&Working<'_>>, _: &NoArguments) ->
 const ALL_CLEAR: &str = "No problem found in the session, its requests and this request; not checked: what only an issuer can \
 tell of a token, such as its signature";
 
-const ALL_CLEAR_WITHOUT: &str = "Besides that, no problem found in this request; not checked: what only an issuer can tell of a token, \
+const ALL_CLEAR_WITHOUT: &str = "No problem found besides the missing session; not checked: what only an issuer can tell of a token, \
 such as its signature";
 
 fn shown(context: &Context<'_>, session: &Working<'_>) -> ShownSession {
