@@ -1,9 +1,9 @@
 //! The bound on what all sessions hold together, in bytes.
 //!
-//! It is looked at after a call rather than kept at every moment: who grows says so ([`SessionManager::is_crowded`]), and
-//! [`evict_for_memory`] ends idle sessions that hold more than their share until there is room.
+//! It is checked after a call ([`SessionManager::is_crowded`]), not kept at every moment: [`evict_for_memory`] then ends idle
+//! sessions that hold more than their share, until there is room.
 
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, RwLock, TryLockError};
 
 use uuid::Uuid;
 
@@ -56,11 +56,12 @@ pub fn evict_for_memory(manager: &RwLock<SessionManager>, room: u64) {
 /// The same, without a line in the log. Returns the ids of those that ended.
 pub(super) fn free(manager: &RwLock<SessionManager>, room: u64) -> Vec<Uuid> {
     let shared = Arc::clone(&read(manager).shared);
-    // Who only tidies up leaves it to who does so already; who needs the room waits for it.
-    let _only = match (shared.evicting.try_lock(), room) {
-        (Ok(only), _) => only,
-        (Err(_), 0) => return Vec::new(),
-        (Err(_), _) => lock(&shared.evicting),
+    // A call that only tidies up leaves that to another which is at it; one that needs the room waits.
+    let _only = match shared.evicting.try_lock() {
+        Ok(only) => only,
+        Err(TryLockError::Poisoned(only)) => only.into_inner(),
+        Err(TryLockError::WouldBlock) if room == 0 => return Vec::new(),
+        Err(TryLockError::WouldBlock) => lock(&shared.evicting),
     };
     let excess = shared.excess_bytes(i64::try_from(room).unwrap_or(i64::MAX));
     if excess == 0 {

@@ -13,26 +13,27 @@ use super::manager::{SessionManager, read, write};
 use super::shared::lock;
 use crate::protocol::{LogLevel, notice};
 
-/// The most sessions a sweep ends at a time, under one write lock: some 200 µs, their memory included, so that nobody who
+/// The most sessions that a sweep looks at under one write lock: some 200 µs, their memory included, so that nobody who
 /// waits for a sweep notices.
 const SWEEP_CHUNK: usize = 64;
 
 impl SessionManager {
-    /// Ends at most [`SWEEP_CHUNK`] expired sessions and warns those that are about to expire. Returns the ended ones (to
-    /// be dropped without the lock) and whether there is more to do.
+    /// Looks at no more than [`SWEEP_CHUNK`] sessions: ends those that have expired, and warns those that are about to. Returns
+    /// the ended ones (to be dropped without the lock) and whether there is more to do.
     fn sweep_some(&mut self) -> (Vec<Arc<Session>>, bool) {
         let now = self.shared.clock.now();
         let limits = self.shared.limits;
         let mut ended = Vec::new();
-        for _ in 0..SWEEP_CHUNK {
+        let mut steps = 0;
+        while steps < SWEEP_CHUNK {
             let warned = self.longest_idle(List::Warned);
             let Some(session) = warned.filter(|session| session.is_held() || session.is_expired(now)) else { break };
             if !self.set_aside(&session) {
                 self.end(&session, EndReason::Expired);
                 ended.push(session);
             }
+            steps += 1;
         }
-        let mut steps = ended.len();
         while steps < SWEEP_CHUNK {
             let Some(session) = self.longest_idle(List::Fresh) else { break };
             if self.set_aside(&session) {
@@ -49,7 +50,7 @@ impl SessionManager {
             }
             steps += 1;
         }
-        let more = ended.len() >= SWEEP_CHUNK || steps >= SWEEP_CHUNK;
+        let more = steps >= SWEEP_CHUNK;
         if !more {
             self.counters.sweeps += 1;
             self.counters.last_sweep = Some(now);

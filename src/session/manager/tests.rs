@@ -135,6 +135,36 @@ fn an_idle_session_is_told_once_before_it_expires() {
 }
 
 #[test]
+fn sessions_that_are_used_again_do_not_hide_an_expired_one_from_the_sweep() {
+    let (manager, clock) = manager(1000);
+    let used: Vec<_> = (0..200).map(|_| create(&manager)).collect();
+    let expired = create(&manager);
+    clock.advance(HOUR - Duration::from_secs(300));
+    sweep(&manager);
+    let _guards: Vec<_> = used.iter().map(|id| read(&manager).enter(*id, || None, |_| ()).unwrap()).collect();
+    clock.advance(Duration::from_secs(300));
+    assert_eq!(sweep(&manager), 1);
+    assert!(read(&manager).get(expired).is_none());
+}
+
+#[test]
+fn a_panic_while_sessions_are_evicted_does_not_end_evicting() {
+    let (manager, _) = manager(10);
+    let shared = Arc::clone(&read(&manager).shared);
+    let large = create(&manager);
+    let panicked = std::thread::scope(|scope| {
+        let evicting = || {
+            let _only = lock(&shared.evicting);
+            panic!("on purpose");
+        };
+        scope.spawn(evicting).join().is_err()
+    });
+    assert!(panicked && shared.evicting.is_poisoned());
+    read(&manager).get(large).unwrap().change(|working| working.echo(&"x".repeat(50_000), None)).unwrap();
+    assert_eq!(free(&manager, 60_000), [large]);
+}
+
+#[test]
 fn at_the_bound_the_longest_idle_is_evicted_and_busy_ones_never() {
     let (manager, clock) = manager(3);
     let (busy, _) = write(&manager).create(new_session(None)).unwrap();
