@@ -13,10 +13,10 @@
 //!
 //! # Locks
 //!
-//! All are `std` locks around a few instructions, never held across an await. Looking a session up takes the manager's
-//! read lock for the time of a hash look-up; requests of different sessions meet nowhere else, but for two pointer swaps in
-//! the order of idle sessions when a request ends. The order, where more than one is held: the manager, a session, then
-//! `idle` or `large` of what all share.
+//! All are `std` locks around a few instructions, never held across an await. [`enter`] takes the manager's read lock for the
+//! time of a hash look-up, and waits for the session without it; requests of different sessions meet nowhere else, but for
+//! two pointer swaps in the order of idle sessions when a request ends. To end a session takes the manager's write lock, then
+//! the session's. The order, where more than one is held: the manager, a session, then `idle` or `large` of what all share.
 
 mod calls;
 mod committer;
@@ -56,7 +56,7 @@ pub use guard::SessionGuard;
 pub use instance::{Instance, Maker, Name as InstanceName, prefix};
 pub use limits::Limits;
 pub use live::Session;
-pub use manager::{Full, Missing, SessionManager, read, write};
+pub use manager::{Full, Missing, SessionManager, enter, read, write};
 pub use memory::evict_for_memory;
 pub use queue::{Message, Queue};
 pub use record::{

@@ -12,7 +12,7 @@ use mcp_echo_stateful::clock::Clock;
 use mcp_echo_stateful::protocol::{Capabilities, ClientInfo, Revision};
 use mcp_echo_stateful::session::{
     EndReason, Event, Identity, IdentitySource, Limits, LogLevel, MAX_STREAMS, Missing, NewSession, Over, Session,
-    SessionGuard, SessionManager, Stream, read, sweep, write,
+    SessionGuard, SessionManager, Stream, enter, read, sweep, write,
 };
 use uuid::Uuid;
 
@@ -351,7 +351,7 @@ impl Both {
 
     fn enter(&mut self, session: usize, caller: Option<bool>) {
         let known = &mut self.sessions[session];
-        let entered = read(&self.manager).enter(known.id, || identity(caller), |_| ());
+        let entered = enter(&self.manager, known.id, identity(caller).as_ref(), |_| ());
         let is_owner = known.owner.is_none() || known.owner == caller;
         let reason = known.ended.or(known.is_expired(self.now).then_some(EndReason::Expired));
         match (entered, reason) {

@@ -9,7 +9,7 @@ use super::job::Job;
 use crate::diagnosis::{findings, identity};
 use crate::protocol::Capabilities;
 use crate::request::Request;
-use crate::session::{Full, Missing, NewSession, SessionGuard, Working, prefix, read, write};
+use crate::session::{self, Full, Missing, NewSession, SessionGuard, Working, prefix, write};
 use crate::tools::{HANDLE, ToolError};
 
 impl Engine {
@@ -19,9 +19,8 @@ impl Engine {
         let id = Uuid::try_parse(handle).ok().filter(|id| id.hyphenated().to_string() == handle);
         let missing = match id {
             Some(id) => {
-                // Before the lock: it may mean to decode a token of tens of kilobytes.
                 let caller = identity::caller(&request.headers);
-                match read(&self.server.sessions).enter(id, || caller, |session| session.count_requests(1)) {
+                match session::enter(&self.server.sessions, id, caller.as_ref(), |session| session.count_requests(1)) {
                     Ok(guard) => {
                         Span::current().record("session", handle.get(..8));
                         return Ok(guard);

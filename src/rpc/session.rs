@@ -9,7 +9,7 @@ use crate::diagnosis::identity;
 use crate::protocol::{CallStream, Failure, Id, Refused, Revision, RpcError};
 use crate::request::headers::SessionHeader;
 use crate::session::history::Kind;
-use crate::session::{EndReason, Missing, SessionGuard, Stream, Working, prefix, read, write};
+use crate::session::{self, EndReason, Missing, SessionGuard, Stream, Working, prefix, write};
 use crate::text::rfc3339;
 
 /// A message that may be answered: the session that it works on, and the revision.
@@ -55,7 +55,9 @@ impl Engine {
         let revision = self.revision(guard.as_ref(), named);
         if config.strict {
             self.check_strictly(caller, Kind::Post, guard.as_ref(), revision, named, calls)?;
-            guard.iter_mut().for_each(|guard| guard.count_requests(requests));
+            if let Some(guard) = &mut guard {
+                guard.count_requests(requests);
+            }
         }
         Ok(Admitted { guard, revision })
     }
@@ -116,17 +118,12 @@ impl Engine {
             SessionHeader::Absent => return Ok(None),
             SessionHeader::Foreign => Missing::Unknown,
             SessionHeader::Id(id) => {
-                // Before the lock: it may mean to decode a token of tens of kilobytes.
                 let who = identity::caller(&caller.request.headers);
                 let entry = caller.entry(kind, named);
-                let entered = read(&self.server.sessions).enter(
-                    id,
-                    || who,
-                    |session| {
-                        session.record_request(&entry);
-                        note(session);
-                    },
-                );
+                let entered = session::enter(&self.server.sessions, id, who.as_ref(), |session| {
+                    session.record_request(&entry);
+                    note(session);
+                });
                 match entered {
                     Ok(guard) => return Ok(Some(guard)),
                     Err(missing) => {

@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::protocol::{Content, message};
 use crate::request::headers::{Accept, PROTOCOL_VERSION, SESSION_ID};
 use crate::request::{Request, RequestId};
-use crate::session::{Limits, SessionManager, read};
+use crate::session::{Limits, SessionManager, enter};
 use crate::system::System;
 use crate::tools::TOOLS;
 
@@ -67,7 +67,7 @@ impl Client {
     /// Requests that its session has counted.
     fn requests(&self) -> u64 {
         let id = self.session.as_ref().unwrap().to_str().unwrap().parse().unwrap();
-        let guard = read(&self.engine.server.sessions).enter(id, || None, |_| ()).unwrap();
+        let guard = enter(&self.engine.server.sessions, id, None, |_| ()).unwrap();
         guard.session().with_record(|record| record.request_count)
     }
 }

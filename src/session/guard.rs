@@ -15,13 +15,18 @@ pub struct SessionGuard {
     requests: u32,
 }
 
-/// The session has expired.
+/// Why a session cannot be entered.
 #[derive(Debug, Clone, Copy)]
-pub struct Expired {
-    /// When.
-    pub at: Moment,
-    /// How often it was tried since, this time included.
-    pub tries: u32,
+pub enum Closed {
+    /// It has expired, and nobody has buried it yet.
+    Expired {
+        /// When.
+        at: Moment,
+        /// How often it was tried since, this time included.
+        tries: u32,
+    },
+    /// It ended after it was looked up.
+    Ended,
 }
 
 impl SessionGuard {
@@ -32,21 +37,24 @@ impl SessionGuard {
         Self { session, started, requests: 0 }
     }
 
-    /// Enters a session at `started`, with a first change, unless it has expired: all under one lock.
+    /// Enters a session at `started`, with a first change, unless it has ended or expired: all under one lock.
     pub(super) fn enter(
         session: &Arc<Session>,
         started: Instant,
         note: impl FnOnce(&mut Working<'_>),
-    ) -> Result<Self, Expired> {
+    ) -> Result<Self, Closed> {
         // Declared before the lock, so that it is dropped after it: a change that panics leaves the session again.
         let mut guard;
         let mut access = session.access();
+        if session.ended().is_some() {
+            return Err(Closed::Ended);
+        }
         let record = &mut access.inside.saved.record;
         let expires = record.last_activity.plus(session.timeout());
         if !session.is_held() && expires <= session.shared().clock.at(started) {
             let tries = &mut record.history.tries_when_dead;
             *tries = tries.saturating_add(1);
-            return Err(Expired { at: expires, tries: *tries });
+            return Err(Closed::Expired { at: expires, tries: *tries });
         }
         guard = Self::begin(Arc::clone(session), started);
         let ((), aftermath) = access.run(note);
@@ -62,7 +70,7 @@ impl SessionGuard {
         &self.session
     }
 
-    /// Counts JSON-RPC requests of this visit.
+    /// Counts JSON-RPC requests that this request holds.
     pub fn count_requests(&mut self, n: u32) {
         self.requests += n;
         self.session.inside().saved.record.request_count += u64::from(n);

@@ -298,6 +298,16 @@ impl Session {
         self.inside().local.calls.cancel(id)
     }
 
+    /// Marks it ended, unless somebody holds it. It is entered under the same lock, so that nobody enters it in between.
+    pub(super) fn end_unless_held(&self, reason: EndReason) -> bool {
+        let _inside = self.inside();
+        let ends = !self.is_held();
+        if ends {
+            self.ended.store(reason as u8, Ordering::Release);
+        }
+        ends
+    }
+
     /// Marks it ended: streams end, running calls are cancelled.
     pub(super) fn end(&self, reason: EndReason) {
         self.ended.store(reason as u8, Ordering::Release);

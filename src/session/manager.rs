@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::ended::{EndReason, Tombstone, Tombstones};
 use super::fingerprint::fingerprint;
-use super::guard::{Expired, SessionGuard};
+use super::guard::{Closed, SessionGuard};
 use super::history::Before;
 use super::idle::List;
 use super::instance::{Instance, Maker, Name};
@@ -193,9 +193,8 @@ impl SessionManager {
     fn evict(&mut self, now: Moment) -> Option<Arc<Session>> {
         loop {
             let session = self.longest_idle(List::Warned).or_else(|| self.longest_idle(List::Fresh))?;
-            if !self.set_aside(&session) {
-                let reason = if session.is_expired(now) { EndReason::Expired } else { EndReason::Evicted };
-                self.end(&session, reason);
+            let reason = if session.is_expired(now) { EndReason::Expired } else { EndReason::Evicted };
+            if self.end_idle(&session, reason) {
                 return Some(session);
             }
         }
@@ -213,6 +212,17 @@ impl SessionManager {
         }
     }
 
+    /// Ends a session, unless somebody holds it: then it is set aside. Returns whether it ended.
+    pub(super) fn end_idle(&mut self, session: &Session, reason: EndReason) -> bool {
+        let ends = session.end_unless_held(reason);
+        if ends {
+            self.end(session, reason);
+        } else {
+            self.set_aside(session);
+        }
+        ends
+    }
+
     /// Takes a session that is held out of the idle order; its last release puts it back. Returns whether it was held.
     pub(super) fn set_aside(&self, session: &Session) -> bool {
         // Looked at under the lock: a release in between would put it back and have it taken out for good.
@@ -224,42 +234,10 @@ impl SessionManager {
         held
     }
 
-    /// Looks a session up for `caller` and enters it with a first change: from here until the guard is dropped it is not
-    /// idle. `caller` is asked, and `note` runs, while locks are held: they must not take long.
-    ///
-    /// # Errors
-    /// [`Missing`], with the reason where the id is remembered.
-    pub fn enter(
-        &self,
-        id: Uuid,
-        caller: impl FnOnce() -> Option<Identity>,
-        note: impl FnOnce(&mut Working<'_>),
-    ) -> Result<SessionGuard, Missing> {
-        let Some(session) = self.sessions.get(&id) else {
-            return Err(self.missing(id, caller));
-        };
-        let started = Instant::now();
-        if let Some(owner) = session.owner() {
-            let caller = caller();
-            if caller.as_ref().map(|caller| &caller.id) != Some(&owner.id) {
-                let anonymous = caller.is_none();
-                session.change(|working| {
-                    let intrusions = &mut working.record.intrusions;
-                    *(if anonymous { &mut intrusions.anonymous } else { &mut intrusions.other }) += 1;
-                    intrusions.last = Some(self.shared.clock.at(started));
-                });
-                return Err(Missing::NotYours { anonymous });
-            }
-        }
-        SessionGuard::enter(session, started, note).map_err(|Expired { at, tries }| {
-            self.dead_ids_used.fetch_add(1, Ordering::Relaxed);
-            Missing::Ended { reason: EndReason::Expired, at, tries }
-        })
-    }
-
-    fn missing(&self, id: Uuid, caller: impl FnOnce() -> Option<Identity>) -> Missing {
+    /// Why there is no session `id` for `caller`.
+    fn missing(&self, id: Uuid, caller: Option<&Identity>) -> Missing {
         match self.tombstones.get(id) {
-            Some(stone) if stone.owner.is_none() || stone.owner == caller().map(|caller| caller.number()) => {
+            Some(stone) if stone.owner.is_none() || stone.owner == caller.map(Identity::number) => {
                 self.dead_ids_used.fetch_add(1, Ordering::Relaxed);
                 Missing::Ended { reason: stone.reason, at: stone.at, tries: stone.count_try() }
             }
@@ -367,6 +345,41 @@ fn client(new: &NewSession) -> u64 {
     let owner = new.owner.as_ref().map(|owner| owner.id.as_str());
     let parts = [Some(&*new.client_info.name), Some(&*new.client_info.version), address.as_deref(), owner];
     fingerprint(&parts.map(|part| part.unwrap_or_default().as_bytes()))
+}
+
+/// Looks a session up for `caller` and enters it with a first change, `note`: from here until the guard is dropped it is not
+/// idle. The manager's lock is held for the look-up only: while this waits for a busy session, others do not wait.
+///
+/// # Errors
+/// [`Missing`], with the reason where the id is remembered.
+pub fn enter(
+    manager: &RwLock<SessionManager>,
+    id: Uuid,
+    caller: Option<&Identity>,
+    note: impl FnOnce(&mut Working<'_>),
+) -> Result<SessionGuard, Missing> {
+    let found = read(manager).get(id).cloned();
+    let Some(session) = found else { return Err(read(manager).missing(id, caller)) };
+    let started = Instant::now();
+    if let Some(owner) = session.owner()
+        && caller.map(|caller| &caller.id) != Some(&owner.id)
+    {
+        let anonymous = caller.is_none();
+        session.change(|working| {
+            let now = working.now();
+            let intrusions = &mut working.record.intrusions;
+            *(if anonymous { &mut intrusions.anonymous } else { &mut intrusions.other }) += 1;
+            intrusions.last = Some(now);
+        });
+        return Err(Missing::NotYours { anonymous });
+    }
+    SessionGuard::enter(&session, started, note).map_err(|closed| match closed {
+        Closed::Expired { at, tries } => {
+            read(manager).dead_ids_used.fetch_add(1, Ordering::Relaxed);
+            Missing::Ended { reason: EndReason::Expired, at, tries }
+        }
+        Closed::Ended => read(manager).missing(id, caller),
+    })
 }
 
 /// Read access. A holder that panicked left plain data behind.

@@ -35,9 +35,9 @@ impl SessionManager {
             if freed >= excess {
                 break;
             }
-            if !self.set_aside(&session) {
-                freed += session.bytes();
-                self.end(&session, EndReason::Evicted);
+            let bytes = session.bytes();
+            if self.end_idle(&session, EndReason::Evicted) {
+                freed += bytes;
                 ended.push(session);
             }
         }

@@ -28,8 +28,7 @@ impl SessionManager {
         while steps < SWEEP_CHUNK {
             let warned = self.longest_idle(List::Warned);
             let Some(session) = warned.filter(|session| session.is_held() || session.is_expired(now)) else { break };
-            if !self.set_aside(&session) {
-                self.end(&session, EndReason::Expired);
+            if self.end_idle(&session, EndReason::Expired) {
                 ended.push(session);
             }
             steps += 1;
@@ -39,8 +38,9 @@ impl SessionManager {
             if self.set_aside(&session) {
                 // It comes back when it is idle again.
             } else if session.is_expired(now) {
-                self.end(&session, EndReason::Expired);
-                ended.push(session);
+                if self.end_idle(&session, EndReason::Expired) {
+                    ended.push(session);
+                }
             } else if session.last_activity().plus(limits.timeout.saturating_sub(limits.warning)) <= now {
                 lock(&self.shared.idle).put_last(session.slot(), List::Warned);
                 let left = session.last_activity().plus(limits.timeout).since(now);

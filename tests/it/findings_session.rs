@@ -11,7 +11,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{HeaderMap, HeaderName, Method, Uri};
 use mcp_echo_stateful::config::Config;
 use mcp_echo_stateful::diagnosis::findings::{Facts, Family, Finding, SessionFacts, find};
-use mcp_echo_stateful::session::{Identity, IdentitySource, prefix, read, sweep};
+use mcp_echo_stateful::session::{Identity, IdentitySource, enter, prefix, read, sweep};
 use reqwest::{RequestBuilder, Response};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -247,10 +247,10 @@ impl<'a> Story<'a> {
                 .collect();
         }
         let id = self.session.as_deref().expect("a session").parse().unwrap();
-        let owner = || Some(Identity { id: "alice".to_owned(), source: IdentitySource::XUserId });
-        let visit = read(&self.server.sessions).enter(id, owner, |_| ());
-        let visit = visit.unwrap_or_else(|missing| panic!("{}: {} {missing:?}", self.case.name, prefix(id)));
-        let session = visit.session();
+        let owner = Identity { id: "alice".to_owned(), source: IdentitySource::XUserId };
+        let guard = enter(&self.server.sessions, id, Some(&owner), |_| ());
+        let guard = guard.unwrap_or_else(|missing| panic!("{}: {} {missing:?}", self.case.name, prefix(id)));
+        let session = guard.session();
         let config = Config::default();
         let (record, clock) = (session.record(), &self.server.clock);
         let uri = Uri::from_static("/mcp");

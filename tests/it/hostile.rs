@@ -7,7 +7,7 @@ use mcp_echo_stateful::app::Bounds;
 use mcp_echo_stateful::connections::Timeouts;
 use mcp_echo_stateful::protocol::notice;
 use mcp_echo_stateful::rpc::MAX_CALLS;
-use mcp_echo_stateful::session::{MAX_RUNNING, read};
+use mcp_echo_stateful::session::{MAX_RUNNING, enter, read};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -337,10 +337,9 @@ async fn a_batch_of_a_hundred_thousand_is_refused_as_a_whole() {
         assert_says(&answer.error(400, -32600, &Value::Null), &["100"]);
         assert!(answer.text.len() < 2000, "{} bytes", answer.text.len());
     }
-    let visit = read(&server.sessions)
-        .enter(session.id.parse().unwrap(), || None, |_| ())
-        .unwrap_or_else(|why| panic!("{why:?}"));
-    assert_eq!(visit.session().record().state.echo_count, 0);
+    let guard =
+        enter(&server.sessions, session.id.parse().unwrap(), None, |_| ()).unwrap_or_else(|why| panic!("{why:?}"));
+    assert_eq!(guard.session().record().state.echo_count, 0);
 }
 
 // --- Many ---
@@ -517,10 +516,9 @@ async fn where_every_connection_is_at_work_a_newcomer_is_told_so_and_the_probe_s
     }
 
     let sessions = server.sessions.clone();
-    let visit =
-        read(&sessions).enter(session.id.parse().unwrap(), || None, |_| ()).unwrap_or_else(|why| panic!("{why:?}"));
+    let guard = enter(&sessions, session.id.parse().unwrap(), None, |_| ()).unwrap_or_else(|why| panic!("{why:?}"));
     let line = || notice::log(&json!({"data": "streams go on"}));
-    visit.session().change(|working| working.log(mcp_echo_stateful::session::LogLevel::Error, line));
+    guard.session().change(|working| working.log(mcp_echo_stateful::session::LogLevel::Error, line));
     assert_eq!(second.message().await.unwrap().json()["params"]["data"], "streams go on");
     drop(first);
     let served = async {

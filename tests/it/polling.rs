@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mcp_echo_stateful::session::{MAX_SUSPENDED, read};
+use mcp_echo_stateful::session::{MAX_SUSPENDED, enter};
 use mcp_echo_stateful::tools::{Annotations, Call, Handle, Outcome, Tool};
 use serde_json::{Value, json};
 
@@ -96,8 +96,8 @@ async fn a_deleted_session_takes_its_suspended_calls_along() {
     }
     let inside = {
         let id = session.id.parse().unwrap();
-        let visit = read(&server.sessions).enter(id, || None, |_| ()).unwrap();
-        Arc::downgrade(visit.session())
+        let guard = enter(&server.sessions, id, None, |_| ()).unwrap();
+        Arc::downgrade(guard.session())
     };
     session.delete().await;
     // Every call has ended when the server has: what still held the session would hold it for ever.

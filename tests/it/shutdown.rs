@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
 use mcp_echo_stateful::protocol::notice;
-use mcp_echo_stateful::session::{LogLevel, read};
+use mcp_echo_stateful::session::{LogLevel, enter, read};
 use mcp_echo_stateful::tools::{Annotations, Call, Given, Handle, NoArguments, Tool, ToolError};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -83,8 +83,8 @@ async fn a_call_whose_client_has_gone_is_finished_too() {
     let sessions = server.sessions.clone();
     let session = session.id.parse().unwrap();
     within(server.running).await.unwrap().unwrap();
-    let visit = read(&sessions).enter(session, || None, |_| ()).unwrap_or_else(|missing| panic!("{missing:?}"));
-    assert_eq!(visit.session().record().state.echo_count, 1);
+    let guard = enter(&sessions, session, None, |_| ()).unwrap_or_else(|missing| panic!("{missing:?}"));
+    assert_eq!(guard.session().record().state.echo_count, 1);
 }
 
 #[tokio::test]
@@ -265,11 +265,10 @@ async fn locks_that_a_panic_left_behind_are_used_on() {
         assert_eq!(session.ask(&ping).await["result"], json!({}));
         assert_eq!(Answer::to(session.post(&tool_call("now", &json!({})))).await.status, 500);
     }
-    let visit = read(&server.sessions)
-        .enter(session.id.parse().unwrap(), || None, |_| ())
-        .unwrap_or_else(|why| panic!("{why:?}"));
-    visit.session().change(|working| working.log(LogLevel::Error, || notice::log(&json!({"logger": "test"}))));
-    drop(visit);
+    let guard =
+        enter(&server.sessions, session.id.parse().unwrap(), None, |_| ()).unwrap_or_else(|why| panic!("{why:?}"));
+    guard.session().change(|working| working.log(LogLevel::Error, || notice::log(&json!({"logger": "test"}))));
+    drop(guard);
     assert_eq!(stream.not_a_finding().await.unwrap().json()["params"]["logger"], "test");
     assert_eq!(Answer::to(server.request(Method::GET, "/healthz")).await.status, 200);
     assert_eq!(session.delete().await, StatusCode::NO_CONTENT);

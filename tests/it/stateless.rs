@@ -4,7 +4,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use mcp_echo_stateful::config::ResponseMode;
 use mcp_echo_stateful::protocol::SERVER_VERSION;
-use mcp_echo_stateful::session::read;
+use mcp_echo_stateful::session::{enter, read};
 use mcp_echo_stateful::tools::{Annotations, Call, Given, Handle, NoArguments, Ongoing, Outcome, Tool, ToolError};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -750,8 +750,8 @@ async fn a_late_echo_whose_client_went_away_is_never_counted() {
     within(server.running).await.unwrap().unwrap();
     assert_eq!(read(&sessions).stats().in_flight, 0);
     let id = handle.as_str().unwrap().parse().unwrap();
-    let visit = read(&sessions).enter(id, || None, |_| ()).unwrap_or_else(|missing| panic!("{missing:?}"));
-    let record = visit.session().record();
+    let guard = enter(&sessions, id, None, |_| ()).unwrap_or_else(|missing| panic!("{missing:?}"));
+    let record = guard.session().record();
     assert_eq!((record.state.echo_count, record.state.last_echo.as_deref()), (1, Some("first")));
 }
 

@@ -14,7 +14,7 @@ use crate::session::shared::lock;
 use crate::session::store::{Ended, Epoch, Gone, Open, Opened, Store, Take, Taken};
 use crate::session::{
     Committer, EndReason, Event, Identity, IdentitySource, Limits, Missing, NewSession, Over, Record, Saved, Session,
-    SessionManager, Stream, Uncommitted, Working, read, write,
+    SessionManager, Stream, Uncommitted, Working, enter, read, write,
 };
 
 /// Idle time after which a session expires.
@@ -129,7 +129,7 @@ impl Place for Memory {
         who: Option<&str>,
         change: impl FnMut(&mut Working<'_>) -> T + Send + 'static,
     ) -> Result<T, Why> {
-        let guard = read(&self.manager).enter(id, || who.map(identity), |_| ()).map_err(|missing| match missing {
+        let guard = enter(&self.manager, id, who.map(identity).as_ref(), |_| ()).map_err(|missing| match missing {
             _ if lock(&self.unreadable).contains(&id) => Why::Unreadable,
             Missing::Unknown | Missing::Elsewhere { .. } => Why::Unknown,
             Missing::NotYours { .. } => Why::NotYours,

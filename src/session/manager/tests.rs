@@ -38,7 +38,7 @@ fn create(manager: &RwLock<SessionManager>) -> Uuid {
 }
 
 fn missing(manager: &RwLock<SessionManager>, id: Uuid) -> Missing {
-    read(manager).enter(id, || None, |_| ()).err().unwrap()
+    enter(manager, id, None, |_| ()).err().unwrap()
 }
 
 #[test]
@@ -46,9 +46,9 @@ fn a_session_is_dead_at_its_moment_and_the_sweep_only_buries_it() {
     let (manager, clock) = manager(10);
     let id = create(&manager);
     clock.advance(HOUR - Duration::from_secs(1));
-    drop(read(&manager).enter(id, || None, |_| ()).unwrap());
+    drop(enter(&manager, id, None, |_| ()).unwrap());
     clock.advance(HOUR - Duration::from_secs(1));
-    assert!(read(&manager).enter(id, || None, |_| ()).is_ok(), "use keeps it alive");
+    assert!(enter(&manager, id, None, |_| ()).is_ok(), "use keeps it alive");
     clock.advance(HOUR);
     let Missing::Ended { reason: EndReason::Expired, at, .. } = missing(&manager, id) else { panic!() };
     assert_eq!(sweep(&manager), 1);
@@ -62,15 +62,15 @@ fn a_session_is_dead_at_its_moment_and_the_sweep_only_buries_it() {
 #[test]
 fn a_session_with_work_or_a_stream_does_not_expire() {
     let (manager, clock) = manager(10);
-    let (visit, _) = write(&manager).create(new_session(None)).unwrap();
-    let id = visit.session().id();
+    let (guard, _) = write(&manager).create(new_session(None)).unwrap();
+    let id = guard.session().id();
     clock.advance(3 * HOUR);
     assert_eq!(sweep(&manager), 0);
-    let stream = visit.session().open_stream(None);
-    drop(visit);
+    let stream = guard.session().open_stream(None);
+    drop(guard);
     clock.advance(3 * HOUR);
     assert_eq!(sweep(&manager), 0);
-    drop(read(&manager).enter(id, || None, |_| ()).unwrap());
+    drop(enter(&manager, id, None, |_| ()).unwrap());
     drop(stream);
     clock.advance(HOUR);
     assert_eq!(sweep(&manager), 1);
@@ -93,7 +93,7 @@ fn a_session_released_while_a_sweep_looks_at_it_is_not_forgotten() {
         });
         for _ in 0..ROUNDS {
             let id = create(&manager);
-            *lock(&next) = read(&manager).enter(id, || None, |_| ()).ok();
+            *lock(&next) = enter(&manager, id, None, |_| ()).ok();
             together.wait();
             removed += sweep(&manager);
             together.wait();
@@ -102,6 +102,30 @@ fn a_session_released_while_a_sweep_looks_at_it_is_not_forgotten() {
         }
     });
     assert_eq!(removed, ROUNDS);
+}
+
+#[test]
+fn a_busy_session_keeps_nobody_waiting_but_its_own_callers() {
+    let (manager, _) = manager(2_000);
+    let id = create(&manager);
+    let busy = Arc::clone(read(&manager).get(id).unwrap());
+    let (begun, at_work) = std::sync::mpsc::channel();
+    let (done, others) = std::sync::mpsc::channel::<()>();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            busy.change(|_| {
+                begun.send(()).unwrap();
+                let others = others.recv_timeout(Duration::from_secs(10));
+                assert!(others.is_ok(), "they waited for a session that is not theirs");
+            });
+        });
+        at_work.recv().unwrap();
+        scope.spawn(|| drop(enter(&manager, id, None, |_| ()).unwrap()));
+        for _ in 0..1_000 {
+            write(&manager).create(new_session(Some("other"))).unwrap();
+        }
+        done.send(()).unwrap();
+    });
 }
 
 #[test]
@@ -114,7 +138,7 @@ fn a_sweep_removes_all_that_expired_and_nothing_else() {
     let young: Vec<_> = (0..500).map(|_| create(&manager)).collect();
     clock.advance(HOUR / 2);
     assert_eq!(sweep(&manager), 1000);
-    assert!(young.iter().all(|id| read(&manager).enter(*id, || None, |_| ()).is_ok()));
+    assert!(young.iter().all(|id| enter(&manager, *id, None, |_| ()).is_ok()));
     let stats = read(&manager).stats();
     assert_eq!((stats.active, stats.expired, stats.created), (500, 1000, 1500));
     assert_eq!(stats.average_lifetime, Some(HOUR));
@@ -127,8 +151,8 @@ fn an_idle_session_is_told_once_before_it_expires() {
     clock.advance(HOUR - Duration::from_secs(300));
     sweep(&manager);
     sweep(&manager);
-    let visit = read(&manager).enter(id, || None, |_| ()).unwrap();
-    let mut stream = visit.session().open_stream(None);
+    let guard = enter(&manager, id, None, |_| ()).unwrap();
+    let mut stream = guard.session().open_stream(None);
     let notice = stream.try_next().unwrap().unwrap().json;
     assert!(notice.contains("\"notice\"") && notice.contains("expires in 5m 0s"), "{notice}");
     assert_eq!(stream.try_next(), Ok(None));
@@ -141,7 +165,7 @@ fn sessions_that_are_used_again_do_not_hide_an_expired_one_from_the_sweep() {
     let expired = create(&manager);
     clock.advance(HOUR - Duration::from_secs(300));
     sweep(&manager);
-    let _guards: Vec<_> = used.iter().map(|id| read(&manager).enter(*id, || None, |_| ()).unwrap()).collect();
+    let _guards: Vec<_> = used.iter().map(|id| enter(&manager, *id, None, |_| ()).unwrap()).collect();
     clock.advance(Duration::from_secs(300));
     assert_eq!(sweep(&manager), 1);
     assert!(read(&manager).get(expired).is_none());
@@ -172,7 +196,7 @@ fn at_the_bound_the_longest_idle_is_evicted_and_busy_ones_never() {
     clock.advance(Duration::from_secs(1));
     let second = create(&manager);
     clock.advance(Duration::from_secs(1));
-    drop(read(&manager).enter(first, || None, |_| ()).unwrap());
+    drop(enter(&manager, first, None, |_| ()).unwrap());
     let (third, evicted) = write(&manager).create(new_session(None)).unwrap();
     assert_eq!(evicted.unwrap().id(), second, "the first was used since");
     let Missing::Ended { reason: EndReason::Evicted, .. } = missing(&manager, second) else { panic!() };
@@ -187,16 +211,16 @@ fn at_the_bound_the_longest_idle_is_evicted_and_busy_ones_never() {
 fn a_bound_session_is_unknown_to_everybody_else_and_its_owner_hears_of_them() {
     let (manager, _) = manager(10);
     let id = write(&manager).create(new_session(Some("alice"))).unwrap().0.session().id();
-    let enter = |who: Option<&str>| {
-        read(&manager).enter(id, || who.map(identity), |_| ()).map(|visit| visit.session().record())
+    let try_as = |who: Option<&str>| {
+        enter(&manager, id, who.map(identity).as_ref(), |_| ()).map(|guard| guard.session().record())
     };
-    assert_eq!(enter(Some("bob")).err(), Some(Missing::NotYours { anonymous: false }));
-    assert_eq!(enter(None).err(), Some(Missing::NotYours { anonymous: true }));
-    let intrusions = enter(Some("alice")).unwrap().intrusions;
+    assert_eq!(try_as(Some("bob")).err(), Some(Missing::NotYours { anonymous: false }));
+    assert_eq!(try_as(None).err(), Some(Missing::NotYours { anonymous: true }));
+    let intrusions = try_as(Some("alice")).unwrap().intrusions;
     assert_eq!((intrusions.other, intrusions.anonymous, intrusions.last.is_some()), (1, 1, true));
-    let session = Arc::clone(read(&manager).enter(id, || Some(identity("alice")), |_| ()).unwrap().session());
+    let session = Arc::clone(enter(&manager, id, Some(&identity("alice")), |_| ()).unwrap().session());
     write(&manager).end(&session, EndReason::Deleted);
-    let after = |who: &str| read(&manager).enter(id, || Some(identity(who)), |_| ()).err().unwrap();
+    let after = |who: &str| enter(&manager, id, Some(&identity(who)), |_| ()).err().unwrap();
     assert_eq!(after("bob"), Missing::Unknown, "why it ended is the owner's business");
     assert!(matches!(after("alice"), Missing::Ended { reason: EndReason::Deleted, .. }));
 }
@@ -216,8 +240,8 @@ fn what_is_remembered_of_the_ended_is_bounded() {
 fn the_sums_return_to_nothing_when_the_sessions_do() {
     let (manager, clock) = manager(10);
     for _ in 0..5 {
-        let (visit, _) = write(&manager).create(new_session(Some("x"))).unwrap();
-        let session = visit.session();
+        let (guard, _) = write(&manager).create(new_session(Some("x"))).unwrap();
+        let session = guard.session();
         let custom = json!({"a": [1, 2, {"b": "text"}]});
         session.change(|working| working.echo("message", custom.as_object())).unwrap();
         session.change(|working| working.echo("longer message", json!({"a": null, "c": 1}).as_object())).unwrap();
@@ -239,8 +263,8 @@ fn the_sums_return_to_nothing_when_the_sessions_do() {
 #[test]
 fn custom_data_is_merged_and_bounded() {
     let (manager, _) = manager(1);
-    let (visit, _) = write(&manager).create(new_session(None)).unwrap();
-    let session = visit.session();
+    let (guard, _) = write(&manager).create(new_session(None)).unwrap();
+    let session = guard.session();
     session.change(|working| working.echo("a", json!({"keep": 1, "drop": 2}).as_object())).unwrap();
     session.change(|working| working.echo("b", json!({"drop": null, "new": "x"}).as_object())).unwrap();
     assert_eq!(json!(session.record().state.custom_data), json!({"keep": 1, "new": "x"}));
@@ -255,9 +279,9 @@ fn sessions_above_their_share_are_evicted_where_that_helps_and_no_others() {
     let light = create(&manager);
     let keep = |bytes: usize| {
         clock.advance(Duration::from_secs(1));
-        let (visit, _) = write(&manager).create(new_session(None)).unwrap();
-        visit.session().change(|working| working.echo(&"x".repeat(bytes), None)).unwrap();
-        visit.session().id()
+        let (guard, _) = write(&manager).create(new_session(None)).unwrap();
+        guard.session().change(|working| working.echo(&"x".repeat(bytes), None)).unwrap();
+        guard.session().id()
     };
     let (first, second) = (keep(40_000), keep(20_000));
     assert!(free(&manager, 0).is_empty());
@@ -270,9 +294,7 @@ fn sessions_above_their_share_are_evicted_where_that_helps_and_no_others() {
     assert_eq!(free(&manager, growth), [first], "and no more than it takes");
     assert!(matches!(missing(&manager, first), Missing::Ended { reason: EndReason::Evicted, .. }));
     busy.change(|working| working.echo(&"x".repeat(50_000), None)).unwrap();
-    assert!(
-        read(&manager).enter(light, || None, |_| ()).is_ok() && read(&manager).enter(second, || None, |_| ()).is_ok()
-    );
+    assert!(enter(&manager, light, None, |_| ()).is_ok() && enter(&manager, second, None, |_| ()).is_ok());
 
     let (other, _) = write(&manager).create(new_session(None)).unwrap();
     assert!(other.session().change(|working| working.echo(&"x".repeat(30_000), None)).is_err());
@@ -284,10 +306,10 @@ fn sessions_above_their_share_are_evicted_where_that_helps_and_no_others() {
 #[test]
 fn a_session_has_no_more_calls_at_work_than_it_may() {
     let (manager, _) = manager(1);
-    let (visit, _) = write(&manager).create(new_session(None)).unwrap();
+    let (guard, _) = write(&manager).create(new_session(None)).unwrap();
     let id = crate::protocol::Id::from_value(&json!(1)).unwrap();
-    let mut running: Vec<_> = (0..MAX_RUNNING).map(|_| visit.session().running(&id).unwrap()).collect();
-    assert!(visit.session().running(&id).is_err());
+    let mut running: Vec<_> = (0..MAX_RUNNING).map(|_| guard.session().running(&id).unwrap()).collect();
+    assert!(guard.session().running(&id).is_err());
     running.pop();
-    assert!(visit.session().running(&id).is_ok());
+    assert!(guard.session().running(&id).is_ok());
 }
