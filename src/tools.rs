@@ -28,7 +28,7 @@ use std::sync::{Arc, RwLock};
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value, json};
 
-pub use call::{Call, Given, NoArguments, Ongoing, Run, Streaming};
+pub use call::{Call, Function, Given, NoArguments, Ongoing, Run, Streaming};
 pub use outbox::{Outbox, Sent};
 pub use registry::{Entry, HANDLE, Mirrored, Registry, TTL_MS};
 pub use seen::{FindingCounts, LastPreflight};

@@ -8,11 +8,11 @@ use serde_json::{Map, Value, json};
 use super::Engine;
 use super::handle::no_session;
 use super::job::Job;
-use super::seal::{Sealed, answered, seal};
+use super::seal::{answered, seal};
 use crate::protocol::{Answer, Params, RpcError};
 use crate::session::{self, EndReason, NotKept, Session, SessionGuard, Stats, Working, write};
 use crate::text::{did_you_mean, shorten};
-use crate::tools::{Call, Context, Entry, Handle, Ongoing, Outcome, Run, Tool, ToolError};
+use crate::tools::{Call, Context, Entry, Function, Handle, Ongoing, Run, Tool, ToolError};
 
 /// The longest `_meta.progressToken`, in bytes: every progress notification repeats it. Clients count, or send UUIDs.
 const MAX_PROGRESS_TOKEN: usize = 1024;
@@ -75,8 +75,10 @@ impl Engine {
             Ok(ready) => ready,
             Err(error) => return Begun::Done(self.refuse_call(error, tool, &job, started)),
         };
-        if matches!(call.run, Run::Function(_)) && call.delay.is_zero() {
-            return Begun::Done(self.run_call(&call, tool, &job, &subject, started));
+        if let Run::Function(run) = &call.run
+            && call.delay.is_zero()
+        {
+            return Begun::Done(self.run_function(run, tool, &job, &subject, started));
         }
         Begun::Waiting(Box::new(Waiting { job, tool, call, subject, started }))
     }
@@ -88,8 +90,9 @@ impl Engine {
         if let Err(error) = subject.lives() {
             return self.refuse_call(error, tool, &job, started);
         }
-        let Run::Streaming(run, arguments) = &call.run else {
-            return self.run_call(&call, tool, &job, &subject, started);
+        let (run, arguments) = match &call.run {
+            Run::Function(run) => return self.run_function(run, tool, &job, &subject, started),
+            Run::Streaming(run, arguments) => (run, arguments),
         };
         let session = subject.session.as_ref();
         let stats = self.server.stats();
@@ -159,7 +162,7 @@ impl Engine {
     }
 
     /// Runs a call that is a function of facts and session.
-    fn run_call(&self, call: &Call, tool: &Tool, job: &Job, subject: &Subject, started: Instant) -> Answer {
+    fn run_function(&self, run: &Function, tool: &Tool, job: &Job, subject: &Subject, started: Instant) -> Answer {
         let made = match subject.is_wanted.then(|| self.make_session(job)).transpose() {
             Ok(made) => made,
             Err(full) => return self.refuse_call(full.into(), tool, job, started),
@@ -167,26 +170,21 @@ impl Engine {
         let session = made.as_ref().map(SessionGuard::session).or(subject.session.as_ref());
         let stats = self.server.stats();
         let context = self.context(job, &stats);
-        let attempt = |is_first: bool| {
-            in_session(session, |mut working| {
-                if is_first {
-                    count(working.as_deref_mut());
-                }
-                let outcome = match &call.run {
-                    Run::Function(run) => run(&context, working.as_deref_mut()),
-                    Run::Streaming(..) => Ok(Outcome::default()),
-                };
-                match outcome {
-                    Err(ToolError::NotKept(NotKept::NoRoom { growth, .. })) if is_first => Err(growth),
-                    outcome => Ok(seal(outcome, &context, tool, working, job, started)),
-                }
-            })
-        };
-        let sealed = attempt(true).or_else(|growth| {
-            session::evict_for_memory(&self.server.sessions, growth);
-            attempt(false)
+        let first = in_session(session, |mut working| {
+            count(working.as_deref_mut());
+            match run(&context, working.as_deref_mut()) {
+                Err(ToolError::NotKept(NotKept::NoRoom { growth, .. })) => Err(growth),
+                outcome => Ok(seal(outcome, &context, tool, working, job, started)),
+            }
         });
-        let sealed = sealed.unwrap_or_else(|_| Sealed { outcome: Ok(Outcome::default()), told: Vec::new() });
+        // With room made for it, once more: the first time changed nothing but the count of calls.
+        let sealed = first.unwrap_or_else(|growth| {
+            session::evict_for_memory(&self.server.sessions, growth);
+            in_session(session, |mut working| {
+                let outcome = run(&context, working.as_deref_mut());
+                seal(outcome, &context, tool, working, job, started)
+            })
+        });
         if let (Err(_), Some(made)) = (&sealed.outcome, &made) {
             // A refused echo leaves nothing behind.
             write(&self.server.sessions).end(made.session(), EndReason::Evicted);
