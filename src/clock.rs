@@ -70,7 +70,7 @@ impl Clock {
         self.at(Instant::now())
     }
 
-    /// What it shows `at` that time, or would if it had not been moved since: for who has looked already.
+    /// What it shows `at` that time, or would if it had not been moved since: for callers that have read the time already.
     #[must_use]
     pub fn at(&self, at: Instant) -> Moment {
         let since = |started| u64::try_from(at.saturating_duration_since(started).as_millis()).unwrap_or(u64::MAX);

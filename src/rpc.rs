@@ -3,7 +3,7 @@
 //!
 //! - `era` says by which rules a message is read, `handshake` and `stateless` are these rules, `strict` makes breaches of
 //!   them refusals.
-//! - `methods` answers what is no tool call, `call` calls tools, `running` has calls go on that take their time.
+//! - `methods` answers what is no tool call, `call` calls tools, `running` runs those that take their time.
 
 mod call;
 mod caller;
@@ -32,7 +32,7 @@ use tokio_util::task::TaskTracker;
 pub use caller::Caller;
 pub use era::Era;
 pub use methods::unknown_method;
-pub use session::Opened;
+pub use session::SessionStream;
 
 use crate::protocol::message::{Body, Malformed};
 use crate::protocol::meta::named_version;

@@ -247,6 +247,7 @@ pub struct Context<'a> {
     /// Figures over all sessions, as they were when the call began.
     pub stats: &'a Stats,
 }
+
 impl Context<'_> {
     /// What findings are made from.
     #[must_use]

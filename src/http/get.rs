@@ -18,7 +18,7 @@ use crate::config::KeepAliveStyle;
 use crate::diagnosis::findings::session::accept;
 use crate::protocol::{Revision, RpcError};
 use crate::request::headers::{self, Accept};
-use crate::rpc::{Caller, Opened};
+use crate::rpc::{Caller, SessionStream};
 use crate::session::Stream;
 
 /// The longest `?wait=`, in seconds: clients and proxies give an idle answer up after 300 s at the latest.
@@ -42,8 +42,8 @@ pub async fn get(
     let wait = wait(request.uri.query())?;
     let (session, opened) = http.engine.open(&caller, last_event_id(headers))?;
     let mut response = match opened {
-        Opened::Call(rest) => form::resumed(&http, rest),
-        Opened::Messages(stream, revision) => messages(&http, *stream, revision, wait),
+        SessionStream::Call(rest) => form::resumed(&http, rest),
+        SessionStream::Messages(stream, revision) => messages(&http, *stream, revision, wait),
     };
     refusal::name_session(&mut response, session);
     Ok(response)

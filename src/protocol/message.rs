@@ -121,8 +121,8 @@ pub enum Body {
 /// Reads a body.
 ///
 /// # Errors
-/// -32700 when it is not JSON, with line and column unless it is empty; -32600 when it is no JSON-RPC 2.0 message, or an empty or too long
-/// batch.
+/// -32700 when it is not JSON, with line and column unless it is empty; -32600 when it is no JSON-RPC 2.0 message, or an
+/// empty or too long batch.
 pub fn read(body: &[u8]) -> Result<Body, Malformed> {
     let text = std::str::from_utf8(body).map_err(|error| {
         parse_error(

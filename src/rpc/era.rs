@@ -13,10 +13,11 @@ pub enum Era {
 }
 
 impl Era {
-    /// The era of a message whose request has `MCP-Protocol-Version: header`: stateless when its `_meta` names a protocol version, its MCP-Protocol-Version header names one of
-    /// that era, or its method is `server/discover`; `initialize` only by its `_meta`. A `_meta` that names a handshake revision which is served is not held
-    /// against a client: those revisions leave `_meta` free.
-    /// Where no handshake revision is served, everything is stateless.
+    /// The era of a message; `header` is what its request's `MCP-Protocol-Version` says.
+    ///
+    /// Stateless when its `_meta` names a protocol version, the header names one of that era, or its method is
+    /// `server/discover`; `initialize` only by its `_meta`. A `_meta` that names a handshake revision which is served does not
+    /// count: those revisions leave `_meta` free. Where no handshake revision is served, everything is stateless.
     #[must_use]
     pub fn of(method: &str, params: &Params, header: Option<&str>, served: &Served) -> Self {
         let named = params.meta().get(META_VERSION);

@@ -25,8 +25,8 @@ impl Admitted {
     }
 }
 
-/// What a client finds that opens a session's stream.
-pub enum Opened {
+/// The stream that a client gets when it opens one in a session.
+pub enum SessionStream {
     /// The session's messages, in the form of this revision.
     Messages(Box<Stream>, Revision),
     /// The rest of a call's stream (SEP-1699).
@@ -66,7 +66,7 @@ impl Engine {
     ///
     /// # Errors
     /// Why there is none.
-    pub fn open(&self, caller: &Caller<'_>, last_event_id: Option<&str>) -> Result<(Uuid, Opened), Refused> {
+    pub fn open(&self, caller: &Caller<'_>, last_event_id: Option<&str>) -> Result<(Uuid, SessionStream), Refused> {
         let named = self.named(caller)?;
         let guard = self.enter(caller, Kind::Get, named, |_| {})?.ok_or_else(|| {
             Refused::malformed(
@@ -78,10 +78,10 @@ impl Engine {
         let session = guard.session();
         if let Some(rest) = last_event_id.and_then(|id| session.take_suspended(id)) {
             tracing::debug!("the stream of a call goes on");
-            return Ok((session.id(), Opened::Call(rest)));
+            return Ok((session.id(), SessionStream::Call(rest)));
         }
         let stream = session.open_stream(last_event_id);
-        Ok((session.id(), Opened::Messages(Box::new(stream), revision)))
+        Ok((session.id(), SessionStream::Messages(Box::new(stream), revision)))
     }
 
     /// Ends the session that `caller` names. Returns its id.

@@ -93,7 +93,7 @@ struct Line {
 trait Waiting: Send {
     /// Runs it. Returns what is to happen once it is kept.
     fn run(&mut self, working: Working<'_>) -> Vec<Effect>;
-    /// Tells who waits what became of it.
+    /// Tells its caller what became of it.
     fn answer(self: Box<Self>, why_not: Option<Uncommitted>) -> Span;
 }
 
@@ -173,7 +173,7 @@ impl Committer {
         }
     }
 
-    /// Reads a session from the store: for who has no copy of it.
+    /// Reads a session of which there is no copy here from the store.
     ///
     /// # Errors
     /// Where the store did not answer, or has no such session.

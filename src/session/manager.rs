@@ -61,8 +61,8 @@ pub struct Full {
     pub max_sessions: usize,
 }
 
-/// Hashes ids of sessions. This server made them itself and half of each is random, so that a hash needs no secret: who
-/// asks for ids of his own choice finds none, and puts none in.
+/// Hashes ids of sessions. This server made them itself and half of each is random, so that a hash needs no secret: a
+/// client that asks for ids of its own choice finds none, and puts none in.
 #[derive(Debug, Default)]
 struct IdHasher(u64);
 

@@ -56,7 +56,7 @@ pub fn evict_for_memory(manager: &RwLock<SessionManager>, room: u64) {
 /// The same, without a line in the log. Returns the ids of those that ended.
 pub(super) fn free(manager: &RwLock<SessionManager>, room: u64) -> Vec<Uuid> {
     let shared = Arc::clone(&read(manager).shared);
-    // A call that only tidies up leaves that to another which is at it; one that needs the room waits.
+    // A call that only tidies up leaves that to one that does so already; a call that needs the room waits.
     let _only = match shared.evicting.try_lock() {
         Ok(only) => only,
         Err(TryLockError::Poisoned(only)) => only.into_inner(),

@@ -1,5 +1,5 @@
-//! A session's message queue: a bounded FIFO that remembers where each message went. Plain data; who waits for messages
-//! is the business of `connections`.
+//! A session's message queue: a bounded FIFO that remembers where each message went. Plain data: waiting for
+//! messages is the business of `connections`.
 //!
 //! Messages have positions, in the order in which they came. Those that were delivered stay until newer ones push them
 //! out, so that a client that lost its connection can have them again: on the stream they were delivered on, and on no

@@ -240,7 +240,7 @@ mod tests {
         format!("{}.{}.c2lnbmF0dXJl", encode(header), encode(payload))
     }
 
-    /// Calls the tool as the dispatcher does, and holds the outcome against the schema.
+    /// Calls the tool as the engine does, and holds the outcome against the schema.
     fn call(headers: &[(&str, &str)], arguments: &Value) -> Outcome {
         fixture::call(&TOOL, &fixture::request(headers), &Config::default(), arguments).unwrap()
     }

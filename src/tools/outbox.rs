@@ -16,7 +16,7 @@ pub enum Sent {
 
 /// Where what a call sends before its answer goes: bounded; what does not fit is dropped. The calls of a POST share one.
 ///
-/// Not a channel: nearly every call gets an outbox and nearly none uses it, so that it must cost nothing to make.
+/// Not a channel, which takes memory for messages when it is made: most calls that get an outbox send nothing.
 #[derive(Debug, Clone, Default)]
 pub struct Outbox(Arc<Shared>);
 

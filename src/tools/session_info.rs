@@ -130,14 +130,14 @@ const HOW_TO: &str = "POST initialize, take the Mcp-Session-Id header of the ans
 #[derive(Serialize)]
 struct Information {
     session: Option<ShownSession>,
-    server: Server,
+    server: ShownServer,
     #[serde(skip_serializing_if = "Option::is_none")]
     hint: Option<&'static str>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Server {
+struct ShownServer {
     active_sessions: usize,
     max_sessions: usize,
     sessions_created: u64,
@@ -221,7 +221,7 @@ fn run(context: &Context<'_>, session: Option<&Working<'_>>, _: &NoArguments) ->
     };
     let information = Information {
         session: session.map(|session| shown(context, session)),
-        server: Server {
+        server: ShownServer {
             active_sessions: stats.active,
             max_sessions: stats.max_sessions,
             sessions_created: stats.created,
@@ -326,7 +326,7 @@ fn text(session: &ShownSession) -> String {
     )
 }
 
-fn server_lines(server: &Server) -> String {
+fn server_lines(server: &ShownServer) -> String {
     format!(
         "🖥️ Server:\n\
          - Active Sessions: {} of at most {}\n\
