@@ -3,6 +3,7 @@
 #![expect(deprecated, reason = "logging is deprecated in 2026-07-28, and part of the revisions before")]
 
 use mcp_echo_stateful::session::read;
+use mcp_echo_stateful::tools::TOOLS;
 use rmcp::model::{
     CallToolRequest, CallToolRequestParams, CallToolResult, ClientRequest, LoggingLevel,
     LoggingMessageNotificationParam, PingRequest, ProgressNotificationParam, ProtocolVersion, ServerResult,
@@ -176,7 +177,7 @@ async fn rmcp_that_discovers_first_keeps_its_state_by_handle() {
     let mut client = Client::connect(&server, auto()).await;
     assert_eq!(client.running.peer_info().unwrap().protocol_version, ProtocolVersion::V_2026_07_28);
     let tools = within(client.running.list_all_tools()).await.unwrap();
-    assert_eq!(tools.len(), 11, "it left none out for a wrong annotation");
+    assert_eq!(tools.len(), TOOLS.len(), "it left none out for a wrong annotation");
     let echo = client.call("echo", json!({"message": "hello"})).await;
     let handle = echo.structured_content.as_ref().unwrap()["sessionId"].as_str().unwrap().to_owned();
     let again = client.text("echo", json!({"message": "again", "sessionId": handle})).await;

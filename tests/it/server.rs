@@ -154,6 +154,22 @@ pub fn tool_call(name: &str, arguments: &Value) -> Value {
     json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": name, "arguments": arguments}})
 }
 
+/// The arguments that a tool cannot do without, by its input schema.
+pub fn least_arguments(schema: &Value) -> Value {
+    let required = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let value = |name: &str| match &schema["properties"][name] {
+        property if property.get("enum").is_some() => property["enum"][0].clone(),
+        property => match property["type"].as_str() {
+            Some("string") => json!("m"),
+            Some("integer" | "number") => property.get("minimum").cloned().unwrap_or_else(|| json!(1)),
+            Some("boolean") => json!(true),
+            Some("array") => json!([]),
+            _ => json!({}),
+        },
+    };
+    required.map(|name| (name.to_owned(), value(name))).collect::<serde_json::Map<_, _>>().into()
+}
+
 /// A session, from its client's side.
 pub struct Session<'a> {
     pub server: &'a TestServer,
