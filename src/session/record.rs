@@ -212,7 +212,7 @@ pub struct State {
 impl State {
     /// Memory held besides itself, in bytes.
     fn bytes(&self) -> usize {
-        self.last_echo.as_ref().map_or(0, String::len) + self.custom_data.as_ref().map_or(0, CustomData::bytes)
+        self.last_echo.as_ref().map_or(0, String::capacity) + self.custom_data.as_ref().map_or(0, CustomData::bytes)
     }
 }
 

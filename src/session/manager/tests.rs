@@ -261,6 +261,20 @@ fn the_sums_return_to_nothing_when_the_sessions_do() {
 }
 
 #[test]
+fn what_a_shorter_echo_leaves_unused_is_counted_as_held() {
+    let (manager, _) = manager(1);
+    let (guard, _) = write(&manager).create(new_session(None)).unwrap();
+    let echo = |bytes: usize| guard.session().change(|working| working.echo(&"x".repeat(bytes), None)).unwrap();
+    let held = || read(&manager).stats().storage_bytes;
+    echo(10_000);
+    let long = held();
+    echo(6_000);
+    assert_eq!(held(), long, "room for twice the message is kept");
+    echo(100);
+    assert!(held() < long - 9_000);
+}
+
+#[test]
 fn custom_data_is_merged_and_bounded() {
     let (manager, _) = manager(1);
     let (guard, _) = write(&manager).create(new_session(None)).unwrap();
