@@ -144,6 +144,27 @@ async fn two_hundred_echoes_at_once_in_one_session_lose_no_count() {
     assert_eq!((&queue["pending"], &queue["dropped"]), (&json!(100), &json!(100)));
 }
 
+#[tokio::test]
+async fn requests_that_are_refused_as_a_whole_are_not_counted() {
+    let server = TestServer::start().await;
+    let ping = json!({"jsonrpc": "2.0", "id": 1, "method": "ping"});
+    for (version, answered, counted) in [("2025-03-26", StatusCode::OK, 4), ("2025-06-18", StatusCode::BAD_REQUEST, 2)]
+    {
+        let session = server.session(version).await;
+        assert_eq!(send(session.post(&json!([ping, ping]))).await.0, answered, "{version}");
+        // initialize and this call are two of them.
+        let text = session.text("sessionInfo", json!({})).await;
+        assert!(text.contains(&format!("- Total Requests: {counted}\n")), "{version}: {text}");
+    }
+
+    let server = TestServer::with(|config| config.strict = true).await;
+    let dress = |request: RequestBuilder| request.header("mcp-protocol-version", VERSION);
+    let session = server.session_with(VERSION, dress).await;
+    assert_eq!(send(session.post(&ping)).await.0, StatusCode::BAD_REQUEST, "without its version");
+    let (_, _, answer) = send(dress(session.post(&tool_call("sessionInfo", &json!({}))))).await;
+    assert_eq!(answer["result"]["structuredContent"]["session"]["totalRequests"], 2, "{answer}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn the_same_ids_in_64_sessions_at_once_never_meet() {
     let server = TestServer::start().await;
