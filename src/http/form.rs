@@ -56,7 +56,9 @@ pub async fn render(http: &Http, form: Form, reply: Reply, session: Option<Heade
         Content::Accepted => StatusCode::ACCEPTED.into_response(),
         Content::Refused(refused) => Refusal::from(refused).into_response(),
     };
-    if let Some(id) = reply.session {
+    // A session that ended under its call is not named: some clients take up the id of any response again.
+    let is_gone = response.status() == StatusCode::NOT_FOUND;
+    if let Some(id) = reply.session.filter(|_| !is_gone) {
         // As it came, unless there are blanks around it: to write it anew costs as much as a layer.
         let came = session.filter(|value| value.len() == uuid::fmt::Hyphenated::LENGTH);
         response.headers_mut().insert(SESSION_ID, came.unwrap_or_else(|| refusal::session_value(id)));

@@ -669,6 +669,7 @@ async fn a_call_whose_session_ends_under_it_is_answered_under_its_own_id() {
     assert_eq!(session.delete().await, 204);
     let response = within(waiting).await.unwrap();
     assert_eq!(response.status(), 404);
+    assert!(response.headers().get("mcp-session-id").is_none(), "clients take up the id that a response names");
     let body: Value = within(response.json()).await.unwrap();
     assert_eq!(body["id"], 1, "{body}");
     assert_eq!(body["error"]["code"], -32603);
