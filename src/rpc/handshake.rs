@@ -66,7 +66,8 @@ fn job(call: Call, admitted: &Admitted, caller: &Caller<'_>) -> Job {
 #[inline(never)]
 fn initialize(engine: &Engine, caller: &Caller<'_>, call: &Call) -> Result<Reply, Refused> {
     let named = engine.named(caller)?;
-    if let Some(guard) = engine.enter(caller, Kind::Initialize, named, |_| {})? {
+    // Not noted: the session's history has the `initialize` that it began with.
+    if let Some(guard) = engine.enter(caller, None, |_| {})? {
         let message = "Invalid Request: session already initialized; leave Mcp-Session-Id out to start another, or DELETE it first";
         return Err(Refused::malformed(message).in_session(guard.session().id()));
     }

@@ -41,7 +41,7 @@ impl Engine {
         let named = self.named(caller)?;
         // Only in strict mode can a message still be refused that has entered its session.
         let at_once = if config.strict { 0 } else { requests };
-        let mut guard = self.enter(caller, Kind::Post, named, |session| {
+        let mut guard = self.enter(caller, Some((Kind::Post, named)), |session| {
             for (method, id) in calls {
                 session.record_call(method, id);
             }
@@ -68,7 +68,7 @@ impl Engine {
     /// Why there is none.
     pub fn open(&self, caller: &Caller<'_>, last_event_id: Option<&str>) -> Result<(Uuid, SessionStream), Refused> {
         let named = self.named(caller)?;
-        let guard = self.enter(caller, Kind::Get, named, |_| {})?.ok_or_else(|| {
+        let guard = self.enter(caller, Some((Kind::Get, named)), |_| {})?.ok_or_else(|| {
             Refused::malformed(
                 "Bad Request: GET opens the stream of a session and needs its Mcp-Session-Id header; POST initialize first",
             )
@@ -90,7 +90,7 @@ impl Engine {
     /// Why there is none.
     pub fn end_session(&self, caller: &Caller<'_>) -> Result<Uuid, Refused> {
         let named = self.named(caller)?;
-        let guard = self.enter(caller, Kind::Delete, named, |_| {})?.ok_or_else(|| {
+        let guard = self.enter(caller, Some((Kind::Delete, named)), |_| {})?.ok_or_else(|| {
             Refused::malformed(
                 "Bad Request: DELETE ends a session and needs its Mcp-Session-Id header; send it, or do nothing",
             )
@@ -106,12 +106,11 @@ impl Engine {
         caller.served_version(&self.server.config.protocol).map_err(|error| Refused::new(Failure::Malformed, error))
     }
 
-    /// Enters the session that the caller names, and notes the request there; `None` when it names none.
+    /// Enters the session that the caller names; `None` when it names none. `noted` is what its history says of the request.
     pub(super) fn enter(
         &self,
         caller: &Caller<'_>,
-        kind: Kind,
-        named: Option<Revision>,
+        noted: Option<(Kind, Option<Revision>)>,
         note: impl FnOnce(&mut Working<'_>),
     ) -> Result<Option<SessionGuard>, Refused> {
         let missing = match caller.session {
@@ -119,9 +118,11 @@ impl Engine {
             SessionHeader::Foreign => Missing::Unknown,
             SessionHeader::Id(id) => {
                 let who = identity::caller(&caller.request.headers);
-                let entry = caller.entry(kind, named);
+                let entry = noted.map(|(kind, named)| caller.entry(kind, named));
                 let entered = session::enter(&self.server.sessions, id, who.as_ref(), |session| {
-                    session.record_request(&entry);
+                    if let Some(entry) = &entry {
+                        session.record_request(entry);
+                    }
                     note(session);
                 });
                 match entered {

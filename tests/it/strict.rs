@@ -130,6 +130,16 @@ async fn authorization_must_come_with_every_request_of_a_session_that_began_with
 }
 
 #[tokio::test]
+async fn an_initialize_that_is_refused_is_not_the_one_its_session_began_with() {
+    let server = strict().await;
+    let version = "2025-06-18";
+    let session = session(&server, version).await;
+    let again = versioned(session.post(&initialize(version)), version).header("authorization", "Bearer opaque");
+    assert_says(&Answer::to(again).await.error(400, -32600, &json!(0)), &["already"]);
+    Answer::to(versioned(session.post(&echo()), version)).await.result();
+}
+
+#[tokio::test]
 async fn an_id_at_work_must_not_be_used_again() {
     let server = strict().await;
     let version = "2025-11-25";
