@@ -45,6 +45,8 @@ struct Subject {
     guard: Option<SessionGuard>,
     /// Whether one is to be made for the call.
     is_wanted: bool,
+    /// Whether the call is counted there already.
+    is_counted: bool,
 }
 
 impl Subject {
@@ -71,7 +73,7 @@ impl Engine {
             Err(error) => return Begun::Done(answered(&job, Err(error))),
         };
         let tool = entry.tool();
-        let (call, subject) = match self.ready(entry, arguments, &job) {
+        let (call, mut subject) = match self.ready(entry, arguments, &job) {
             Ok(ready) => ready,
             Err(error) => return Begun::Done(self.refuse_call(error, tool, &job, started)),
         };
@@ -80,6 +82,9 @@ impl Engine {
         {
             return Begun::Done(self.run_function(run, tool, &job, &subject, started));
         }
+        // Counted before it waits: the client has made it, even if it cancels it.
+        in_session(subject.session.as_ref(), count);
+        subject.is_counted = subject.session.is_some();
         Begun::Waiting(Box::new(Waiting { job, tool, call, subject, started }))
     }
 
@@ -99,10 +104,7 @@ impl Engine {
         let context = self.context(&job, &stats);
         let ongoing = Ongoing { context, session: session.map(|session| &**session), arguments };
         let outcome = run(&ongoing).await.and_then(|outcome| subject.lives().map(|()| outcome));
-        let sealed = in_session(session, |mut working| {
-            count(working.as_deref_mut());
-            seal(outcome, &ongoing.context, tool, working, &job, started)
-        });
+        let sealed = in_session(session, |working| seal(outcome, &ongoing.context, tool, working, &job, started));
         self.conclude(sealed, tool, &job)
     }
 
@@ -158,7 +160,7 @@ impl Engine {
         let is_wanted = handle.is_none() && entry.tool().handle == Handle::Makes && job.revision.is_stateless();
         let guard = handle.map(|handle| self.enter_by_handle(&handle, &job.request)).transpose()?;
         let session = guard.as_ref().map(SessionGuard::session).or(job.session.as_ref()).map(Arc::clone);
-        Ok((call, Subject { session, guard, is_wanted }))
+        Ok((call, Subject { session, guard, is_wanted, is_counted: false }))
     }
 
     /// Runs a call that is a function of facts and session.
@@ -171,7 +173,9 @@ impl Engine {
         let stats = self.server.stats();
         let context = self.context(job, &stats);
         let first = in_session(session, |mut working| {
-            count(working.as_deref_mut());
+            if !subject.is_counted {
+                count(working.as_deref_mut());
+            }
             match run(&context, working.as_deref_mut()) {
                 Err(ToolError::NotKept(NotKept::NoRoom { growth, .. })) => Err(growth),
                 outcome => Ok(seal(outcome, &context, tool, working, job, started)),

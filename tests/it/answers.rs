@@ -226,6 +226,24 @@ async fn a_cancelled_call_says_nothing_more_and_is_not_done() {
 }
 
 #[tokio::test]
+async fn a_call_is_counted_when_it_begins_also_when_it_is_cancelled() {
+    let server = TestServer::start().await;
+    let session = server.session("2025-06-18").await;
+    let tool_calls = async || {
+        let info = session.call("sessionInfo", json!({})).await;
+        info["structuredContent"]["session"]["toolCalls"].as_u64().unwrap()
+    };
+    let mut events = stream_of(session.post(&late_echo(60_000, Some(json!("token"))))).await;
+    assert!(events.message().await.is_some(), "it runs");
+    assert_eq!(tool_calls().await, 2);
+    Answer::to(session.post(&cancellation(1))).await;
+    assert_eq!(events.rest().await, []);
+    assert_eq!(tool_calls().await, 3);
+    Answer::to(accepting(session.post(&late_echo(1, None)), JSON)).await;
+    assert_eq!(tool_calls().await, 5, "once");
+}
+
+#[tokio::test]
 async fn a_cancelled_call_of_a_batch_is_left_out_of_its_answer() {
     let server = TestServer::start().await;
     let session = server.session("2025-03-26").await;
