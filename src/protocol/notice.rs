@@ -1,7 +1,6 @@
 //! Notifications of the server's that wait for a stream, as JSON.
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -31,16 +30,23 @@ pub fn call_finished(tool: &str, id: &Id, took: Duration, is_error: bool) -> Box
     }
     // To the hundredth of a millisecond.
     let hundredths = u32::try_from((took.as_micros() + 5) / 10).unwrap_or(u32::MAX);
-    // As text: every call makes one, and with serde it takes 4,300 instructions instead of 900. The id is JSON already, and
+    let ms = format!("{}.{:02}", hundredths / 100, hundredths % 100);
+    // Put together from parts: every call makes one, and with serde it takes 4,300 instructions. The id is JSON already, and
     // a tool's name is letters.
-    let mut json = String::with_capacity(192 + 2 * tool.len() + id.len());
-    let params = format_args!(
-        r#"{{"level":"info","logger":"tools.{tool}","data":{{"tool":"{tool}","durationMs":{}.{:02},"isError":{is_error},"requestId":{id}}}}}"#,
-        hundredths / 100,
-        hundredths % 100,
-    );
-    let _ = write!(json, r#"{{"jsonrpc":"2.0","method":"notifications/message","params":{params}}}"#);
-    json.into()
+    let parts = [
+        r#"{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","logger":"tools."#,
+        tool,
+        r#"","data":{"tool":""#,
+        tool,
+        r#"","durationMs":"#,
+        &ms,
+        r#","isError":"#,
+        if is_error { "true" } else { "false" },
+        r#","requestId":"#,
+        &id,
+        "}}}",
+    ];
+    parts.concat().into()
 }
 
 #[cfg(test)]
