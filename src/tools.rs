@@ -28,7 +28,7 @@ use std::sync::{Arc, RwLock};
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value, json};
 
-pub use call::{Call, Function, Given, NoArguments, Ongoing, Run, Streaming};
+pub use call::{Call, Function, NoArguments, Ongoing, RawArguments, Run, Streaming};
 pub use outbox::{Outbox, Sent};
 pub use registry::{Entry, HANDLE, Mirrored, Registry, TTL_MS};
 pub use seen::{FindingCounts, LastPreflight};
@@ -60,7 +60,7 @@ pub struct Tool {
     /// The families of findings that its answer shows.
     pub findings: &'static [Family],
     /// Reads the arguments, and says what the call is: mostly [`Call::of`] with the tool's function.
-    pub call: fn(&Given<'_>) -> Result<Call, ToolError>,
+    pub call: fn(&RawArguments<'_>) -> Result<Call, ToolError>,
 }
 
 /// How a tool comes by its session in the stateless era, where there is none of the protocol's: by an argument

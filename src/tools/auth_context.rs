@@ -29,7 +29,7 @@ pub(crate) const TOOL: Tool = Tool {
     annotations: Annotations::READ_ONLY,
     handle: Handle::None,
     findings: &[Family::Credentials, Family::Token, Family::IdentityHeaders, Family::Identity],
-    call: |given| Call::reading(given, run),
+    call: |raw| Call::reading(raw, run),
 };
 
 /// From this length on a token's ends are shown: the 12 characters are then a quarter of it at most.

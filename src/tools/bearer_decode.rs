@@ -26,7 +26,7 @@ pub(crate) const TOOL: Tool = Tool {
     annotations: Annotations::READ_ONLY,
     handle: Handle::None,
     findings: &[Family::Credentials, Family::Token],
-    call: |given| Call::reading(given, run),
+    call: |raw| Call::reading(raw, run),
 };
 
 /// Headers in which proxies pass tokens on (survey of identity-aware proxies: oauth2-proxy, authentik, Pomerium,

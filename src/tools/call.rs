@@ -12,12 +12,12 @@ use crate::protocol::LogLevel;
 use crate::session::{Session, Working};
 
 /// Arguments as they came, and what the tool's schema says of them.
-pub struct Given<'a> {
+pub struct RawArguments<'a> {
     arguments: &'a Map<String, Value>,
     rules: &'a Rules,
 }
 
-impl<'a> Given<'a> {
+impl<'a> RawArguments<'a> {
     /// `arguments` for a tool with these rules.
     pub(super) fn new(arguments: &'a Map<String, Value>, rules: &'a Rules) -> Self {
         Self { arguments, rules }
@@ -63,26 +63,26 @@ pub struct Call {
 }
 
 impl Call {
-    /// A call of `run` with the arguments `given`.
+    /// A call of `run` with the arguments `raw`.
     ///
     /// # Errors
     /// What is wrong with the arguments.
     pub fn of<A: DeserializeOwned + Send + Sync + 'static>(
-        given: &Given<'_>,
+        raw: &RawArguments<'_>,
         run: fn(&Context<'_>, Option<&mut Working<'_>>, &A) -> Result<Outcome, ToolError>,
     ) -> Result<Self, ToolError> {
-        Ok(Self::with(given.read()?, run))
+        Ok(Self::with(raw.read()?, run))
     }
 
-    /// A call of `run`, which only looks at the session, with the arguments `given`.
+    /// A call of `run`, which only looks at the session, with the arguments `raw`.
     ///
     /// # Errors
     /// What is wrong with the arguments.
     pub fn reading<A: DeserializeOwned + Send + Sync + 'static>(
-        given: &Given<'_>,
+        raw: &RawArguments<'_>,
         run: fn(&Context<'_>, Option<&Working<'_>>, &A) -> Result<Outcome, ToolError>,
     ) -> Result<Self, ToolError> {
-        Ok(Self::with((given.read()?, run), |context, session, (arguments, run)| {
+        Ok(Self::with((raw.read()?, run), |context, session, (arguments, run)| {
             run(context, session.as_deref(), arguments)
         }))
     }
@@ -101,12 +101,12 @@ impl Call {
     ///
     /// # Errors
     /// What is wrong with the arguments.
-    pub fn streaming(given: &Given<'_>, run: Streaming) -> Result<Self, ToolError> {
-        let problems = given.rules.problems(given.arguments);
+    pub fn streaming(raw: &RawArguments<'_>, run: Streaming) -> Result<Self, ToolError> {
+        let problems = raw.rules.problems(raw.arguments);
         if !problems.is_empty() {
             return Err(ToolError::InvalidArguments(problems));
         }
-        Ok(Self { delay: Duration::ZERO, run: Run::Streaming(run, given.arguments.clone()) })
+        Ok(Self { delay: Duration::ZERO, run: Run::Streaming(run, raw.arguments.clone()) })
     }
 
     /// The same, put off.

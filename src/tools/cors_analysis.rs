@@ -25,7 +25,7 @@ pub(crate) const TOOL: Tool = Tool {
     annotations: Annotations::READ_ONLY,
     handle: Handle::None,
     findings: &[Family::Cors],
-    call: |given| Call::reading(given, run),
+    call: |raw| Call::reading(raw, run),
 };
 
 /// The most header names that are simulated: a request has fewer, and each one costs a line.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::{Annotations, Call, Context, Given, Handle, Outcome, Tool, ToolError};
+use super::{Annotations, Call, Context, Handle, Outcome, RawArguments, Tool, ToolError};
 use crate::schema;
 use crate::session::{MAX_CUSTOM_DATA, Working};
 
@@ -98,8 +98,8 @@ fn delay_ms<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error>
     }
 }
 
-fn call(given: &Given<'_>) -> Result<Call, ToolError> {
-    let mut arguments: Arguments = given.read()?;
+fn call(raw: &RawArguments<'_>) -> Result<Call, ToolError> {
+    let mut arguments: Arguments = raw.read()?;
     if arguments.uppercase == Some(true) {
         arguments.message = arguments.message.to_uppercase();
     }

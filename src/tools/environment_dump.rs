@@ -23,7 +23,7 @@ pub(crate) const TOOL: Tool = Tool {
     annotations: Annotations::READ_ONLY,
     handle: Handle::None,
     findings: &[],
-    call: |given| Call::reading(given, run),
+    call: |raw| Call::reading(raw, run),
 };
 
 const INPUT: &str = r#"{

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::arguments::Rules;
 use super::registry::output_schema;
-use super::{Context, Given, Outcome, Run, Server, Tool, ToolError};
+use super::{Context, Outcome, RawArguments, Run, Server, Tool, ToolError};
 use crate::clock::{Clock, Moment};
 use crate::config::Config;
 use crate::diagnosis::findings;
@@ -70,7 +70,7 @@ pub(crate) fn call(tool: &Tool, request: &Request, config: &Config, arguments: &
         stats: &server.stats(),
     };
     let rules = Rules::of(&(tool.input_schema)());
-    let call = (tool.call)(&Given::new(arguments.as_object().unwrap(), &rules))?;
+    let call = (tool.call)(&RawArguments::new(arguments.as_object().unwrap(), &rules))?;
     let Run::Function(run) = call.run else { panic!("{} is no function", tool.name) };
     let mut outcome = run(&context, None)?;
     let found = outcome.findings.take().unwrap_or_else(|| findings::find(&context.facts(None), tool.findings));

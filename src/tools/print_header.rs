@@ -21,7 +21,7 @@ pub(crate) const TOOL: Tool = Tool {
     annotations: Annotations::READ_ONLY,
     handle: Handle::None,
     findings: &[Family::Credentials, Family::IdentityHeaders, Family::Headers],
-    call: |given| Call::reading(given, run),
+    call: |raw| Call::reading(raw, run),
 };
 
 const OUTPUT: &str = r#"{

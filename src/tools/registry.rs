@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
 use super::arguments::Rules;
-use super::{Call, Given, Handle, Tool, ToolError};
+use super::{Call, Handle, RawArguments, Tool, ToolError};
 use crate::diagnosis::findings;
 use crate::protocol::{Revision, server_meta};
 
@@ -130,7 +130,7 @@ impl Entry {
         } else {
             None
         };
-        let call = (self.tool.call)(&Given::new(&arguments, rules))?;
+        let call = (self.tool.call)(&RawArguments::new(&arguments, rules))?;
         Ok((call, handle))
     }
 }

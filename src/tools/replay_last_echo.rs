@@ -21,7 +21,7 @@ pub(super) const TOOL: Tool = Tool {
     annotations: Annotations { read_only: false, idempotent: false },
     handle: Handle::Reads,
     findings: &[],
-    call: |given| Call::of(given, run),
+    call: |raw| Call::of(raw, run),
 };
 
 const OUTPUT: &str = r#"{

@@ -21,7 +21,7 @@ pub(super) const TOOL: Tool = Tool {
     annotations: Annotations::READ_ONLY,
     handle: Handle::None,
     findings: &[Family::Session],
-    call: |given| Call::reading(given, run),
+    call: |raw| Call::reading(raw, run),
 };
 
 const OUTPUT: &str = r#"{

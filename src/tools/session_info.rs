@@ -25,7 +25,7 @@ pub(super) const TOOL: Tool = Tool {
     annotations: Annotations::READ_ONLY,
     handle: Handle::Reads,
     findings: &Family::ALL,
-    call: |given| Call::reading(given, run),
+    call: |raw| Call::reading(raw, run),
 };
 
 const OUTPUT: &str = r#"{

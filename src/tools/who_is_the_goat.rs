@@ -22,7 +22,7 @@ pub(crate) const TOOL: Tool = Tool {
     annotations: Annotations::READ_ONLY,
     handle: Handle::None,
     findings: &[],
-    call: |given| Call::reading(given, run),
+    call: |raw| Call::reading(raw, run),
 };
 
 /// The longest name that fits a line.

@@ -15,7 +15,7 @@ use mcp_echo_stateful::app::App;
 use mcp_echo_stateful::clock::Clock;
 use mcp_echo_stateful::config::{Command, Config, endpoint_url};
 use mcp_echo_stateful::protocol::LogLevel;
-use mcp_echo_stateful::tools::{Annotations, Call, Given, Handle, Ongoing, Outcome, Tool, ToolError};
+use mcp_echo_stateful::tools::{Annotations, Call, Handle, Ongoing, Outcome, RawArguments, Tool, ToolError};
 use mcp_echo_stateful::{listen, logging};
 use serde_json::{Value, json};
 
@@ -38,7 +38,7 @@ const PLAIN: Tool = Tool {
     annotations: Annotations::READ_ONLY,
     handle: Handle::None,
     findings: &[],
-    call: |given| answers(given, Outcome::default),
+    call: |raw| answers(raw, Outcome::default),
 };
 
 const TOOLS: &[Tool] = &[
@@ -46,31 +46,29 @@ const TOOLS: &[Tool] = &[
         name: "test_simple_text",
         title: "Text",
         description: "Returns text",
-        call: |given| answers(given, || text("This is a simple text response for testing.")),
+        call: |raw| answers(raw, || text("This is a simple text response for testing.")),
         ..PLAIN
     },
     Tool {
         name: "test_image_content",
         title: "Image",
         description: "Returns an image",
-        call: |given| answers(given, || content(vec![image()])),
+        call: |raw| answers(raw, || content(vec![image()])),
         ..PLAIN
     },
     Tool {
         name: "test_audio_content",
         title: "Audio",
         description: "Returns audio",
-        call: |given| {
-            answers(given, || content(vec![json!({ "type": "audio", "data": WAV, "mimeType": "audio/wav" })]))
-        },
+        call: |raw| answers(raw, || content(vec![json!({ "type": "audio", "data": WAV, "mimeType": "audio/wav" })])),
         ..PLAIN
     },
     Tool {
         name: "test_embedded_resource",
         title: "Embedded resource",
         description: "Returns a resource",
-        call: |given| {
-            answers(given, || {
+        call: |raw| {
+            answers(raw, || {
                 content(vec![resource(
                     "test://embedded-resource",
                     "text/plain",
@@ -84,8 +82,8 @@ const TOOLS: &[Tool] = &[
         name: "test_multiple_content_types",
         title: "Mixed content",
         description: "Returns text, an image and a resource",
-        call: |given| {
-            answers(given, || {
+        call: |raw| {
+            answers(raw, || {
                 let data = json!({ "test": "data", "value": 123 }).to_string();
                 let mixed = vec![image(), resource("test://mixed-content-resource", "application/json", &data)];
                 Outcome { text: "Multiple content types test:".to_owned(), content: mixed, ..Outcome::default() }
@@ -97,8 +95,8 @@ const TOOLS: &[Tool] = &[
         name: "test_error_handling",
         title: "Error",
         description: "Fails at its work",
-        call: |given| {
-            answers(given, || Outcome {
+        call: |raw| {
+            answers(raw, || Outcome {
                 text: "This tool intentionally returns an error for testing".to_owned(),
                 is_error: true,
                 ..Outcome::default()
@@ -110,36 +108,36 @@ const TOOLS: &[Tool] = &[
         name: "test_tool_with_logging",
         title: "Log lines over time",
         description: "Writes three log lines while it works",
-        call: |given| Call::streaming(given, log_over_time),
+        call: |raw| Call::streaming(raw, log_over_time),
         ..PLAIN
     },
     Tool {
         name: "test_logging_tool",
         title: "Log line",
         description: "Writes a log line",
-        call: |given| Call::streaming(given, log_once),
+        call: |raw| Call::streaming(raw, log_once),
         ..PLAIN
     },
     Tool {
         name: "test_tool_with_progress",
         title: "Progress",
         description: "Tells three times how far it is",
-        call: |given| Call::streaming(given, progress),
+        call: |raw| Call::streaming(raw, progress),
         ..PLAIN
     },
     Tool {
         name: "test_streaming_elicitation",
         title: "Stream",
         description: "Tells how far it is and what it does, and asks the client for nothing",
-        call: |given| Call::streaming(given, stream),
+        call: |raw| Call::streaming(raw, stream),
         ..PLAIN
     },
     Tool {
         name: "test_missing_capability",
         title: "Missing capability",
         description: "Works only for clients that declare sampling",
-        call: |given| {
-            Call::of(given, |context, session, _: &Value| {
+        call: |raw| {
+            Call::of(raw, |context, session, _: &Value| {
                 let record = session.map(|session| &*session.record);
                 if context.client_capabilities(record).contains_key("sampling") {
                     return Ok(text("The client declares sampling"));
@@ -165,7 +163,7 @@ const TOOLS: &[Tool] = &[
                 "additionalProperties": false,
             })
         },
-        call: |given| Call::of(given, |_, _, arguments: &CustomHeaders| Ok(text(&arguments.region))),
+        call: |raw| Call::of(raw, |_, _, arguments: &CustomHeaders| Ok(text(&arguments.region))),
         ..PLAIN
     },
     Tool {
@@ -173,21 +171,21 @@ const TOOLS: &[Tool] = &[
         title: "JSON Schema 2020-12",
         description: "Has a schema with keywords that are easily lost",
         input_schema: schema_2020_12,
-        call: |given| answers(given, || text("The schema is the point")),
+        call: |raw| answers(raw, || text("The schema is the point")),
         ..PLAIN
     },
     Tool {
         name: "test_reconnection",
         title: "Reconnection",
         description: "Lets go of the connection before it answers",
-        call: |given| Call::streaming(given, reconnection),
+        call: |raw| Call::streaming(raw, reconnection),
         ..PLAIN
     },
 ];
 
-/// A call that answers the same whatever it is given.
-fn answers(given: &Given<'_>, outcome: fn() -> Outcome) -> Result<Call, ToolError> {
-    let anything: Value = given.read()?;
+/// A call that answers the same whatever it is raw.
+fn answers(raw: &RawArguments<'_>, outcome: fn() -> Outcome) -> Result<Call, ToolError> {
+    let anything: Value = raw.read()?;
     Ok(Call::with((anything, outcome), |_, _, (_, outcome)| Ok(outcome())))
 }
 

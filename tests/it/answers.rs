@@ -76,7 +76,7 @@ static DEMANDING: [Tool; 1] = [Tool {
     annotations: Annotations::READ_ONLY,
     handle: Handle::None,
     findings: &[],
-    call: |given| Call::of(given, |_, _, _: &NoArguments| Err(ToolError::CapabilityRequired(json!({"sampling": {}})))),
+    call: |raw| Call::of(raw, |_, _, _: &NoArguments| Err(ToolError::CapabilityRequired(json!({"sampling": {}})))),
 }];
 
 #[tokio::test]

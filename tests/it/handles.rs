@@ -7,7 +7,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::join_all;
 use mcp_echo_stateful::config::SessionBinding;
 use mcp_echo_stateful::session::{Stats, read, sweep};
-use mcp_echo_stateful::tools::{Annotations, Call, Given, Handle, Ongoing, Outcome, Tool, ToolError};
+use mcp_echo_stateful::tools::{Annotations, Call, Handle, Ongoing, Outcome, RawArguments, Tool, ToolError};
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
@@ -306,7 +306,7 @@ async fn wait_for(gate: &'static Semaphore, call: &Ongoing<'_>) -> Result<Outcom
 static TO_DELETED: Semaphore = Semaphore::const_new(0);
 static TO_IDLE: Semaphore = Semaphore::const_new(0);
 
-const fn gated(name: &'static str, call: fn(&Given<'_>) -> Result<Call, ToolError>) -> Tool {
+const fn gated(name: &'static str, call: fn(&RawArguments<'_>) -> Result<Call, ToolError>) -> Tool {
     Tool {
         name,
         title: "Waits",

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt as _;
 use mcp_echo_stateful::protocol::notice;
 use mcp_echo_stateful::session::{LogLevel, enter, read};
-use mcp_echo_stateful::tools::{Annotations, Call, Given, Handle, NoArguments, Tool, ToolError};
+use mcp_echo_stateful::tools::{Annotations, Call, Handle, NoArguments, RawArguments, Tool, ToolError};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -152,7 +152,7 @@ async fn an_http_2_connection_whose_client_is_gone_is_closed() {
 }
 
 /// A tool that panics as `call` says.
-const fn panicking(name: &'static str, call: fn(&Given<'_>) -> Result<Call, ToolError>) -> Tool {
+const fn panicking(name: &'static str, call: fn(&RawArguments<'_>) -> Result<Call, ToolError>) -> Tool {
     Tool {
         name,
         title: "Panics",

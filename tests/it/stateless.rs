@@ -5,7 +5,9 @@ use futures_util::future::BoxFuture;
 use mcp_echo_stateful::config::ResponseMode;
 use mcp_echo_stateful::protocol::SERVER_VERSION;
 use mcp_echo_stateful::session::{enter, read};
-use mcp_echo_stateful::tools::{Annotations, Call, Given, Handle, NoArguments, Ongoing, Outcome, Tool, ToolError};
+use mcp_echo_stateful::tools::{
+    Annotations, Call, Handle, NoArguments, Ongoing, Outcome, RawArguments, Tool, ToolError,
+};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
@@ -692,11 +694,11 @@ fn endless<'a>(call: &'a Ongoing<'a>) -> BoxFuture<'a, Result<Outcome, ToolError
     .boxed()
 }
 
-fn needy(given: &Given<'_>) -> Result<Call, ToolError> {
+fn needy(given: &RawArguments<'_>) -> Result<Call, ToolError> {
     Call::of(given, |_, _, _: &NoArguments| Err(ToolError::CapabilityRequired(json!({"sampling": {}}))))
 }
 
-const fn tool(name: &'static str, call: fn(&Given<'_>) -> Result<Call, ToolError>) -> Tool {
+const fn tool(name: &'static str, call: fn(&RawArguments<'_>) -> Result<Call, ToolError>) -> Tool {
     Tool {
         name,
         title: "For tests",
