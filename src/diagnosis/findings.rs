@@ -23,6 +23,8 @@ pub use rule::{Check, Finding, Rule, Severity};
 pub enum Family {
     /// The `Authorization` header: whether it came, once and whole, and with what.
     Credentials,
+    /// Whether there is a token where one should be.
+    Presence,
     /// `tok.*`: the token.
     Token,
     /// Headers that say who the user is.
@@ -39,8 +41,9 @@ pub enum Family {
 
 impl Family {
     /// All of them, in the order in which they are shown.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Credentials,
+        Self::Presence,
         Self::Token,
         Self::IdentityHeaders,
         Self::Headers,
@@ -53,6 +56,7 @@ impl Family {
     const fn tables(self) -> &'static [&'static [Rule]] {
         match self {
             Self::Credentials => &[credentials::RULES],
+            Self::Presence => &[token::form::PRESENCE],
             Self::Token => token::TABLES,
             Self::IdentityHeaders => &[headers::identity::RULES],
             Self::Headers => &[headers::path::RULES],

@@ -25,7 +25,7 @@ pub(crate) const TOOL: Tool = Tool {
     output_schema,
     annotations: Annotations::READ_ONLY,
     handle: Handle::None,
-    findings: &[Family::Credentials, Family::Token],
+    findings: &[Family::Credentials, Family::Presence, Family::Token],
     call: |raw| Call::reading(raw, run),
 };
 
@@ -134,7 +134,7 @@ fn run(context: &Context<'_>, session: Option<&Working<'_>>, arguments: &Argumen
     let include_raw = arguments.include_raw == Some(true);
     let given = arguments.token.as_deref();
     // A given token came with no header.
-    let families = if given.is_some() { &[Family::Token] } else { TOOL.findings };
+    let families = if given.is_some() { &[Family::Presence, Family::Token] } else { TOOL.findings };
     let facts = context.facts(session);
     let facts = &match given {
         Some(token) => facts.with_token(token),

@@ -20,7 +20,7 @@ pub(crate) const TOOL: Tool = Tool {
     output_schema: || schema::fill(OUTPUT, &[("lines", schema::parse(LINES))]),
     annotations: Annotations::READ_ONLY,
     handle: Handle::None,
-    findings: &[Family::Credentials, Family::IdentityHeaders, Family::Headers],
+    findings: &[Family::Credentials, Family::Presence, Family::IdentityHeaders, Family::Headers],
     call: |raw| Call::reading(raw, run),
 };
 

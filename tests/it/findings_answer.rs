@@ -52,6 +52,27 @@ async fn two_credentials_in_one_header_get_one_verdict_in_every_tool_that_shows_
 }
 
 #[tokio::test]
+async fn a_header_without_a_token_gets_one_verdict_in_every_tool_that_shows_it() {
+    let server = TestServer::start().await;
+    for (value, id) in [
+        ("Bearer ", "tok.empty"),
+        ("Bearer", "tok.empty"),
+        ("Bearer $TOKEN", "tok.placeholder"),
+        ("Bearer ${input:token}", "tok.placeholder"),
+        ("Bearer undefined", "tok.placeholder"),
+    ] {
+        let mut told = Vec::new();
+        for tool in ["printHeader", "bearerDecode", "authContext"] {
+            let result = call(&server, tool, &[("authorization", value)]).await;
+            let finding =
+                findings(&result).remove(id).unwrap_or_else(|| panic!("{tool} of {value:?}: {}", text(&result)));
+            told.push((finding, result["structuredContent"]["verdict"].clone()));
+        }
+        assert!(told.iter().all(|one| *one == told[0]), "{value:?}: {told:?}");
+    }
+}
+
+#[tokio::test]
 async fn the_verdict_stands_first_and_nothing_is_said_twice() {
     let server = TestServer::start().await;
     let headers = [

@@ -70,7 +70,7 @@ struct Case {
 }
 
 /// The families that show `tok.*` rules.
-const FAMILIES: [Family; 2] = [Family::Credentials, Family::Token];
+const FAMILIES: [Family; 3] = [Family::Credentials, Family::Presence, Family::Token];
 
 fn rules() -> impl Iterator<Item = &'static Rule> {
     FAMILIES.into_iter().flat_map(Family::rules).filter(|rule| rule.id.starts_with("tok."))
@@ -204,7 +204,7 @@ impl Case {
         let config = Config::default();
         let facts = Facts::new(&Method::POST, &uri, &headers, Revision::ALL[3], &config, now);
         let findings = match &self.given {
-            Some(given) => find(&facts.with_token(&given.replace("{jwt}", &token)), &[Family::Token]),
+            Some(given) => find(&facts.with_token(&given.replace("{jwt}", &token)), &[Family::Presence, Family::Token]),
             None => find(&facts, &FAMILIES),
         };
         let signature = token.rsplit('.').next().unwrap().to_owned();

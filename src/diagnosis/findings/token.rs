@@ -19,7 +19,7 @@
 mod audience;
 mod claims;
 mod dpop;
-mod form;
+pub(super) mod form;
 mod header;
 mod times;
 

@@ -5,7 +5,8 @@ use crate::diagnosis::findings::{Severity, credentials};
 use crate::diagnosis::quote::{quote, quote_all};
 use crate::diagnosis::token::{Format, Masked, Protection, Removed, Report, TokenKind, algorithm};
 
-pub(super) const RULES: &[Rule] = &[
+/// What stands where a token should. Who shows the `Authorization` header shows these as well.
+pub(in crate::diagnosis::findings) const PRESENCE: &[Rule] = &[
     Rule {
         id: "tok.empty",
         severity: Severity::Error,
@@ -22,6 +23,9 @@ pub(super) const RULES: &[Rule] = &[
         reference: "RFC 6750 section 2.1; MCP specification, Authorization, Token Requirements",
         check: placeholder,
     },
+];
+
+pub(super) const RULES: &[Rule] = &[
     Rule {
         id: "tok.malformed",
         severity: Severity::Error,

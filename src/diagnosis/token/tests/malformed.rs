@@ -25,12 +25,15 @@ fn explained(token: &str) -> (Format, String) {
     };
     let given = {
         let facts = Facts::new(&Method::POST, &uri, &headers, Revision::V2025_11_25, &config, now());
-        answer(&facts.with_token(token), &[Family::Token])
+        answer(&facts.with_token(token), &[Family::Presence, Family::Token])
     };
     let Ok(value) = HeaderValue::from_str(token) else { return (inspect(token, now()).token.format, given) };
     headers.insert("authorization", value);
     let facts = Facts::new(&Method::POST, &uri, &headers, Revision::V2025_11_25, &config, now());
-    (inspect(token, now()).token.format, given + "\n\n" + &answer(&facts, &[Family::Credentials, Family::Token]))
+    (
+        inspect(token, now()).token.format,
+        given + "\n\n" + &answer(&facts, &[Family::Credentials, Family::Presence, Family::Token]),
+    )
 }
 
 /// Every case: a name, the token, its format, and words that the explanation must hold.
