@@ -12,7 +12,7 @@ use mcp_echo_stateful::clock::Clock;
 use mcp_echo_stateful::config::Config;
 use mcp_echo_stateful::protocol::{Capabilities, Content, Revision, message};
 use mcp_echo_stateful::request::headers::Accept;
-use mcp_echo_stateful::request::{Request, RequestId};
+use mcp_echo_stateful::request::{ProxyProof, Request, RequestId};
 use mcp_echo_stateful::rpc::{Caller, Engine};
 use mcp_echo_stateful::session::history::{Entry, History, Kind, token_hash};
 use mcp_echo_stateful::session::{ClientInfo, Limits, NewSession, SessionManager};
@@ -76,6 +76,7 @@ fn request(engine: &Engine, bearer: &str) -> Arc<Request> {
         uri: "/mcp".parse().unwrap(),
         version: Version::HTTP_11,
         headers,
+        proxy: ProxyProof::NotAsked,
         peer: None,
         local: None,
         received: Instant::now(),

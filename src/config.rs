@@ -4,6 +4,7 @@
 //! can be set, with defaults and bounds, is one table: [`VARIABLES`].
 
 mod environment;
+mod expect;
 mod flags;
 mod load;
 mod network;
@@ -13,6 +14,7 @@ mod variables;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use expect::{EndpointUrl, Expectations, ProxySecret};
 pub use load::{Command, ConfigError, endpoint_url};
 pub use network::{is_loopback_host, is_loopback_origin, normalise_origin};
 pub use variables::{Accepts, VARIABLES, Variable};
@@ -56,6 +58,10 @@ pub struct Config {
     pub allowed_hosts: Vec<AllowedHost>,
     /// `MCP_CORS_ORIGINS`: origins that get CORS headers; `None` when unset, an empty list for `none`.
     pub cors_origins: Option<Origins>,
+    /// `MCP_PUBLIC_URL`, `MCP_EXPECT_*` and `MCP_PROXY_SECRET`: what tokens and proxies are compared with.
+    pub expect: Expectations,
+    /// `MCP_HANDLE_HEADER`: whether clients of the stateless era are asked to repeat a handle in a header.
+    pub handle_header: bool,
     /// `MCP_MAX_BODY_BYTES`.
     pub max_body_bytes: usize,
     /// `MCP_MAX_CONNECTIONS`.
@@ -250,6 +256,8 @@ impl Default for Config {
             allowed_origins: Origins::Only(Vec::new()),
             allowed_hosts: Vec::new(),
             cors_origins: None,
+            expect: Expectations::default(),
+            handle_header: false,
             max_body_bytes: 4_194_304,
             max_connections: 16_384,
             shutdown_grace: Duration::from_secs(10),
@@ -306,6 +314,14 @@ impl Config {
                 Some(Origins::Only(list)) if list.is_empty() => "none".to_owned(),
                 origins => origins.as_ref().map(ToString::to_string).unwrap_or_default(),
             },
+            "MCP_PUBLIC_URL" => self.expect.public_url.as_ref().map(ToString::to_string).unwrap_or_default(),
+            "MCP_EXPECT_ISSUER" => list(&self.expect.issuers),
+            "MCP_EXPECT_AUDIENCE" => list(&self.expect.audiences),
+            "MCP_EXPECT_SCOPES" => self.expect.scopes.join(" "),
+            "MCP_EXPECT_JWKS" => self.expect.jwks.as_ref().map(|path| path.display().to_string()).unwrap_or_default(),
+            // Nothing of a secret, whoever asks.
+            "MCP_PROXY_SECRET" => self.expect.proxy_secret.as_ref().map(|_| "***".to_owned()).unwrap_or_default(),
+            "MCP_HANDLE_HEADER" => self.handle_header.to_string(),
             "MCP_MAX_BODY_BYTES" => self.max_body_bytes.to_string(),
             "MCP_MAX_CONNECTIONS" => self.max_connections.to_string(),
             "MCP_SHUTDOWN_GRACE" => self.shutdown_grace.as_secs().to_string(),

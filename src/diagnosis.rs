@@ -3,7 +3,9 @@
 pub mod agreement;
 pub mod claims;
 pub mod cors;
+pub mod difference;
 mod encoding;
+pub mod expected;
 pub mod findings;
 pub mod forwarding;
 pub mod headers;

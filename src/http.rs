@@ -32,7 +32,7 @@ use serde_json::json;
 
 use crate::logging::LogBudget;
 use crate::protocol::RpcError;
-use crate::request::{self, RequestId, headers};
+use crate::request::{self, ProxyProof, RequestId, headers};
 use crate::rpc::Engine;
 pub use budget::Budget;
 pub use layers::Layers;
@@ -76,6 +76,7 @@ struct Arrival {
     at: Instant,
     wall: Timestamp,
     connection: Connection,
+    proxy: ProxyProof,
     /// Whether it gets a line in the log whatever becomes of it.
     is_logged: bool,
 }
@@ -89,6 +90,7 @@ impl Arrival {
             uri: parts.uri,
             version: parts.version,
             headers: parts.headers,
+            proxy: self.proxy,
             peer: Some(self.connection.peer),
             local: self.connection.local,
             received: self.at,

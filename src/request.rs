@@ -24,6 +24,8 @@ pub struct Request {
     pub version: Version,
     /// All headers, repeated ones each.
     pub headers: HeaderMap,
+    /// Whether the proxy has shown that it handed the request on.
+    pub proxy: ProxyProof,
     /// The other end of the TCP connection: usually the proxy.
     pub peer: Option<SocketAddr>,
     /// The address that the connection came in on.
@@ -36,6 +38,21 @@ pub struct Request {
     pub body_bytes: usize,
     /// Its share of the memory for large bodies, where it has one: given back when nothing works on the request any more.
     pub share: Option<Arc<OwnedSemaphorePermit>>,
+}
+
+/// Whether the header that `MCP_PROXY_SECRET` names came with a request. Its value goes no further than where the request
+/// came in: in [`Request::headers`] stands `***` in its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ProxyProof {
+    /// No secret is set.
+    #[default]
+    NotAsked,
+    /// It came, and is right: the request came through the proxy.
+    Proven,
+    /// It did not come.
+    Missing,
+    /// It came with another value, or several times.
+    Wrong,
 }
 
 impl Request {

@@ -252,9 +252,9 @@ impl Context<'_> {
     /// What findings are made from.
     #[must_use]
     pub fn facts<'a>(&'a self, session: Option<&'a Working<'_>>) -> Facts<'a> {
-        let Request { method, uri, headers, .. } = self.request;
+        let Request { method, uri, headers, proxy, .. } = self.request;
         let Server { config, clock, .. } = self.server;
-        let facts = Facts::new(method, uri, headers, self.revision, config, clock.wall_now());
+        let facts = Facts::new(method, uri, headers, self.revision, config, clock.wall_now()).with_proxy(*proxy);
         match session {
             Some(session) => {
                 let (record, lost) = (&*session.record, session.figures().dropped);

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 
+use super::expect::SHORTEST_SECRET;
 use super::{Config, Origins, VARIABLES, network};
 use crate::text::did_you_mean;
 
@@ -26,13 +27,23 @@ const SHOWN: [&str; 11] = [
 pub(super) fn shown(environment: &BTreeMap<String, OsString>) -> Vec<(String, String)> {
     let may_be_shown = |name: &str| name.starts_with("MCP_") || name.starts_with("LOG_") || SHOWN.contains(&name);
     let shown = environment.iter().filter(|(name, _)| may_be_shown(name));
-    shown.map(|(name, value)| (name.clone(), value.to_string_lossy().into_owned())).collect()
+    // Nothing of a secret, whoever asks.
+    let value = |name: &str, value: &OsString| match name {
+        "MCP_PROXY_SECRET" if !value.is_empty() => "***".to_owned(),
+        _ => value.to_string_lossy().into_owned(),
+    };
+    shown.map(|(name, found)| (name.clone(), value(name, found))).collect()
 }
 
 /// What is likely a mistake but need not stop the start.
 pub(super) fn warnings(config: &Config, environment: &BTreeMap<String, OsString>) -> Vec<String> {
     let mut warnings: Vec<_> = environment.keys().filter_map(|name| unknown(name)).collect();
     warnings.extend(cors_without_access(config));
+    if config.expect.proxy_secret.as_ref().is_some_and(|secret| secret.is_short) {
+        warnings.push(format!(
+            "MCP_PROXY_SECRET has less than {SHORTEST_SECRET} characters: who guesses it can claim to be anybody"
+        ));
+    }
     warnings
 }
 

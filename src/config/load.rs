@@ -9,7 +9,10 @@ use tracing_subscriber::filter::Targets;
 
 use super::flags::{Flags, NoFlags, Subcommands};
 use super::reader::Reader;
-use super::{Config, KeepAliveStyle, LogFormat, Origins, ResponseMode, SessionBinding, Source, environment, network};
+use super::{
+    Config, EndpointUrl, Expectations, KeepAliveStyle, LogFormat, Origins, ProxySecret, ResponseMode, SessionBinding,
+    Source, environment, expect, network,
+};
 use crate::protocol::{Revision, Served, is_stateless};
 
 /// What the command line asks for.
@@ -116,6 +119,8 @@ impl Config {
         config.allowed_origins = reader.origins("MCP_ALLOWED_ORIGINS").unwrap_or(Origins::Only(vec![]));
         config.allowed_hosts = reader.list("MCP_ALLOWED_HOSTS", network::allowed_host).unwrap_or_default();
         config.cors_origins = reader.origins("MCP_CORS_ORIGINS");
+        config.expect = expectations(reader);
+        reader.switch(&mut config.handle_header, "MCP_HANDLE_HEADER");
         reader.number(&mut config.max_body_bytes, "MCP_MAX_BODY_BYTES");
         reader.number(&mut config.max_connections, "MCP_MAX_CONNECTIONS");
         reader.seconds(&mut config.shutdown_grace, "MCP_SHUTDOWN_GRACE");
@@ -137,6 +142,18 @@ impl Config {
             self.host = host;
         }
         reader.number(&mut self.port, "MCP_ECHO_PORT");
+    }
+}
+
+/// What tokens and proxies are compared with.
+fn expectations(reader: &mut Reader) -> Expectations {
+    Expectations {
+        public_url: reader.parsed("MCP_PUBLIC_URL", EndpointUrl::parse),
+        issuers: reader.list("MCP_EXPECT_ISSUER", expect::issuer).unwrap_or_default(),
+        audiences: reader.list("MCP_EXPECT_AUDIENCE", expect::entry).unwrap_or_default(),
+        scopes: reader.parsed("MCP_EXPECT_SCOPES", expect::scopes).unwrap_or_default(),
+        jwks: reader.parsed("MCP_EXPECT_JWKS", |path| Ok(PathBuf::from(path))),
+        proxy_secret: reader.secret("MCP_PROXY_SECRET", ProxySecret::parse),
     }
 }
 
@@ -370,6 +387,50 @@ mod tests {
         let config = config(&[], &[("MCP_CORS_ORIGINS", "none")]);
         assert_eq!(config.cors_origins, Some(Origins::Only(vec![])));
         assert_eq!(setting(&config, "MCP_CORS_ORIGINS").0, "none");
+    }
+
+    #[test]
+    fn what_is_expected_is_read_as_it_is_compared() {
+        let config = config(
+            &[],
+            &[
+                ("MCP_PUBLIC_URL", "https://MCP.example:443/mcp"),
+                ("MCP_EXPECT_ISSUER", "https://a.example/, accounts.google.com"),
+                ("MCP_EXPECT_AUDIENCE", "api://x"),
+                ("MCP_EXPECT_SCOPES", "mcp:tools mcp:read"),
+                ("MCP_EXPECT_JWKS", "/etc/jwks.json"),
+                ("MCP_HANDLE_HEADER", "true"),
+            ],
+        );
+        let expect = &config.expect;
+        assert_eq!(expect.public_url.as_ref().unwrap().to_string(), "https://mcp.example/mcp");
+        assert_eq!(expect.issuers, ["https://a.example/", "accounts.google.com"]);
+        assert_eq!(
+            (&*expect.audiences, &*expect.scopes),
+            (&["api://x".into()][..], &["mcp:tools".into(), "mcp:read".into()][..])
+        );
+        assert!(config.handle_header && expect.proxy_secret.is_none());
+        assert_eq!(setting(&config, "MCP_EXPECT_ISSUER").0, "https://a.example/,accounts.google.com");
+        assert_eq!(setting(&config, "MCP_EXPECT_SCOPES"), ("mcp:tools mcp:read", Source::Environment));
+        assert_eq!(setting(&config, "MCP_EXPECT_JWKS").0, "/etc/jwks.json");
+        let found = mistakes(&[], &[("MCP_PUBLIC_URL", "https://x/mcp?a"), ("MCP_EXPECT_SCOPES", "a\\b")]);
+        assert!(
+            found[0].starts_with("MCP_PUBLIC_URL: \"https://x/mcp?a\" has a query") && found.len() == 2,
+            "{found:?}"
+        );
+    }
+
+    #[test]
+    fn nothing_shows_the_proxys_secret() {
+        let secret = "0123456789-sup3rs3cret-tail";
+        let config = config(&[], &[("MCP_PROXY_SECRET", &format!("X-Proxy-Secret: {secret}"))]);
+        assert!(config.expect.proxy_secret.is_some() && config.warnings.is_empty());
+        assert_eq!(setting(&config, "MCP_PROXY_SECRET"), ("***", Source::Environment));
+        assert!(!format!("{config:?}").contains("sup3r"), "{config:?}");
+        let found = mistakes(&[], &[("MCP_PROXY_SECRET", secret)]);
+        assert_eq!(found, ["MCP_PROXY_SECRET: is not of the form Header-Name: value"]);
+        let short = self::config(&[], &[("MCP_PROXY_SECRET", "X-Proxy-Secret: hunter2")]);
+        assert!(short.warnings[0].contains("16") && !short.warnings[0].contains("hunter2"), "{:?}", short.warnings);
     }
 
     #[test]

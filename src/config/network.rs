@@ -105,7 +105,7 @@ pub(super) fn bind_host(text: &str) -> Result<String, String> {
 }
 
 /// `name`, `name:port`, `[::1]`, `[::1]:port`: the host in lower case, IPv6 in brackets in its canonical form.
-fn host_and_port(text: &str) -> Result<(String, Option<u16>), String> {
+pub(super) fn host_and_port(text: &str) -> Result<(String, Option<u16>), String> {
     let (host, port) = if let Some(rest) = text.strip_prefix('[') {
         let (address, after) = rest.split_once(']').ok_or("has no closing bracket: write [::1] or [::1]:port")?;
         let address: Ipv6Addr = address.parse().map_err(|_| format!("holds no IPv6 address: [{address}]"))?;

@@ -70,7 +70,8 @@ impl Reader {
         self.sources.insert(variable.name, source);
         let given = Given { name, text };
         if raw.to_str().is_none() {
-            self.mistake(&given, &given.text, "is not UTF-8");
+            let shown = if variable.name == "MCP_PROXY_SECRET" { "***" } else { &given.text };
+            self.mistake(&given, shown, "is not UTF-8");
             return None;
         }
         Some(given)
@@ -80,6 +81,12 @@ impl Reader {
     pub(super) fn parsed<T>(&mut self, name: &str, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
         let given = self.given(Variable::named(name)?)?;
         parse(&given.text).map_err(|reason| self.mistake(&given, &given.text, &reason)).ok()
+    }
+
+    /// The same for a value of which no message may repeat anything.
+    pub(super) fn secret<T>(&mut self, name: &str, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
+        let given = self.given(Variable::named(name)?)?;
+        parse(&given.text).map_err(|reason| self.mistakes.push(format!("{}: {reason}", given.name))).ok()
     }
 
     /// Replaces `field` by what `parse` makes of a setting that is given. `None` from `parse` means a value that the

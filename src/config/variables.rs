@@ -84,6 +84,11 @@ const ORIGINS: Accepts = Accepts::Text("a comma list of origins (scheme://host[:
 const HOSTS: Accepts = Accepts::Text("a comma list of hosts (name, name:port, [::1], [::1]:port)");
 const REVISION: Accepts = Accepts::Text("a protocol version (YYYY-MM-DD)");
 const REVISIONS: Accepts = Accepts::Text("a comma list of protocol versions (YYYY-MM-DD)");
+const ENDPOINT: Accepts = Accepts::Text("an absolute http or https URL without query and fragment");
+const ISSUERS: Accepts = Accepts::Text("a comma list of issuers, each as it stands in iss");
+const AUDIENCES: Accepts = Accepts::Text("a comma list of audiences, each as it stands in aud");
+const SCOPES: Accepts = Accepts::Text("a list of scopes, separated by spaces or commas");
+const SECRET_HEADER: Accepts = Accepts::Text("a header of your own: Header-Name: value");
 const PATH: Accepts = Accepts::Text("the path of a file");
 const LEVEL: Accepts = Accepts::OneOf(&["TRACE", "DEBUG", "INFO", "WARNING", "WARN", "ERROR", "CRITICAL", "OFF"]);
 const FILTER: Accepts = Accepts::Text("a filter such as info or warn,mcp_echo_stateful=debug");
@@ -178,6 +183,33 @@ pub const VARIABLES: &[Variable] = &[
         "",
         ORIGINS,
         "web origins that get CORS headers, or none; unset: loopback ones when bound to loopback, else none",
+    ),
+    variable(
+        "MCP_PUBLIC_URL",
+        "",
+        ENDPOINT,
+        "the endpoint as clients know it, such as https://mcp.example/mcp; unset: what the proxy's headers tell",
+    ),
+    variable("MCP_EXPECT_ISSUER", "", ISSUERS, "issuers that tokens may come from; unset: not compared"),
+    variable("MCP_EXPECT_AUDIENCE", "", AUDIENCES, "audiences of which a token has to name one; unset: the public URL"),
+    variable("MCP_EXPECT_SCOPES", "", SCOPES, "scopes that a token has to have; unset: not compared"),
+    variable(
+        "MCP_EXPECT_JWKS",
+        "",
+        PATH,
+        "file with the issuer's public keys (a JWKS), read again when it changes; unset: signatures are not verified",
+    ),
+    variable(
+        "MCP_PROXY_SECRET",
+        "",
+        SECRET_HEADER,
+        "a header that only the proxy adds: the identity headers beside it are proven; never shown",
+    ),
+    variable(
+        "MCP_HANDLE_HEADER",
+        "false",
+        Accepts::Switch,
+        "have clients of 2026-07-28 repeat a session's handle in Mcp-Param-Session, to route by; browsers cannot send it",
     ),
     // From 1 KiB, so that an initialize fits, to 1 GiB, which is held in memory per request.
     variable(

@@ -59,7 +59,7 @@ impl Family {
             Self::Presence => &[token::form::PRESENCE],
             Self::Token => token::TABLES,
             Self::IdentityHeaders => &[headers::identity::RULES],
-            Self::Headers => &[headers::path::RULES],
+            Self::Headers => &[headers::path::RULES, headers::public_url::RULES],
             Self::Identity => &[identity::RULES],
             Self::Cors => &[cors::RULES],
             Self::Session => session::TABLES,

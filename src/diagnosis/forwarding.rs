@@ -9,6 +9,7 @@ use http::header::HOST;
 use http::{HeaderMap, HeaderName, Uri};
 
 use super::redact::decode;
+use crate::config::EndpointUrl;
 
 /// Every request is asked for it.
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -25,6 +26,9 @@ pub fn client_address(headers: &HeaderMap, peer: Option<SocketAddr>) -> Option<I
     first.or_else(|| peer.map(|peer| peer.ip())).map(|address| address.to_canonical())
 }
 
+/// The source of a URL that is set.
+const SET: &str = "MCP_PUBLIC_URL";
+
 /// The URL of the request as the client wrote it, as far as the headers tell.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PublicUrl {
@@ -34,7 +38,7 @@ pub struct PublicUrl {
     pub host: Option<String>,
     /// Path with the prefix that a proxy took away; no query, since that may hold a token.
     pub path: String,
-    /// The headers that told scheme and host; empty when nothing did.
+    /// The headers that told scheme and host, or the variable that did; empty when nothing did.
     pub sources: Vec<&'static str>,
     /// What does not fit together, one sentence each.
     pub conflicts: Vec<String>,
@@ -45,6 +49,19 @@ impl PublicUrl {
     #[must_use]
     pub fn url(&self) -> Option<String> {
         Some(format!("{}{}", self.origin()?, self.path))
+    }
+
+    /// Whether it was set, so that no header tells otherwise.
+    #[must_use]
+    pub fn is_set(&self) -> bool {
+        self.sources == [SET]
+    }
+
+    /// The URL that is set, in place of this one, which headers tell.
+    #[must_use]
+    pub fn in_favour_of(self, set: &EndpointUrl) -> Self {
+        let EndpointUrl { scheme, host, path } = set.clone();
+        Self { scheme, host: Some(host), path, sources: vec![SET], conflicts: self.conflicts }
     }
 
     /// `https://host`, an origin (RFC 6454 section 6.2); `None` when nothing names a host.

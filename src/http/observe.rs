@@ -19,12 +19,13 @@ use uuid::Uuid;
 
 use super::refusal::Why;
 use super::{Arrival, Connection, HEALTH_PATH, Http, MCP_PATHS};
+use crate::config::ProxySecret;
 use crate::diagnosis::cors::Preflight;
-use crate::diagnosis::redact::{self, MAX_LOGGED, SESSION_SHOWN, loggable, unrevealing};
+use crate::diagnosis::redact::{self, HIDDEN, MAX_LOGGED, SESSION_SHOWN, loggable, unrevealing};
 use crate::protocol::Message;
 use crate::protocol::message::Body;
-use crate::request::RequestId;
 use crate::request::headers::{self, INSTANCE_ID, REQUEST_ID, SERVER_TIMING};
+use crate::request::{ProxyProof, RequestId};
 use crate::text::shorten;
 
 /// What a POST asks for: the JSON-RPC method, and the tool.
@@ -84,7 +85,10 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let (observed, arrival) = Observed::new(&self.http, self.connection, &request);
+        let secret = self.http.engine.server.config.expect.proxy_secret.as_ref();
+        // First of all, so that nobody sees its value: neither the log nor a tool.
+        let proxy = secret.map_or(ProxyProof::NotAsked, |secret| take_proof(secret, request.headers_mut()));
+        let (observed, arrival) = Observed::new(&self.http, self.connection, proxy, &request);
         request.extensions_mut().insert(arrival);
         let span = observed.span.clone();
         let answering = span.in_scope(|| self.inner.call(request)).instrument(span);
@@ -130,7 +134,7 @@ struct Observed {
 
 impl Observed {
     /// Looks at a request that has come in. Returns also what its handler is to know of that.
-    fn new<B>(http: &Http, connection: Connection, request: &Request<B>) -> (Self, Arrival) {
+    fn new<B>(http: &Http, connection: Connection, proxy: ProxyProof, request: &Request<B>) -> (Self, Arrival) {
         let at = Instant::now();
         let given = request.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok());
         let id = given.and_then(RequestId::accept).unwrap_or_else(RequestId::generate);
@@ -149,7 +153,7 @@ impl Observed {
             span.in_scope(|| log_headers(request));
         }
         let observed = Self { at, id: id.clone(), span, head, is_logged, is_probe: path == HEALTH_PATH };
-        (observed, Arrival { id, at, wall: http.engine.server.clock.wall_now(), connection, is_logged })
+        (observed, Arrival { id, at, wall: http.engine.server.clock.wall_now(), connection, proxy, is_logged })
     }
 
     /// Puts what every response has on one, and logs the request.
@@ -165,6 +169,16 @@ impl Observed {
             log(&self.span, &self.head, response, took, self.is_probe);
         }
     }
+}
+
+/// Whether the proxy's secret came; what came under its name is hidden, right or wrong.
+fn take_proof(secret: &ProxySecret, headers: &mut HeaderMap) -> ProxyProof {
+    if !headers.contains_key(&secret.header) {
+        return ProxyProof::Missing;
+    }
+    let proof = if secret.is_in(headers) { ProxyProof::Proven } else { ProxyProof::Wrong };
+    headers.insert(&secret.header, HeaderValue::from_static(HIDDEN));
+    proof
 }
 
 /// `app;dur=MS`, to the microsecond.

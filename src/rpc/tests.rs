@@ -12,7 +12,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::protocol::{Content, message};
 use crate::request::headers::{Accept, PROTOCOL_VERSION, SESSION_ID};
-use crate::request::{Request, RequestId};
+use crate::request::{ProxyProof, Request, RequestId};
 use crate::session::{Limits, SessionManager, enter};
 use crate::system::System;
 use crate::tools::TOOLS;
@@ -48,6 +48,7 @@ impl Client {
             uri: Uri::from_static("/mcp"),
             version: Version::HTTP_11,
             headers,
+            proxy: ProxyProof::NotAsked,
             peer: None,
             local: None,
             received: Instant::now(),

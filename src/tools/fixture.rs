@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::diagnosis::findings;
 use crate::diagnosis::testing::headers;
 use crate::protocol::{Capabilities, Params, Revision};
-use crate::request::{Request, RequestId};
+use crate::request::{ProxyProof, Request, RequestId};
 use crate::session::{ClientInfo, Identity, Limits, NewSession, Record, SessionManager};
 use crate::system::System;
 
@@ -29,6 +29,7 @@ pub(crate) fn request(given: &[(&str, &str)]) -> Request {
         uri: Uri::from_static("/mcp"),
         version: Version::HTTP_11,
         headers: headers(given),
+        proxy: ProxyProof::NotAsked,
         peer: None,
         local: None,
         received: Instant::now(),

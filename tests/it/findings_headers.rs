@@ -13,13 +13,15 @@ use std::path::Path;
 use ::base64::Engine as _;
 use ::base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
-use mcp_echo_stateful::config::{Config, Origins};
+use mcp_echo_stateful::config::Origins;
 use mcp_echo_stateful::diagnosis::cors::Attempt;
 use mcp_echo_stateful::diagnosis::findings::{Facts, Family, Finding, Rule, Severity, cors, find};
 use mcp_echo_stateful::protocol::Revision;
 use mcp_echo_stateful::session::{Identity, IdentitySource};
 use serde::Deserialize;
 use serde_json::Value;
+
+use crate::server::configured;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -76,6 +78,9 @@ struct Made {
 struct Settings {
     host: Option<String>,
     allowed_origins: Option<Vec<String>>,
+    /// Variables that are set.
+    #[serde(default)]
+    set: BTreeMap<String, String>,
     cors_origins: Option<Vec<String>>,
 }
 
@@ -123,7 +128,7 @@ fn origins(list: &[String]) -> Origins {
 impl Case {
     /// The findings, and the tokens that must not be in them.
     fn run(&self) -> (Vec<Finding>, Vec<String>) {
-        let mut config = Config::default();
+        let mut config = configured(&self.config.set);
         if let Some(host) = &self.config.host {
             config.host.clone_from(host);
         }

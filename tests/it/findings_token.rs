@@ -14,12 +14,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use jiff::Timestamp;
-use mcp_echo_stateful::config::Config;
 use mcp_echo_stateful::diagnosis::findings::{Facts, Family, Finding, Rule, Severity, find};
 use mcp_echo_stateful::protocol::Revision;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
+
+use crate::server::configured;
 
 /// One rule's cases.
 #[derive(Deserialize)]
@@ -65,6 +66,9 @@ struct Case {
     /// Headers besides `Host: mcp.example.com` and `X-Forwarded-Proto: https`; null removes one.
     #[serde(default)]
     headers: BTreeMap<String, Option<String>>,
+    /// Variables that are set: what is expected.
+    #[serde(default)]
+    set: BTreeMap<String, String>,
     /// Path and query; `/mcp` when left out.
     path: Option<String>,
 }
@@ -201,7 +205,7 @@ impl Case {
             set("dpop", &proof);
         }
         let uri: Uri = self.path.as_deref().unwrap_or("/mcp").parse().unwrap();
-        let config = Config::default();
+        let config = configured(&self.set);
         let facts = Facts::new(&Method::POST, &uri, &headers, Revision::ALL[3], &config, now);
         let findings = match &self.given {
             Some(given) => find(&facts.with_token(&given.replace("{jwt}", &token)), &[Family::Presence, Family::Token]),

@@ -7,6 +7,7 @@ mod architecture;
 mod documents;
 mod eras;
 mod exchange;
+mod expectations;
 mod findings_answer;
 mod findings_headers;
 mod findings_secrets;

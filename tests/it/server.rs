@@ -11,7 +11,7 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use mcp_echo_stateful::app::{App, Bounds};
 use mcp_echo_stateful::clock::Clock;
-use mcp_echo_stateful::config::Config;
+use mcp_echo_stateful::config::{Command, Config};
 use mcp_echo_stateful::protocol::{Revision, Served};
 use mcp_echo_stateful::session::SessionManager;
 use mcp_echo_stateful::tools::{TOOLS, Tool};
@@ -126,6 +126,15 @@ impl TestServer {
         let response = within(dress(session.post(&ready)).send()).await.unwrap();
         assert_eq!(response.status(), StatusCode::ACCEPTED);
         session
+    }
+}
+
+/// What these variables come to.
+pub fn configured<K: AsRef<str>>(variables: impl IntoIterator<Item = (K, K)>) -> Config {
+    let variables = variables.into_iter().map(|(name, value)| (name.as_ref().to_owned(), value.as_ref().to_owned()));
+    match Config::load(["program"], variables) {
+        Ok(Command::Serve(config)) => *config,
+        other => panic!("{other:?}"),
     }
 }
 

@@ -9,10 +9,12 @@ use serde_json::{Map, Value};
 
 use crate::clock::Moment;
 use crate::config::Config;
+use crate::diagnosis::expected::{Asked, Expected};
 use crate::diagnosis::forwarding::{self, PublicUrl};
 use crate::diagnosis::redact::decode;
 use crate::diagnosis::token::{self, Report};
 use crate::protocol::Revision;
+use crate::request::ProxyProof;
 use crate::session::{Identity, Record};
 
 /// The facts of one request. Its token is inspected once, when the first rule asks for it.
@@ -33,7 +35,11 @@ pub struct Facts<'a> {
     pub owner: Option<&'a Identity>,
     /// The session, if there is one.
     pub session: Option<SessionFacts<'a>>,
+    /// Whether the proxy has shown that it handed the request on.
+    pub proxy: ProxyProof,
     given: Option<&'a str>,
+    asked: Asked,
+    expected: OnceCell<Expected>,
     credential: OnceCell<Option<Credential>>,
     public_url: OnceCell<PublicUrl>,
 }
@@ -79,7 +85,10 @@ impl<'a> Facts<'a> {
             now,
             owner: None,
             session: None,
+            proxy: ProxyProof::NotAsked,
             given: None,
+            asked: Asked::default(),
+            expected: OnceCell::new(),
             credential: OnceCell::new(),
             public_url: OnceCell::new(),
         }
@@ -104,6 +113,26 @@ impl<'a> Facts<'a> {
     pub fn with_token(mut self, given: &'a str) -> Self {
         self.given = Some(given);
         self
+    }
+
+    /// With what somebody says that is expected, before the configuration.
+    #[must_use]
+    pub fn with_asked(mut self, asked: Asked) -> Self {
+        self.asked = asked;
+        self
+    }
+
+    /// With what the proxy's secret came to.
+    #[must_use]
+    pub fn with_proxy(mut self, proxy: ProxyProof) -> Self {
+        self.proxy = proxy;
+        self
+    }
+
+    /// What the token is compared with.
+    #[must_use]
+    pub fn expected(&self) -> &Expected {
+        self.expected.get_or_init(|| Expected::of(&self.asked, &self.config.expect))
     }
 
     /// The given token, else that of the first `Authorization` header.
@@ -152,10 +181,21 @@ impl<'a> Facts<'a> {
         self.session.map(|session| session.record).filter(|record| record.initialized)
     }
 
-    /// The URL that the client used.
+    /// The URL that the client used: what is set (`MCP_PUBLIC_URL`), else what the request's headers tell.
     #[must_use]
     pub fn public_url(&self) -> &PublicUrl {
-        self.public_url.get_or_init(|| forwarding::public_url(self.headers, self.uri))
+        self.public_url.get_or_init(|| {
+            let told = self.told_url();
+            match &self.config.expect.public_url {
+                Some(set) => told.in_favour_of(set),
+                None => told,
+            }
+        })
+    }
+
+    /// The URL that the request's headers tell, whatever is set.
+    pub(super) fn told_url(&self) -> PublicUrl {
+        forwarding::public_url(self.headers, self.uri)
     }
 
     /// The first value of a header as text, trimmed.

@@ -5,6 +5,7 @@
 
 pub(super) mod identity;
 pub(super) mod path;
+pub(super) mod public_url;
 
 use http::HeaderMap;
 

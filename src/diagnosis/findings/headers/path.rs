@@ -146,7 +146,7 @@ fn tls_telltale(headers: &HeaderMap) -> Option<&'static str> {
 /// Whether `host` (with or without a port) is a name or address of the public internet: no loopback or private address
 /// (RFC 1918, RFC 4193, RFC 6598), no name without a dot, no name that is for private use (RFC 6761, RFC 6762,
 /// RFC 8375, ICANN's `.internal`, and what container platforms use).
-fn is_public(host: &str) -> bool {
+pub(super) fn is_public(host: &str) -> bool {
     const PRIVATE: [&str; 11] =
         ["localhost", "local", "internal", "lan", "home", "home.arpa", "test", "invalid", "intranet", "corp", "svc"];
     let uri: Option<http::uri::Authority> = host.parse().ok();

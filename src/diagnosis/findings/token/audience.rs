@@ -1,6 +1,9 @@
 //! The audience: whom the token is for. One finding at most, the most specific.
 //!
-//! MCP wants the audience to be the server's own URL (MCP specification, Authorization, Token Audience Binding). The
+//! Where somebody says what is expected (the argument `resource`, `MCP_EXPECT_AUDIENCE`, `MCP_PUBLIC_URL`), it is compared
+//! with that to the letter, and another audience is [`MISMATCH`], whatever it looks like.
+//!
+//! Else: MCP wants the audience to be the server's own URL (MCP specification, Authorization, Token Audience Binding). The
 //! URL is what the forwarding headers tell, so the rules are careful where those say nothing:
 //!
 //! - without `X-Forwarded-Proto` or `Forwarded`, `http` and `https` count as the same: this server never has TLS
@@ -20,6 +23,8 @@ use http::Uri;
 
 use super::{Facts, Finding, Rule};
 use crate::config::is_loopback_host;
+use crate::diagnosis::difference::nearest;
+use crate::diagnosis::expected::Wanted;
 use crate::diagnosis::findings::Severity;
 use crate::diagnosis::quote::{quote, quote_all};
 use crate::diagnosis::token::{Decoded, TokenKind};
@@ -35,7 +40,7 @@ pub(super) const RULES: &[Rule] = &[
         check: judge,
     },
     Rule {
-        id: "tok.aud_mismatch",
+        id: MISMATCH,
         severity: Severity::Error,
         meaning: "The token is for another URL than this server's",
         fix: "send the resource parameter with this server's URL in the authorization and token requests; if aud is \
@@ -89,6 +94,9 @@ pub(super) const RULES: &[Rule] = &[
     },
 ];
 
+/// Another audience than the expected one.
+const MISMATCH: &str = "tok.aud_mismatch";
+
 /// Nothing to compare the audience with.
 pub(super) const UNCHECKED: &str = "tok.aud_unchecked";
 
@@ -120,6 +128,10 @@ fn judge(rule: &'static Rule, facts: &Facts<'_>) -> Option<Finding> {
     let audience = token.audience();
     if audience.iter().all(|aud| aud.is_empty()) {
         return missing(rule, token);
+    }
+    let expected = &facts.expected().audiences;
+    if !expected.is_empty() {
+        return compared(rule, token, &audience, expected);
     }
     let public = facts.public_url();
     let url = public.url();
@@ -172,7 +184,7 @@ fn judge(rule: &'static Rule, facts: &Facts<'_>) -> Option<Finding> {
             let only_scheme = audience.iter().any(|aud| fit(aud, Some(url), false) <= Fit::Spelling);
             let why = if only_scheme { ": only the scheme differs" } else { "" };
             let summary = format!("aud is {}, this request came to {}{why}", all(), quote(url));
-            let finding = found("tok.aud_mismatch", summary).map(seen)?;
+            let finding = found(MISMATCH, summary).map(seen)?;
             Some(if only_scheme {
                 finding.with_fix("make the proxy that ends TLS send X-Forwarded-Proto: https")
             } else {
@@ -182,6 +194,48 @@ fn judge(rule: &'static Rule, facts: &Facts<'_>) -> Option<Finding> {
         _ => found(UNCHECKED, format!("aud is {}, but the request names no public host to compare it with", all()))
             .map(seen),
     }
+}
+
+/// The audience against what is expected, to the letter.
+fn compared(rule: &'static Rule, token: &Decoded, audience: &[&str], expected: &Wanted) -> Option<Finding> {
+    if audience.iter().any(|aud| expected.contains(aud)) {
+        return None;
+    }
+    let all = || quote_all(audience.iter().copied());
+    let of = || quote_all(expected.values.iter().map(String::as_str));
+    let (nearest, difference) = audience
+        .iter()
+        .filter_map(|aud| Some((*aud, nearest(aud, &expected.values)?.1)))
+        .min_by_key(|(_, difference)| *difference)?;
+    let parent = || {
+        let parent = |aud: &str, wanted: &str| {
+            let rest = wanted.strip_prefix(aud.trim_end_matches('/'));
+            parts(aud).is_some() && rest.is_some_and(|rest| rest.starts_with('/'))
+        };
+        audience.iter().copied().find(|aud| expected.values.iter().any(|wanted| parent(aud, wanted)))
+    };
+    let by = expected.by;
+    let (id, summary) = if difference.is_spelling() {
+        let what = difference.name();
+        ("tok.aud_slash", format!("aud is {}, {by} says {}: they differ in {what}", quote(nearest), of()))
+    } else if let Some(aud) = parent() {
+        ("tok.aud_origin_only", format!("aud is {}, {by} says {}: only a part of it", quote(aud), of()))
+    } else if audience.iter().all(|aud| is_providers_api(aud)) {
+        ("tok.wrong_api", format!("aud is {}, the identity provider's own API and not {}", all(), of()))
+    } else if token.audience_is_client()
+        && let Some((claim, client)) = token.client()
+    {
+        (
+            "tok.aud_is_client",
+            format!("aud is {}, which is the client itself ({claim}); {by} says {}", quote(client), of()),
+        )
+    } else {
+        let what = difference.name();
+        let why = if what.is_empty() { String::new() } else { format!(": they differ in {what}") };
+        (MISMATCH, format!("aud is {}, {by} says {}{why}", all(), of()))
+    };
+    let found = (rule.id == id).then(|| Finding::new(rule, summary, "aud", &audience.join(", ")));
+    found.map(|finding| finding.and_evidence(by, &expected.values.join(", ")))
 }
 
 /// Whether an audience is an API of the identity provider itself: Microsoft Graph by URL or application id, or an OpenID
