@@ -195,7 +195,7 @@ async fn not_found(request: Request) -> Response {
 }
 
 fn nothing_here(request: &Parts) -> Response {
-    let path = crate::text::shorten(request.uri.path(), 200);
+    let path = crate::text::shorten(&crate::diagnosis::redact::uri(request.uri.path()), 200);
     // Clients without metadata try the authorization endpoints at their default places (MCP 2025-03-26 authorization).
     let is_oauth = path.starts_with("/.well-known/") || ["/register", "/authorize", "/token"].contains(&path.as_str());
     let message = if is_oauth {

@@ -1,5 +1,6 @@
 //! Which headers belong together, and how their names are written for people.
 
+use super::harmless::{is_forwarding, is_standard};
 use super::products;
 use super::redact;
 
@@ -23,106 +24,6 @@ impl Category {
     pub const ALL: [Self; 5] = [Self::Authentication, Self::Forwarding, Self::Standard, Self::Mcp, Self::Custom];
 }
 
-/// Headers about the way of a request that no prefix covers.
-const FORWARDING: [&str; 21] = [
-    "forwarded",
-    "via",
-    "x-real-ip",
-    "x-scheme",
-    "x-original-uri",
-    "x-original-url",
-    "x-original-method",
-    "x-original-host",
-    "x-original-forwarded-for",
-    "x-request-id",
-    "x-request-start",
-    "x-correlation-id",
-    "x-client-ip",
-    "x-cluster-client-ip",
-    "true-client-ip",
-    "cdn-loop",
-    "x-auth-request-redirect",
-    "x-amzn-trace-id",
-    "x-cloud-trace-context",
-    "x-url-scheme",
-    "front-end-https",
-];
-
-/// Prefixes of the headers of proxies and content delivery networks.
-const FORWARDING_PREFIXES: [&str; 16] = [
-    "x-forwarded-",
-    "cf-",
-    "x-envoy-",
-    "x-amz-cf-",
-    "cloudfront-",
-    "x-azure-",
-    "x-arr-",
-    "x-kong-",
-    "x-traefik-",
-    "fly-",
-    "fastly-",
-    "x-vercel-",
-    "x-railway-",
-    "x-akamai-",
-    "akamai-",
-    "ngrok-",
-];
-
-/// Registered request headers: RFC 9110, RFC 9111, Fetch, Fetch Metadata, Client Hints, Trace Context.
-const STANDARD: [&str; 51] = [
-    "accept",
-    "accept-charset",
-    "accept-encoding",
-    "accept-language",
-    "accept-datetime",
-    "access-control-request-headers",
-    "access-control-request-method",
-    "access-control-request-private-network",
-    "alt-used",
-    "baggage",
-    "cache-control",
-    "connection",
-    "content-digest",
-    "content-disposition",
-    "content-encoding",
-    "content-language",
-    "content-length",
-    "content-location",
-    "content-type",
-    "date",
-    "dnt",
-    "early-data",
-    "expect",
-    "from",
-    "host",
-    "if-match",
-    "if-modified-since",
-    "if-none-match",
-    "if-range",
-    "if-unmodified-since",
-    "keep-alive",
-    "max-forwards",
-    "origin",
-    "pragma",
-    "prefer",
-    "priority",
-    "range",
-    "referer",
-    "save-data",
-    "service-worker",
-    "te",
-    "traceparent",
-    "tracestate",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "upgrade-insecure-requests",
-    "user-agent",
-    "want-content-digest",
-    "warning",
-    "x-requested-with",
-];
-
 /// Where the header `name` (lower case) is shown.
 #[must_use]
 pub fn category(name: &str) -> Category {
@@ -132,9 +33,9 @@ pub fn category(name: &str) -> Category {
         || redact::is_secret(name)
     {
         Category::Authentication
-    } else if FORWARDING.contains(&name) || FORWARDING_PREFIXES.iter().any(|prefix| name.starts_with(prefix)) {
+    } else if is_forwarding(name) {
         Category::Forwarding
-    } else if STANDARD.contains(&name) || name.starts_with("sec-") {
+    } else if is_standard(name) {
         Category::Standard
     } else {
         Category::Custom

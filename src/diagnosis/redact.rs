@@ -22,6 +22,10 @@ pub use log::{MAX_LOGGED, loggable, unrevealing};
 pub use names::is_secret;
 use names::{Secret, secret};
 
+use super::harmless::is_harmless;
+use super::placeholder;
+use crate::text::shorten;
+
 /// How many characters of a token are shown. The header of a JWT begins with them in nearly every token (`eyJhbGc` is
 /// `{"alg"`), and so do the prefixes of most opaque tokens; the sample in the product documentation shows seven.
 pub const SHOWN: usize = 7;
@@ -60,27 +64,23 @@ const SCHEMES: [&str; 20] = [
     "Token",
 ];
 
-/// What clients send where a token should be. They hide nothing, and to see them is the diagnosis.
-const PLACEHOLDERS: [&str; 10] =
-    ["undefined", "null", "None", "nil", "[object Object]", "<token>", "${TOKEN}", "$TOKEN", "{{token}}", "YOUR_TOKEN"];
-
 /// A header's value as it may be shown. `name` in any case, with `-` or `_`.
 ///
-/// `Authorization` and its kin (RFC 9110 section 11.6.2) are shown as scheme and [`SHOWN`] characters; of Basic
+/// Tokens and keys are shown as scheme, where there is one (RFC 9110 section 11.6.2), and [`SHOWN`] characters; of Basic
 /// credentials nothing is shown, because they are the user name and password in another spelling (RFC 7617 section 2)
 /// and seven characters of base64 are five bytes of them. Of cookies the names stay (RFC 6265 section 4.2.1).
 #[must_use]
 pub fn header<'a>(name: &str, value: &'a (impl AsRef<[u8]> + ?Sized)) -> Cow<'a, str> {
     let text = decode(value.as_ref());
     match secret(name) {
-        None => map(text, shapes::mask),
-        Some(Secret::Session) => Cow::Owned(session_id(&text)),
+        None if is_harmless(&name.to_ascii_lowercase()) => map(text, shapes::mask),
+        None => map(text, shapes::mask_random),
+        Some(Secret::Session) => Cow::Owned(session_ids(&text)),
         Some(secret) => Cow::Owned(
             escape(&match secret {
-                Secret::Credentials => credentials(&text),
                 Secret::Cookies => cookies(&text),
                 Secret::SetCookie => set_cookie(&text),
-                Secret::Token | Secret::Session => token(&text),
+                Secret::Token | Secret::Session => credentials(&text),
                 Secret::Hidden => hidden(&text).to_owned(),
             })
             .into_owned(),
@@ -97,16 +97,51 @@ pub fn value(text: &str) -> Cow<'_, str> {
 }
 
 /// A URI: secret query and fragment parameters and user information masked (RFC 6750 section 2.3 on tokens in URIs,
-/// RFC 6749 section 4.1.2 on `code`, RFC 3986 section 3.2.1 on `user:password`).
+/// RFC 6749 section 4.1.2 on `code`, RFC 3986 section 3.2.1 on `user:password`), and every part of path and query that
+/// looks random: some URLs are secrets themselves, and session ids stand in paths of other transports.
 #[must_use]
 pub fn uri(uri: &str) -> Cow<'_, str> {
-    value(uri)
+    const DELIMITERS: [char; 9] = ['/', '?', '&', '=', '#', ';', ':', ',', '@'];
+    let masked = value(uri);
+    if !masked.split(DELIMITERS).any(shapes::is_random) {
+        return masked;
+    }
+    let parts = masked.split_inclusive(DELIMITERS).map(|part| {
+        let bare = part.strip_suffix(DELIMITERS).unwrap_or(part);
+        let shown = if shapes::is_random(bare) { beginning(bare, SHOWN) } else { bare.to_owned() };
+        shown + &part[bare.len()..]
+    });
+    Cow::Owned(parts.collect())
+}
+
+/// Whether `text` is a token by its looks, whatever it stands under: a JWT, or one with a prefix that its issuer gives.
+#[must_use]
+pub fn begins_with_token(text: &str) -> bool {
+    shapes::begins_with_token(text)
+}
+
+/// As [`value`], at most `most` characters: masked first, so that no piece of a secret is left at the cut. Of a long text
+/// only the beginning is looked at.
+#[must_use]
+pub fn shortened(text: &str, most: usize) -> String {
+    /// Bytes: more than any `most`, and a token that begins in front of it is known by what is left of it.
+    const LOOKED_AT: usize = 16 * 1024;
+    if text.len() <= LOOKED_AT {
+        return shorten(&value(text), most);
+    }
+    // What a cut has left of a last word may be a secret that is not known any more.
+    let part = &text[..text.floor_char_boundary(LOOKED_AT)];
+    let part = &part[..part.rfind(|c: char| c.is_whitespace() || ",;&\"".contains(c)).unwrap_or(part.len())];
+    shorten(&format!("{}…", value(part)), most)
 }
 
 /// A session id: the first [`SESSION_SHOWN`] characters and `...`. It is a capability: whoever holds it can use the
 /// session where it is bound to nobody.
 #[must_use]
 pub fn session_id(id: &str) -> String {
+    if placeholder::may_be_shown(id) {
+        return id.to_owned();
+    }
     escape(&beginning(id, SESSION_SHOWN)).into_owned()
 }
 
@@ -118,7 +153,7 @@ pub fn session_id(id: &str) -> String {
 #[must_use]
 pub fn environment<'a>(name: &str, value: &'a str, show_secrets: bool) -> Cow<'a, str> {
     // `MCP_REQUIRE_SESSION` and its kin set how sessions work; no variable holds a session's id.
-    let by_name = secret(name).is_some_and(|secret| secret != Secret::Session);
+    let by_name = secret(name).is_some_and(|secret| secret != Secret::Session) && !is_flag(value);
     if value.is_empty() || !(by_name || shapes::is_token(value)) {
         return map(Cow::Borrowed(value), shapes::mask);
     }
@@ -148,11 +183,15 @@ pub fn escape(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// Control characters, line and paragraph separators, and the characters that change the order of what is read
-/// (Unicode Standard Annex 9, section 2).
+/// Control characters, line and paragraph separators, what reorders text (Unicode Standard Annex 9, section 2), what is not
+/// seen (zero-width characters, soft hyphens, variation selectors of none, tags: Unicode Technical Standard 39 section 3.1)
+/// and white space that looks like a space and is none.
 fn is_unsafe(c: char) -> bool {
     c.is_control()
-        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+        || matches!(c,
+            '\u{a0}' | '\u{ad}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
+            | '\u{2000}'..='\u{200f}' | '\u{2028}'..='\u{202f}' | '\u{205f}'..='\u{206f}' | '\u{3164}' | '\u{feff}'
+            | '\u{ffa0}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 /// Bytes as text; those that are not UTF-8 as `\xff`.
@@ -196,39 +235,97 @@ fn beginning(secret: &str, at_most: usize) -> String {
     format!("{beginning}...")
 }
 
-/// Whether `token` is what a client sends that has none: `undefined`, `null`, `${TOKEN}`.
+/// Whether `token` only stands for a token.
 pub(crate) fn is_placeholder(token: &str) -> bool {
-    PLACEHOLDERS.contains(&token.trim())
+    placeholder::placeholder(token).is_some()
 }
 
-/// A token: its beginning, so that one sees what kind it is. Placeholders are shown.
+/// Whether `text` is no secret under whatever name: `X-Requires-Auth: true`, `?auth=none`, `X-Auth: Bearer`.
+fn is_flag(text: &str) -> bool {
+    const FLAGS: [&str; 20] = [
+        "0",
+        "1",
+        "true",
+        "false",
+        "yes",
+        "no",
+        "on",
+        "off",
+        "none",
+        "null",
+        "required",
+        "optional",
+        "enabled",
+        "disabled",
+        "anonymous",
+        "basic",
+        "bearer",
+        "oauth",
+        "oauth2",
+        "jwt",
+    ];
+    FLAGS.iter().any(|flag| text.trim().eq_ignore_ascii_case(flag))
+}
+
+/// A token: its beginning, so that one sees what kind it is. What only stands for one is shown.
 fn token(text: &str) -> String {
     let text = text.trim();
-    if is_placeholder(text) { text.to_owned() } else { beginning(text, SHOWN) }
+    if is_flag(text) || placeholder::may_be_shown(text) { text.to_owned() } else { beginning(text, SHOWN) }
 }
 
 fn hidden(text: &str) -> &str {
     if text.trim().is_empty() { "" } else { HIDDEN }
 }
 
-/// `Bearer eyJhbGc...`. A scheme that is repeated by mistake (`Bearer Bearer …`) is shown as sent.
+/// Whether `word` is an authentication scheme.
+fn is_scheme(word: &str) -> bool {
+    SCHEMES.iter().any(|known| known.eq_ignore_ascii_case(word))
+}
+
+/// `Bearer eyJhbGc...`. A scheme that is repeated by mistake (`Bearer Bearer …`) is shown as sent, and of credentials that a
+/// proxy has joined (`Bearer a, Bearer b`) each.
 fn credentials(text: &str) -> String {
-    let text = text.trim();
-    let (scheme, rest) = text.split_once([' ', '\t']).unwrap_or((text, ""));
-    if !SCHEMES.iter().any(|known| known.eq_ignore_ascii_case(scheme)) {
-        return token(text);
+    let mut out = String::new();
+    let mut from = 0;
+    for (comma, _) in text.match_indices(',') {
+        let next = text[comma + 1..].trim_start();
+        // No scheme is longer than this.
+        let word = next.bytes().take(20).position(|b| b == b' ').map(|end| &next.as_bytes()[..end]);
+        if word.and_then(|word| str::from_utf8(word).ok()).is_some_and(is_scheme) {
+            credential(&text[from..comma], &mut out);
+            out.push_str(", ");
+            from = comma + 1;
+        }
     }
-    let rest = rest.trim_start();
-    let shown = if rest.is_empty() {
-        return scheme.to_owned();
-    } else if scheme.eq_ignore_ascii_case("Basic") {
-        hidden(rest).to_owned()
-    } else if rest.split([' ', '\t']).next().is_some_and(|next| SCHEMES.iter().any(|s| s.eq_ignore_ascii_case(next))) {
-        credentials(rest)
-    } else {
-        token(rest)
-    };
-    format!("{scheme} {shown}")
+    credential(&text[from..], &mut out);
+    out
+}
+
+/// One of them.
+fn credential(text: &str, out: &mut String) {
+    let mut rest = text.trim();
+    loop {
+        let (scheme, after) = rest.split_once([' ', '\t']).unwrap_or((rest, ""));
+        if !is_scheme(scheme) {
+            out.push_str(&token(rest));
+            return;
+        }
+        out.push_str(scheme);
+        rest = after.trim_start();
+        if rest.is_empty() {
+            return;
+        }
+        out.push(' ');
+        if scheme.eq_ignore_ascii_case("Basic") {
+            out.push_str(hidden(rest));
+            return;
+        }
+    }
+}
+
+/// Session ids, each of those that a proxy has joined.
+fn session_ids(text: &str) -> String {
+    text.split(',').map(|id| session_id(id.trim())).collect::<Vec<_>>().join(", ")
 }
 
 /// `name=***; other=***`: which cookies there are, not what they hold.

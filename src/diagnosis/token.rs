@@ -21,7 +21,6 @@ mod node;
 mod opaque;
 mod own_key;
 mod parse;
-mod placeholder;
 mod problem;
 mod profile;
 mod removed;
@@ -47,7 +46,6 @@ pub use format::Format;
 pub use kind::TokenKind;
 pub use node::Masked;
 pub use own_key::Verification;
-pub use placeholder::Placeholder;
 pub use problem::{Location, Offset, Problem};
 pub use profile::Profile;
 pub use removed::Removed;
@@ -55,6 +53,7 @@ pub use segment::{Oddities, is_jws};
 pub use structured::schema;
 pub use times::{Notation, Status, Time, TimeClaim, Times, Unit, When, length};
 
+use super::placeholder;
 use super::quote::quote;
 
 /// The longest token that is looked at, in bytes. HTTP servers take 8 to 16 KiB of headers in all; twice that leaves room
@@ -108,7 +107,11 @@ pub fn inspect(input: &str, now: Timestamp) -> Report {
         empty(&cleaned, now)
     } else if let Some(placeholder) = cleaned.placeholder {
         let (reason, advice) = placeholder.advice();
-        nothing(Format::Placeholder, Problem::whole(format!("{reason}: {}", quote(&cleaned.token)), advice), now)
+        nothing(
+            Format::Placeholder,
+            Problem::whole(format!("{reason}: {}", quote(placeholder::shown(&cleaned.token))), advice),
+            now,
+        )
     } else {
         read(&cleaned.token, cleaned.schemes.first().map(String::as_str), true, now)
     };

@@ -16,7 +16,7 @@ use tower::Service;
 use super::refusal::Refusal;
 use super::{HEALTH_PATH, Http, body};
 use crate::config::{Config, is_loopback_host};
-use crate::diagnosis::origin;
+use crate::diagnosis::{origin, redact};
 use crate::protocol::{Addressee, RpcError};
 use crate::text::shorten;
 
@@ -100,7 +100,7 @@ fn check_host<B>(config: &Config, bound_to_loopback: bool, request: &Request<B>)
     }
     let Some((name, port)) = split_host(host) else {
         // RFC 9112 section 3.2: 400 for a Host that is not `host[:port]`.
-        let host = shorten(host, 100);
+        let host = shorten(&redact::value(host), 100);
         let message = format!("Bad Request: the Host {host:?} is not a name or an address with an optional port");
         return Err(Refusal::bad_request(message).addressed_to(Addressee::Nobody));
     };
@@ -112,7 +112,7 @@ fn check_host<B>(config: &Config, bound_to_loopback: bool, request: &Request<B>)
     if allowed {
         return Ok(());
     }
-    let name = shorten(&name, 100);
+    let name = shorten(&redact::value(&name), 100);
     let why = if bound_to_loopback { "the server is bound to a loopback address" } else { "MCP_ALLOWED_HOSTS is set" };
     let error = RpcError::invalid_request(format!(
         "Host not allowed: {name:?}; {why}. If this name is yours, add it to MCP_ALLOWED_HOSTS"

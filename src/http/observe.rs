@@ -15,7 +15,6 @@ use tower::Service;
 use tracing::Span;
 use tracing::field::{Empty, display};
 use tracing::instrument::{Instrument as _, Instrumented};
-use uuid::Uuid;
 
 use super::refusal::Why;
 use super::{Arrival, Connection, HEALTH_PATH, Http, MCP_PATHS};
@@ -204,13 +203,13 @@ struct Head {
 /// A path as it may be logged. Nearly every one is known.
 fn loggable_path(path: &str) -> Cow<'static, str> {
     let known = MCP_PATHS.into_iter().chain([HEALTH_PATH]).find(|known| *known == path);
-    known.map_or_else(|| Cow::Owned(uri(&shorten(path, MAX_LOGGED))), Cow::Borrowed)
+    known.map_or_else(|| Cow::Owned(shorten(&redact::uri(path), MAX_LOGGED)), Cow::Borrowed)
 }
 
 fn span<B>(request: &Request<B>, id: &RequestId, head: &Head) -> Span {
     let span = tracing::info_span!(
         "request",
-        request_id = id.as_str(),
+        request_id = %redact::value(id.as_str()),
         http_method = %head.method,
         path = %head.path,
         method = Empty,
@@ -232,21 +231,10 @@ fn span<B>(request: &Request<B>, id: &RequestId, head: &Head) -> Span {
     span
 }
 
-/// A URI as it may be logged: no secrets, and of a session id put into the path (clients of other transports do) no more
-/// than elsewhere.
-fn uri(uri: &str) -> String {
-    let parts = redact::uri(uri);
-    let parts = parts.split_inclusive(['/', '?', '&', '=', '#']).map(|part| {
-        let id = part.trim_end_matches(['/', '?', '&', '=', '#']);
-        if Uuid::try_parse(id).is_ok() { part.replace(id, &redact::session_id(id)) } else { part.to_owned() }
-    });
-    parts.collect()
-}
-
 /// In debug mode every header is logged, secrets hidden.
 fn log_headers<B>(request: &Request<B>) {
     let headers = header_line(request.headers());
-    tracing::debug!(uri = %uri(&request.uri().to_string()), version = ?request.version(), headers, "request head");
+    tracing::debug!(uri = %redact::uri(&request.uri().to_string()), version = ?request.version(), headers, "request head");
 }
 
 /// All headers on one line.

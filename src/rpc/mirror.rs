@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use crate::diagnosis::redact;
 use crate::protocol::{Params, RpcError};
 use crate::request::headers;
+use crate::text::shorten;
 use crate::tools::{Mirrored, Registry};
 
 /// `Mcp-Method` (MCP 2026-07-28 streamable-http, Standard Request Headers).
@@ -118,7 +119,10 @@ fn mismatch(what: impl std::fmt::Display) -> RpcError {
 
 /// A value that a header has or should have, as it may be told: the answer is logged too.
 fn quoted(name: &str, text: &str) -> String {
-    format!("\"{}\"", redact::header(name, &crate::text::shorten(text, 100)))
+    /// Characters that are looked at, and that are told: masked before cut.
+    const LOOKED_AT: usize = 4096;
+    const TOLD: usize = 100;
+    format!("\"{}\"", shorten(&redact::header(name, &shorten(text, LOOKED_AT)), TOLD))
 }
 
 #[cfg(test)]

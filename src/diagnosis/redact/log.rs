@@ -2,8 +2,7 @@
 
 use uuid::Uuid;
 
-use super::{escape, session_id, value};
-use crate::text::shorten;
+use super::{escape, session_id, shortened, value};
 
 /// Characters of a caller's text in a log line.
 pub const MAX_LOGGED: usize = 200;
@@ -14,7 +13,7 @@ const UUID_LENGTH: usize = uuid::fmt::Hyphenated::LENGTH;
 /// What a caller named (a method, a tool, a client) as it may stand in a log line: short, one line, no secrets.
 #[must_use]
 pub fn loggable(text: &str) -> String {
-    unrevealing(&shorten(text, MAX_LOGGED))
+    unrevealing(&shortened(text, MAX_LOGGED))
 }
 
 /// Text that may quote a caller, on one line, without its secrets and without whole session ids: those are capabilities.

@@ -60,6 +60,35 @@ fn no_secret_header_lets_its_value_out() {
         "X-Github-Otp",
         "X-Db-Credentials",
         "Signature",
+        // Reported: litellm#11891, #12460.
+        "x-mcp-auth",
+        "X-OpenAI-Key",
+        "X-Github-Pat",
+        "X-Auth",
+        "X-Oauth",
+        "X-MCP-Bearer",
+        "PRIVATE-TOKEN",
+        "JOB-TOKEN",
+        "X-Goog-Api-Key",
+        "Ocp-Apim-Subscription-Key",
+        "X-Amz-Security-Token",
+        "X-Vault-Token",
+        "X-Notion-Token",
+        "X-Authentication",
+        "Authentication",
+        "Authorisation",
+        "X-Dot-AI-Authorization",
+        "X-Serverless-Authorization",
+        "Token",
+        "Key",
+        "X-Stitch-Key-2",
+        "X-Encryption-Key",
+        "xApiKey",
+        "X-Brevo-ApiKey",
+        "X-Db-Pass",
+        "X-Session",
+        "X-Auth-Cookie",
+        "X-Twilio-Signature",
     ];
     for name in secret_headers {
         assert!(is_secret(name), "{name}");
@@ -159,8 +188,78 @@ fn cookies_keep_their_names_and_attributes() {
 }
 
 #[test]
+fn what_looks_random_is_masked_under_a_name_that_nobody_knows() {
+    for (name, text, shown) in [
+        ("X-Acme", "aB3dE5gH7jK9mN1pQ3sT5vW7xY", "aB3dE5g..."),
+        ("X-Note", "use k3j9d8s7a6q5w4e3r2t1z9 please", "use k3j9d8s... please"),
+        ("X-Context7", "550e8400-e29b-41d4-a716-446655440000", "550e840..."),
+        ("X-Anything", "glpat-s3cr3tZQ7xMARKw9Kp3V", "glpat-s..."),
+        ("Accept", "hf_ZQ7xMARKw9Kp3VtR2bN8LcY5", "hf_ZQ7x..."),
+        ("X-Acme-Trace-Id", "550e8400-e29b-41d4-a716-446655440000", "550e8400-e29b-41d4-a716-446655440000"),
+        ("X-Git-Commit", "da39a3ee5e6b4b0d3255bfef95601890afd80709", "da39a3ee5e6b4b0d3255bfef95601890afd80709"),
+    ] {
+        assert_eq!(header(name, text), shown, "{name}");
+    }
+}
+
+#[test]
+fn credentials_that_a_proxy_joined_are_shown_each() {
+    assert_eq!(header("Authorization", "Bearer abcdef, Bearer ghijklmno"), "Bearer ab..., Bearer ghi...");
+    assert_eq!(header("Authorization", "Bearer abcdef,Bearer abcdef"), "Bearer ab..., Bearer ab...");
+    let (id, shown) = ("550e8400-e29b-41d4-a716-446655440000", "550e8400...");
+    assert_eq!(header("Mcp-Session-Id", &format!("{id}, {id}")), format!("{shown}, {shown}"));
+    assert_eq!(header("Mcp-Session-Id", "undefined"), "undefined");
+}
+
+#[test]
+fn uris_keep_their_path_and_lose_what_is_secret() {
+    for (text, shown) in [
+        ("/mcp?wait=5", "/mcp?wait=5"),
+        ("/mcp?token=abc&x=1", "/mcp?token=***&x=1"),
+        ("/mcp?key=abc", "/mcp?key=***"),
+        ("/mcp?auth=none", "/mcp?auth=none"),
+        ("/mcp?api_key=${API_KEY}", "/mcp?api_key=${API_KEY}"),
+        ("/mcp/s/k3j9d8s7a6q5w4e3r2t1z9/x", "/mcp/s/k3j9d8s.../x"),
+        ("/messages/550e8400-e29b-41d4-a716-446655440000", "/messages/550e840..."),
+        ("/mcp?profile=k3j9d8s7a6q5w4e3r2t1z9", "/mcp?profile=k3j9d8s..."),
+        ("/v1/projects/my-project/2024-11-05", "/v1/projects/my-project/2024-11-05"),
+    ] {
+        assert_eq!(uri(text), shown);
+    }
+}
+
+#[test]
+fn what_is_cut_was_masked_before() {
+    let long = format!("{} ghp_{MARK}", "a".repeat(190));
+    assert!(!leaks(&shortened(&long, 200)) && !shortened(&long, 200).contains("ZQ7x"), "{}", shortened(&long, 200));
+    let longer = format!("x ghp_{MARK} ").repeat(1000);
+    assert!(!leaks(&shortened(&longer, 200)));
+    assert_eq!(shortened(&longer, 12), "x ghp_ZQ7......".get(..12).map(|t| format!("{t}…")).unwrap());
+    assert_eq!(loggable(&long).chars().count(), 201);
+}
+
+#[test]
 fn near_misses_stay_readable() {
     for (name, text) in [
+        ("X-Author", "Jane Doe"),
+        ("X-Keyboard", "de_DE.utf8"),
+        ("Keep-Alive", "timeout=5, max=1000"),
+        ("X-Path", "/mcp"),
+        ("Tokenizer-Model", "cl100k_base"),
+        ("Accept-Patch", "application/json-patch+json"),
+        ("X-Monkey", "business"),
+        ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+        ("X-RateLimit-Remaining-Tokens", "149984"),
+        ("X-Requires-Auth", "true"),
+        ("X-Auth-User", "jane"),
+        ("X-Compat", "v2"),
+        ("X-Public-Key", "MCowBQYDK2VwAyEA"),
+        ("Sec-Ch-Ua", "\"Chromium\";v=\"130\", \"Not?A_Brand\";v=\"99\""),
+        ("X-Amzn-Trace-Id", "Root=1-5759e988-bd862e3fe1be46a994272793"),
+        ("Sentry-Trace", "d49d9bf66f13450b81f65bc51cf49c03-1cc4b26ab9094ef0-1"),
+        ("X-Model", "claude-3-5-sonnet-20241022"),
+        ("X-Started", "2026-11-26T06:47:17.000Z"),
+        ("Priority", "u=1, i"),
         ("Accept-Language", "sk-SK,sk;q=0.9,en-US;q=0.8"),
         ("Access-Control-Request-Headers", "authorization, mcp-session-id, x-api-key"),
         ("X-Credential-Identifier", "johndoe-key-1"),

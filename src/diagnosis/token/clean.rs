@@ -3,9 +3,9 @@
 use std::borrow::Cow;
 
 use super::opaque::by_prefix;
-use super::placeholder::{Placeholder, placeholder};
 use super::removed::Removed;
 use super::segment::is_jws;
+use crate::diagnosis::placeholder::{Placeholder, may_be_shown, placeholder};
 
 /// What is left of the text, and how it came to that.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,7 +72,12 @@ pub fn clean(input: &str) -> Cleaned {
     for _ in 0..ROUNDS {
         let next = trim(&text, &mut removed)
             .or_else(|| unquote(&text, &mut removed))
-            .or_else(|| take_scheme(&text, &mut schemes, &mut removed))
+            .or_else(|| take_scheme(&text, &mut schemes, &mut removed));
+        // A template may hold what looks like a name, a list or a code.
+        if next.is_none() && may_be_shown(&text) {
+            break;
+        }
+        let next = next
             .or_else(|| take_name(&text, &mut removed))
             .or_else(|| first_of_list(&text, &mut removed))
             .or_else(|| percent_decode(&text, &mut removed))

@@ -1,6 +1,7 @@
 //! Tokens that say nothing themselves: whose they probably are, by prefix and by shape.
 
 use super::kind::TokenKind;
+use crate::diagnosis::prefixes::{self, Issued, Prefix};
 
 /// What an opaque token probably is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,89 +12,25 @@ pub(super) struct Guess {
     pub evidence: String,
 }
 
-/// Prefixes that issuers give their tokens so that leaked ones are recognised; longer ones before those they begin with.
-/// From the issuers' documentation and the secret-scanning lists of GitHub and GitLab.
-const PREFIXES: &[(&str, TokenKind, &str)] = {
-    use TokenKind::{AccessToken, ApiKey, RefreshToken};
-    &[
-        ("github_pat_", AccessToken, "GitHub personal access token (fine-grained)"),
-        ("ghp_", AccessToken, "GitHub personal access token (classic)"),
-        ("gho_", AccessToken, "GitHub OAuth access token"),
-        ("ghu_", AccessToken, "GitHub App user access token"),
-        ("ghs_", AccessToken, "GitHub App installation access token"),
-        ("ghr_", RefreshToken, "GitHub App refresh token"),
-        ("glpat-", AccessToken, "GitLab personal access token"),
-        ("gloas-", ApiKey, "GitLab OAuth application secret"),
-        ("glptt-", ApiKey, "GitLab pipeline trigger token"),
-        ("ya29.", AccessToken, "Google OAuth access token"),
-        ("1//0", RefreshToken, "Google OAuth refresh token"),
-        ("4/0A", ApiKey, "Google authorization code: to be exchanged at the token endpoint, not to be sent as a token"),
-        ("GOCSPX-", ApiKey, "Google OAuth client secret"),
-        ("AIza", ApiKey, "Google API key"),
-        ("EAAC", AccessToken, "Facebook access token"),
-        ("EAAG", AccessToken, "Facebook access token"),
-        ("EAAA", AccessToken, "Square or Facebook access token"),
-        ("xoxb-", AccessToken, "Slack bot token"),
-        ("xoxp-", AccessToken, "Slack user token"),
-        ("xoxe", RefreshToken, "Slack rotating or refresh token"),
-        ("xox", AccessToken, "Slack token"),
-        ("xapp-", AccessToken, "Slack app-level token"),
-        ("sk-ant-", ApiKey, "Anthropic API key"),
-        ("sk-or-", ApiKey, "OpenRouter API key"),
-        ("sk-lf-", ApiKey, "Langfuse secret key"),
-        ("sk-", ApiKey, "API key as OpenAI and others issue it"),
-        ("sk_live_", ApiKey, "Stripe secret key"),
-        ("sk_test_", ApiKey, "Stripe secret key (test mode)"),
-        ("rk_live_", ApiKey, "Stripe restricted key"),
-        ("pk_live_", ApiKey, "Stripe publishable key"),
-        ("whsec_", ApiKey, "webhook signing secret"),
-        ("AKIA", ApiKey, "AWS access key id: not a token, the secret belongs to it"),
-        ("ASIA", ApiKey, "AWS temporary access key id: not a token, the secret and session token belong to it"),
-        ("IQoJb3JpZ2lu", ApiKey, "AWS session token"),
-        ("FwoGZXIvYXdz", ApiKey, "AWS session token"),
-        ("sbp_", AccessToken, "Supabase personal access token"),
-        ("sb_secret_", ApiKey, "Supabase secret key"),
-        ("sb_publishable_", ApiKey, "Supabase publishable key"),
-        ("npm_", AccessToken, "npm access token"),
-        ("pypi-", ApiKey, "PyPI API token"),
-        ("hf_", AccessToken, "Hugging Face access token"),
-        ("hvs.", AccessToken, "HashiCorp Vault service token"),
-        ("hvb.", AccessToken, "HashiCorp Vault batch token"),
-        ("dop_v1_", AccessToken, "DigitalOcean personal access token"),
-        ("doo_v1_", AccessToken, "DigitalOcean OAuth access token"),
-        ("dapi", AccessToken, "Databricks personal access token"),
-        ("SG.", ApiKey, "SendGrid API key"),
-        ("ATATT3", ApiKey, "Atlassian API token"),
-        ("lin_api_", ApiKey, "Linear API key"),
-        ("lin_oauth_", AccessToken, "Linear OAuth access token"),
-        ("ntn_", AccessToken, "Notion token"),
-        ("figd_", AccessToken, "Figma personal access token"),
-        ("shpat_", AccessToken, "Shopify access token"),
-        ("glsa_", AccessToken, "Grafana service account token"),
-        ("glc_", AccessToken, "Grafana Cloud access policy token"),
-        ("sntrys_", AccessToken, "Sentry organization token"),
-        ("PMAK-", ApiKey, "Postman API key"),
-        ("tskey-", ApiKey, "Tailscale key"),
-        ("xai-", ApiKey, "xAI API key"),
-        ("gsk_", ApiKey, "Groq API key"),
-        ("r8_", ApiKey, "Replicate API token"),
-        ("fm2_", AccessToken, "Fly.io macaroon token"),
-        ("Fe26.2*", AccessToken, "iron-sealed session or token: only the application that sealed it can read it"),
-    ]
-};
+/// Where a token is expected, so many characters after a prefix are enough, unless the prefix begins words, too.
+const LIKELY: usize = 8;
+
+/// A prefix after which more than this must follow begins words, too.
+const TELLING: usize = 30;
 
 /// What a token with a known prefix is.
 #[must_use]
 pub(super) fn by_prefix(token: &str) -> Option<Guess> {
-    let (prefix, kind, name) = PREFIXES.iter().find(|(prefix, ..)| token.starts_with(prefix))?;
+    let Prefix { start, issued, name, at_least } = prefixes::of(token)?;
     // As long as a prefix alone, it is more likely a word.
-    (token.len() >= prefix.len() + 8).then(|| Guess {
-        kind: *kind,
-        evidence: format!(
-            "starts with `{prefix}`: {} {name}",
-            if name.starts_with(['A', 'O', 'a', 'o', 'i', 'n', 'x']) { "an" } else { "a" }
-        ),
-    })
+    let enough = start.len() + if *at_least > TELLING { *at_least } else { LIKELY };
+    let kind = match issued {
+        Issued::Access => TokenKind::AccessToken,
+        Issued::Refresh => TokenKind::RefreshToken,
+        Issued::Key => TokenKind::ApiKey,
+    };
+    let article = if name.starts_with(['A', 'E', 'O', 'a', 'i', 'n', 'x']) { "an" } else { "a" };
+    (token.len() >= enough).then(|| Guess { kind, evidence: format!("starts with `{start}`: {article} {name}") })
 }
 
 /// What a token without dots and without a known prefix is, by its characters.
@@ -125,16 +62,6 @@ pub(super) fn by_shape(token: &str) -> Guess {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn longer_prefixes_stand_before_those_they_begin_with() {
-        for (i, (prefix, ..)) in PREFIXES.iter().enumerate() {
-            assert!(
-                !PREFIXES[..i].iter().any(|(earlier, ..)| prefix.starts_with(earlier)),
-                "{prefix} can never be found"
-            );
-        }
-    }
 
     #[test]
     fn prefixes_and_shapes_tell_what_a_token_is() {
