@@ -15,7 +15,7 @@ use mcp_echo_stateful::request::headers::Accept;
 use mcp_echo_stateful::request::{ProxyProof, Request, RequestId};
 use mcp_echo_stateful::rpc::{Caller, Engine};
 use mcp_echo_stateful::session::history::{Entry, History, Kind, token_hash};
-use mcp_echo_stateful::session::{ClientInfo, Limits, NewSession, SessionManager};
+use mcp_echo_stateful::session::{ClientInfo, Limits, NewSession, SessionManager, Unbound};
 use mcp_echo_stateful::system::System;
 use mcp_echo_stateful::tools::{Server, TOOLS};
 use tokio_util::sync::CancellationToken;
@@ -62,7 +62,7 @@ fn request(engine: &Engine, bearer: &str) -> Arc<Request> {
         protocol_version: Revision::V2025_06_18,
         client_info: ClientInfo::default(),
         client_capabilities: Capabilities::default(),
-        owner: None,
+        owner: Err(Unbound::NoIdentity),
         address: None,
     };
     let session = engine.server.sessions.write().unwrap().create(new).unwrap().0.session().id();
@@ -111,6 +111,7 @@ fn findings(criterion: &mut Criterion) {
     criterion.bench_function("noting a request for the findings", |bencher| {
         bencher.iter(|| {
             let entry = Entry {
+                user: None,
                 kind: Kind::Post,
                 authorization: Some(token_hash(black_box(bearer.as_bytes()))),
                 address: None,

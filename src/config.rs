@@ -119,8 +119,10 @@ impl Source {
 /// Whether a session is bound to the identity that initialized it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SessionBinding {
-    /// Bound to `X-User-Id`, else the bearer token's `sub`.
+    /// Bound to the user that an identity header of a gateway names, else the bearer token's `sub`.
     User,
+    /// The same, and an `initialize` that names nobody is refused.
+    Require,
     /// Not bound.
     Off,
 }
@@ -173,11 +175,12 @@ pub struct AllowedHost {
 }
 
 impl SessionBinding {
-    /// `user`, `off`.
+    /// `user`, `require`, `off`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::User => "user",
+            Self::Require => "require",
             Self::Off => "off",
         }
     }

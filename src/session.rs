@@ -61,7 +61,7 @@ pub use memory::evict_for_memory;
 pub use queue::{Message, Queue};
 pub use record::{
     CustomData, CustomDataTooLarge, Identity, IdentitySource, Intrusions, MAX_CUSTOM_DATA, NewSession, Record,
-    SeenFinding, State,
+    SeenFinding, State, Unbound, exact,
 };
 pub use rest::Rest;
 pub use running::RunningCall;

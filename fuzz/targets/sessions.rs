@@ -307,7 +307,7 @@ impl Both {
             protocol_version: Revision::V2025_11_25,
             client_info: ClientInfo::default(),
             client_capabilities: Capabilities::default(),
-            owner: identity(owner),
+            owner: identity(owner).ok_or(Unbound::NoIdentity),
             address: None,
         };
         let full = self.alive().count() >= MAX_SESSIONS;
@@ -483,7 +483,7 @@ impl Both {
 }
 
 fn identity(number: Option<bool>) -> Option<Identity> {
-    number.map(|number| Identity { id: number.to_string(), source: IdentitySource::XUserId })
+    number.map(|number| Identity::new(number.to_string(), IdentitySource::X_USER_ID))
 }
 
 fn pick(number: u8, count: usize) -> Option<usize> {

@@ -102,7 +102,7 @@ impl Config {
 
         reader.seconds(&mut config.session_timeout, "MCP_SESSION_TIMEOUT");
         reader.seconds(&mut config.session_cleanup_interval, "MCP_SESSION_CLEANUP_INTERVAL");
-        let bindings = [SessionBinding::User, SessionBinding::Off];
+        let bindings = [SessionBinding::User, SessionBinding::Off, SessionBinding::Require];
         reader.word(&mut config.session_binding, "MCP_SESSION_BINDING", &bindings, SessionBinding::name);
         reader.number(&mut config.max_sessions, "MCP_MAX_SESSIONS");
         reader.number(&mut config.message_queue_size, "MCP_MESSAGE_QUEUE_SIZE");

@@ -124,8 +124,9 @@ pub const VARIABLES: &[Variable] = &[
     variable(
         "MCP_SESSION_BINDING",
         "user",
-        Accepts::OneOf(&["user", "off"]),
-        "user: only the identity that opened a session may use it; off: anyone with the id",
+        Accepts::OneOf(&["user", "off", "require"]),
+        "user: only the identity that opened a session may use it; require: and one that names nobody is not opened; off: \
+         anyone with the id",
     ),
     // Ten million empty sessions are some 10 GB: more is a slip.
     variable(

@@ -5,6 +5,7 @@
 //! every rule.
 
 mod answer;
+mod authentication;
 pub mod cors;
 mod credentials;
 mod facts;
@@ -15,6 +16,7 @@ pub mod session;
 pub mod token;
 
 pub use answer::{schemas, section, verdict};
+pub use authentication::{Authentication, State};
 pub use facts::{Credential, Facts, SessionFacts};
 pub use rule::{Check, Finding, Rule, Severity};
 

@@ -1,33 +1,108 @@
 //! Who the user is, as the headers of auth proxies and the bearer token tell it.
 
-use http::header::AUTHORIZATION;
-use http::{HeaderMap, HeaderName};
+use std::borrow::Cow;
 
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
+
+use super::claims::{jwt_claims, text_claim};
 use super::encoding::BASE64;
-use super::products::{Meaning, PRODUCTS, Product};
+use super::headers::title_case;
+use super::products::{self, Meaning, PRODUCTS, Product, Telling};
 use super::redact::decode;
 use super::token;
-use crate::session::{Identity, IdentitySource};
+use crate::session::{Identity, IdentitySource, Unbound, exact};
 
-/// The header that decides whose a session is, before the bearer token does.
-pub const X_USER_ID: &str = "x-user-id";
-
-/// The same, ready to be looked up: every request is asked for it.
-const USER_ID: HeaderName = HeaderName::from_static(X_USER_ID);
-
-/// Who sent a request: `X-User-Id`, else the `sub` of the bearer token (not verified). What sessions are bound to.
+/// Who sent a request: the user of the most believed identity header, else the `sub` of the bearer token, else a login name
+/// or an e-mail address that a gateway hands on. Not verified. What sessions are bound to.
 ///
-/// Several different values are joined with `, `, as a list header is (RFC 9110 section 5.3), so that they never equal
-/// one of them; empty values count as absent.
-#[must_use]
-pub fn caller(headers: &HeaderMap) -> Option<Identity> {
-    let ids = headers.get_all(USER_ID).iter().map(|value| decode(value.as_bytes()).trim().to_owned());
-    if let Some(id) = joined(ids) {
-        return Some(Identity { id, source: IdentitySource::XUserId });
+/// To the letter: different values of one header are not the same as one that lists them, bytes that are no text are no
+/// text that looks like them, and nothing but the white space around a value is left out (RFC 9110 section 5.5).
+///
+/// # Errors
+/// Why nobody can be told.
+pub fn caller(headers: &HeaderMap) -> Result<Identity, Unbound> {
+    let telling = products::telling(headers);
+    if let Some(identity) =
+        telling.filter(|telling| !telling.is_last_resort()).and_then(|telling| told(headers, telling))
+    {
+        return Ok(identity);
     }
-    let authorizations = headers.get_all(AUTHORIZATION).iter().filter_map(|value| value.to_str().ok());
-    let subjects = authorizations.filter_map(token::bearer_subject);
-    joined(subjects).map(|id| Identity { id, source: IdentitySource::BearerSub })
+    bearer(headers).or_else(|why| telling.and_then(|telling| told(headers, telling)).ok_or(why))
+}
+
+/// The identity that a header tells.
+fn told(headers: &HeaderMap, telling: &Telling) -> Option<Identity> {
+    let source = IdentitySource::Header(Cow::Borrowed(telling.header));
+    if telling.meaning == Meaning::Assertion {
+        let claims = jwt_claims(headers.get(telling.header)?.to_str().ok()?.trim())?;
+        let (_, id) = text_claim(&claims, &["sub", "email", "common_name"])?;
+        let issuer = text_claim(&claims, &["iss"]).map(|(_, issuer)| issuer);
+        return Some(Identity { issuer, ..Identity::new(exact([id.as_bytes()]), source) });
+    }
+    let id = lines(headers, telling.header)?;
+    if let Some(issuer) = telling.product.issuer_header() {
+        return Some(Identity { issuer: lines(headers, issuer), ..Identity::new(id, source) });
+    }
+    // The token of the same user names who gave the id.
+    let same = bearer(headers).ok().filter(|bearer| bearer.id == id);
+    Some(Identity { beside: same.and_then(|bearer| bearer.issuer), ..Identity::new(id, source) })
+}
+
+/// The values of a header, each once; `None` where all are empty.
+fn lines(headers: &HeaderMap, name: &str) -> Option<String> {
+    distinct(headers.get_all(name).iter().map(|value| value.as_bytes().trim_ascii()))
+}
+
+fn distinct<'a>(values: impl Iterator<Item = &'a [u8]>) -> Option<String> {
+    let mut different: Vec<&[u8]> = Vec::with_capacity(1);
+    for value in values.filter(|value| !value.is_empty()) {
+        if !different.contains(&value) {
+            different.push(value);
+        }
+    }
+    (!different.is_empty()).then(|| exact(different))
+}
+
+/// The identity that the bearer token tells. Of several tokens each that tells one.
+fn bearer(headers: &HeaderMap) -> Result<Identity, Unbound> {
+    let mut subjects = Vec::with_capacity(1);
+    let mut why = Unbound::NoIdentity;
+    for value in headers.get_all(AUTHORIZATION) {
+        match value.to_str().map_err(|_| Unbound::Opaque).and_then(token::bearer_subject) {
+            Ok(subject) => subjects.push(subject),
+            Err(reason) => why = reason,
+        }
+    }
+    let id = distinct(subjects.iter().map(|(sub, _)| sub.as_bytes())).ok_or(why)?;
+    let issuer = distinct(subjects.iter().filter_map(|(_, iss)| iss.as_deref().map(str::as_bytes)));
+    Ok(Identity { issuer, ..Identity::new(id, IdentitySource::BearerSub) })
+}
+
+/// Where an identity was read, for people: `X-User-Id header`, `sub claim of the bearer token`.
+#[must_use]
+pub fn source(identity: &Identity) -> String {
+    match &identity.source {
+        IdentitySource::Header(name) => format!("{} header", title_case(name)),
+        IdentitySource::BearerSub => "sub claim of the bearer token".to_owned(),
+    }
+}
+
+/// An identity with its source and issuer for people, not yet redacted: `alice (X-User-Id header)`.
+#[must_use]
+pub fn shown(identity: &Identity) -> String {
+    let issuer = identity.issuer.as_ref().or(identity.beside.as_ref());
+    let issuer = issuer.map(|issuer| format!(", issuer {issuer}")).unwrap_or_default();
+    format!("{} ({}{issuer})", identity.shown(), source(identity))
+}
+
+/// The user's id for people, not yet redacted, where `identity` holds one and not only a name.
+#[must_use]
+pub fn user_id(identity: &Identity) -> Option<String> {
+    let IdentitySource::Header(name) = &identity.source else { return Some(identity.shown()) };
+    let (product, field) = products::lookup(name)?;
+    let is_id = matches!(field.meaning, Meaning::UserId | Meaning::Assertion);
+    is_id.then(|| plain(product, &identity.shown()))
 }
 
 fn joined(values: impl Iterator<Item = String>) -> Option<String> {
@@ -83,10 +158,10 @@ impl User {
                     }
                     continue;
                 }
-                Meaning::Token | Meaning::Other => continue,
+                Meaning::Issuer | Meaning::Token | Meaning::Assertion | Meaning::Other => continue,
             };
             if slot.is_none() {
-                *slot = Some(Told { value, header: name });
+                *slot = Some(Told { value, header: name.to_owned() });
             }
         }
         user
@@ -101,7 +176,7 @@ pub struct IdentityHeader {
     /// What it says.
     pub meaning: Meaning,
     /// Its name, lower case.
-    pub name: String,
+    pub name: &'static str,
     /// Its value, decoded; different values of repeated lines joined with `, `.
     pub value: String,
 }
@@ -115,7 +190,7 @@ pub fn identity_headers(headers: &HeaderMap) -> Vec<IdentityHeader> {
         .filter_map(|(product, field)| {
             let values = headers.get_all(field.header).iter().map(|value| plain(product, &decode(value.as_bytes())));
             let value = joined(values)?;
-            Some(IdentityHeader { product, meaning: field.meaning, name: field.header.to_owned(), value })
+            Some(IdentityHeader { product, meaning: field.meaning, name: field.header, value })
         })
         .collect()
 }
@@ -203,29 +278,123 @@ mod tests {
     use crate::diagnosis::testing::{headers, jwt};
 
     fn id(given: &[(&str, &str)]) -> Option<String> {
-        caller(&headers(given)).map(|identity| identity.id)
+        caller(&headers(given)).ok().map(|identity| identity.shown())
+    }
+
+    fn bearer_of(claims: &serde_json::Value) -> String {
+        format!("Bearer {}", jwt(claims))
     }
 
     #[test]
     fn the_header_names_the_caller_and_else_the_token_does() {
-        let bearer = format!("Bearer {}", jwt(&json!({"sub": "user123"})));
+        let bearer = bearer_of(&json!({"sub": "user123", "iss": "https://a"}));
         assert_eq!(id(&[("x-user-id", "12345"), ("authorization", &bearer)]).as_deref(), Some("12345"));
         assert_eq!(id(&[("x-user-id", " "), ("authorization", &bearer)]).as_deref(), Some("user123"));
+        assert_eq!(id(&[("x-user-name", "jd"), ("authorization", &bearer)]).as_deref(), Some("user123"));
         let from_token = caller(&headers(&[("authorization", &bearer)])).unwrap();
-        assert_eq!(from_token, Identity { id: "user123".into(), source: IdentitySource::BearerSub });
-        for nobody in [&[][..], &[("authorization", "Bearer opaque")], &[("x-user-id", "")], &[("x_user_id", "1")]] {
-            assert_eq!(id(nobody), None, "{nobody:?}");
-        }
-        assert_eq!(id(&[("authorization", &format!("Bearer {}", jwt(&json!({"sub": ""}))))]), None);
+        let issuer = Some("https://a".to_owned());
+        assert_eq!(from_token, Identity { issuer, ..Identity::new("user123", IdentitySource::BearerSub) });
     }
 
     #[test]
-    fn conflicting_ids_never_equal_one_of_them() {
-        assert_eq!(id(&[("x-user-id", "alice"), ("x-user-id", "bob")]).as_deref(), Some("alice, bob"));
-        assert_eq!(id(&[("x-user-id", "alice"), ("x-user-id", "alice")]).as_deref(), Some("alice"));
-        assert_eq!(id(&[("x-user-id", "alice"), ("x-user-id", "")]).as_deref(), Some("alice"));
-        let bearer = |sub: &str| format!("Bearer {}", jwt(&json!({"sub": sub})));
-        assert_eq!(id(&[("authorization", &bearer("a")), ("authorization", &bearer("b"))]).as_deref(), Some("a, b"));
+    fn who_cannot_be_told_has_a_reason() {
+        let long = format!("Bearer {}", jwt(&json!({"sub": "a", "x": "y".repeat(token::MAX_TOKEN_BYTES)})));
+        let basic = ("authorization", "Basic YTpi");
+        for (nobody, why) in [
+            (&[][..], Unbound::NoIdentity),
+            (&[("x-user-id", "")], Unbound::NoIdentity),
+            (&[("x_user_id", "1")], Unbound::NoIdentity),
+            (&[basic], Unbound::NoIdentity),
+            (&[("authorization", "Bearer opaque")], Unbound::Opaque),
+            (&[("authorization", &long)], Unbound::TooLong),
+            (&[("authorization", &bearer_of(&json!({"sub": ""})))], Unbound::NoSubject),
+            (&[("authorization", &bearer_of(&json!({"sub": ["a"]})))], Unbound::NoSubject),
+            (&[("authorization", &bearer_of(&json!({"iss": "i"})))], Unbound::NoSubject),
+        ] {
+            assert_eq!(caller(&headers(nobody)), Err(why), "{nobody:?}");
+        }
+        assert_eq!(id(&[("authorization", &bearer_of(&json!({"sub": 1001})))]).as_deref(), Some("1001"));
+    }
+
+    #[test]
+    fn every_product_brings_an_identity() {
+        let assertion = jwt(&json!({"sub": "accounts.google.com:9", "iss": "https://cloud.google.com/iap"}));
+        for (header, value, told, issuer) in [
+            ("oidc_claim_sub", "alice", "alice", None),
+            ("oauth2_claim_sub", "alice", "alice", None),
+            ("remote-user", "alice", "alice", None),
+            ("tailscale-user-login", "a@example.com", "a@example.com", None),
+            ("cf-access-authenticated-user-email", "a@example.com", "a@example.com", None),
+            ("x-goog-iap-jwt-assertion", &assertion, "accounts.google.com:9", Some("https://cloud.google.com/iap")),
+        ] {
+            let identity = caller(&headers(&[(header, value), ("authorization", "Bearer opaque")])).unwrap();
+            assert_eq!(
+                (&*identity.shown(), identity.source.as_str(), identity.issuer.as_deref()),
+                (told, header, issuer)
+            );
+        }
+    }
+
+    #[test]
+    fn an_id_counts_within_its_issuer_only() {
+        let of = |given: &[(&str, &str)]| caller(&headers(given)).unwrap();
+        let token = |iss: &str| bearer_of(&json!({"sub": "1001", "iss": iss}));
+        let (a, b, none) = (token("https://a"), token("https://b"), bearer_of(&json!({"sub": "1001"})));
+        let bearers = [&a, &b, &none].map(|bearer| of(&[("authorization", bearer)]));
+        let claims = [None, Some("https://a"), Some("https://b")].map(|iss| {
+            let iss = iss.map(|iss| ("oidc_claim_iss", iss));
+            of(&[("oidc_claim_sub", "1001")].into_iter().chain(iss).collect::<Vec<_>>())
+        });
+        for identities in [&bearers, &claims] {
+            for (n, one) in identities.iter().enumerate() {
+                for (m, other) in identities.iter().enumerate() {
+                    assert_eq!(one.is(other), n == m, "{one:?} {other:?}");
+                }
+            }
+        }
+        let with = |bearer: &str| of(&[("x-user-id", "1001"), ("authorization", bearer)]);
+        assert!(!with(&a).is(&with(&b)), "the gateway's id, of two issuers");
+        assert!(with(&a).is(&of(&[("x-user-id", "1001")])), "a token that did not come says nothing");
+        assert!(!with(&a).is(&bearers[0]), "another source");
+    }
+
+    #[test]
+    fn ids_are_compared_to_the_letter() {
+        let of = |values: &[&[u8]]| {
+            let mut map = HeaderMap::new();
+            for value in values {
+                map.append("x-user-id", http::HeaderValue::from_bytes(value).unwrap());
+            }
+            caller(&map).unwrap()
+        };
+        let same = [
+            (&[&b"alice"[..], b"alice"][..], &[&b"alice"[..]][..]),
+            (&[b"alice", b""], &[b"alice"]),
+            (&[b" alice "], &[b"alice"]),
+        ];
+        assert!(same.iter().all(|(one, other)| of(one).is(&of(other))));
+        for (one, other) in [
+            (&[&b"alice"[..], b"bob"][..], &[&b"alice, bob"[..]][..]),
+            (&[b"alice", b"bob"], &[b"alice"]),
+            (&[b"a, b", b"c"], &[b"a", b"b, c"]),
+            (&["alice\u{a0}".as_bytes()], &[b"alice"]),
+            (&[b"\xff"], &[br"\xff"]),
+            (&[b"\xff\xfe"], &[br"\xff\xfe"]),
+            (&[b"\xff"], &["\u{fffd}".as_bytes()]),
+            (&[b"Alice"], &[b"alice"]),
+            (&[b"a\tb"], &[b"a b"]),
+        ] {
+            assert!(!of(one).is(&of(other)), "{one:?} {other:?}");
+        }
+        assert_eq!(of(&[b"alice", b"bob\xff"]).shown(), r"alice, bob\xff");
+        let subs = |subs: &[&str]| {
+            let bearers: Vec<String> = subs.iter().map(|sub| bearer_of(&json!({"sub": sub}))).collect();
+            let given: Vec<_> = bearers.iter().map(|bearer| ("authorization", &**bearer)).collect();
+            caller(&headers(&given)).unwrap()
+        };
+        assert_eq!(subs(&["a", "b"]).shown(), "a, b");
+        assert!(!subs(&["a", "b"]).is(&subs(&["a\u{1e}b"])));
+        assert!(!subs(&["a\u{1a}1e"]).is(&subs(&["a\u{1e}"])));
     }
 
     #[test]

@@ -35,6 +35,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 
 pub use algorithm::{Algorithm, Protection, algorithm};
@@ -55,6 +56,7 @@ pub use times::{Notation, Status, Time, TimeClaim, Times, Unit, When, length};
 
 use super::placeholder;
 use super::quote::quote;
+use crate::session::Unbound;
 
 /// The longest token that is looked at, in bytes. HTTP servers take 8 to 16 KiB of headers in all; twice that leaves room
 /// for tokens that are too long for them, so that one can see why.
@@ -205,29 +207,55 @@ fn sha256_prefix(token: &str) -> String {
     format!("{:08x}", u32::from_be_bytes([a, b, c, d]))
 }
 
-/// The `sub` claim of a JWT in an `Authorization` header's value, not verified: who the caller says to be.
+/// `sub` and `iss` of a JWT in an `Authorization` header's value, not verified: who the caller says to be.
 ///
-/// For the path of every request: one allocation for the payload, one for the result. `Bearer` and `DPoP` (RFC 9449
-/// section 7.1) count, in any case; of a token with two `sub` claims, or one that is empty or not a string, nobody can be
-/// told (RFC 7519 sections 4 and 4.1.2).
-#[must_use]
-pub fn bearer_subject(authorization_header_value: &str) -> Option<String> {
+/// For the path of every request: one allocation for the payload, one for each claim. `Bearer` and `DPoP` (RFC 9449
+/// section 7.1) count, in any case; of a token with two `sub` claims, or one that is empty or neither text nor a number,
+/// nobody can be told (RFC 7519 sections 4 and 4.1.2). A number counts as its text.
+///
+/// # Errors
+/// Why there is no subject.
+pub fn bearer_subject(authorization_header_value: &str) -> Result<(String, Option<String>), Unbound> {
+    let (scheme, token) = authorization_header_value.trim().split_once(' ').ok_or(Unbound::NoIdentity)?;
+    let known = scheme.eq_ignore_ascii_case("bearer") || scheme.eq_ignore_ascii_case("dpop");
+    if !known {
+        return Err(Unbound::NoIdentity);
+    }
+    subject(token.trim_start())
+}
+
+/// `sub` and `iss` of a JWT, as [`bearer_subject`].
+fn subject(token: &str) -> Result<(String, Option<String>), Unbound> {
     #[derive(Deserialize)]
-    struct Claims {
-        sub: String,
+    struct Claims<'a> {
+        #[serde(borrow)]
+        sub: Option<&'a RawValue>,
+        #[serde(borrow)]
+        iss: Option<&'a RawValue>,
     }
 
-    let (scheme, token) = authorization_header_value.trim().split_once(' ')?;
-    let token = token.trim_start();
-    let known = scheme.eq_ignore_ascii_case("bearer") || scheme.eq_ignore_ascii_case("dpop");
-    if !known || token.len() > MAX_TOKEN_BYTES {
-        return None;
+    if token.len() > MAX_TOKEN_BYTES {
+        return Err(Unbound::TooLong);
     }
     let mut segments = token.split('.');
-    let (_header, payload, _signature) = (segments.next()?, segments.next()?, segments.next()?);
-    if segments.next().is_some() {
-        return None;
-    }
-    let claims: Claims = serde_json::from_slice(&segment::decode_quietly(payload)?).ok()?;
-    (!claims.sub.is_empty()).then_some(claims.sub)
+    let (Some(_header), Some(payload), Some(_signature), None) =
+        (segments.next(), segments.next(), segments.next(), segments.next())
+    else {
+        return Err(Unbound::Opaque);
+    };
+    let payload = segment::decode_quietly(payload).ok_or(Unbound::NoSubject)?;
+    let claims: Claims<'_> = serde_json::from_slice(&payload).map_err(|_| Unbound::NoSubject)?;
+    let sub = claims.sub.and_then(plain_text).ok_or(Unbound::NoSubject)?;
+    Ok((sub, claims.iss.and_then(plain_text)))
+}
+
+/// A string that is not empty, or the text of a number.
+fn plain_text(value: &RawValue) -> Option<String> {
+    let json = value.get();
+    let text = match json.as_bytes().first()? {
+        b'"' => serde_json::from_str(json).ok()?,
+        b'-' | b'0'..=b'9' => json.to_owned(),
+        _ => return None,
+    };
+    (!text.is_empty()).then_some(text)
 }

@@ -167,7 +167,7 @@ impl Engine {
     fn run_function(&self, run: &Function, tool: &Tool, job: &Job, subject: &Subject, started: Instant) -> Answer {
         let made = match subject.is_wanted.then(|| self.make_session(job)).transpose() {
             Ok(made) => made,
-            Err(full) => return self.refuse_call(full.into(), tool, job, started),
+            Err(error) => return self.refuse_call(error, tool, job, started),
         };
         let session = made.as_ref().map(SessionGuard::session).or(subject.session.as_ref());
         let stats = self.server.stats();

@@ -63,6 +63,7 @@ impl<'a> Caller<'a> {
         Entry {
             kind,
             authorization: headers.get(AUTHORIZATION).map(|value| token_hash(value.as_bytes())),
+            user: None,
             address: client_address(headers, self.request.peer),
             version,
             lists_json: self.lists.json,

@@ -6,6 +6,8 @@ use uuid::Uuid;
 
 use super::Engine;
 use super::job::Job;
+use super::methods::{binding, unbindable};
+use crate::config::SessionBinding;
 use crate::diagnosis::{findings, identity};
 use crate::protocol::Capabilities;
 use crate::request::Request;
@@ -19,7 +21,7 @@ impl Engine {
         let id = Uuid::try_parse(handle).ok().filter(|id| id.hyphenated().to_string() == handle);
         let missing = match id {
             Some(id) => {
-                let caller = identity::caller(&request.headers);
+                let caller = identity::caller(&request.headers).ok();
                 match session::enter(&self.server.sessions, id, caller.as_ref(), |session| session.count_requests(1)) {
                     Ok(guard) => {
                         Span::current().record("session", handle.get(..8));
@@ -44,18 +46,22 @@ impl Engine {
     }
 
     /// Makes a session for a call of the stateless era.
-    pub(super) fn make_session(&self, job: &Job) -> Result<SessionGuard, Full> {
+    pub(super) fn make_session(&self, job: &Job) -> Result<SessionGuard, ToolError> {
         let client = job.client.as_deref();
+        let owner = self.owner(&job.request);
+        if let (Err(why), SessionBinding::Require) = (&owner, self.server.config.session_binding) {
+            return Err(ToolError::invalid(unbindable(*why)));
+        }
         let new = NewSession {
             protocol_version: job.revision,
             client_info: client.and_then(|client| client.client_info.clone()).unwrap_or_default(),
             client_capabilities: client
                 .map(|client| Capabilities::keep(&Value::Object(client.client_capabilities.clone())))
                 .unwrap_or_default(),
-            owner: self.owner(&job.request),
+            owner,
             address: None,
         };
-        let bound = new.owner.is_some();
+        let bound = binding(&new.owner);
         let guard = self.create(new, |_| {})?;
         let session = prefix(guard.session().id());
         tracing::info!(session, revision = %job.revision, bound, "session created");

@@ -10,11 +10,13 @@ use super::running::{Calls, Disconnect};
 use super::session::Admitted;
 use super::strict::{self, Asked};
 use super::{Caller, Engine, malformed_part, methods};
+use crate::config::SessionBinding;
+use crate::diagnosis::identity;
 use crate::diagnosis::redact::loggable;
 use crate::protocol::message::Malformed;
 use crate::protocol::{Answer, Call, Content, Failure, Id, Message, Notification, Refused, Reply, RpcError, message};
 use crate::session::history::Kind;
-use crate::session::prefix;
+use crate::session::{Unbound, prefix};
 
 /// Answers a request.
 pub fn answer(engine: &Arc<Engine>, caller: &Caller<'_>, call: Call) -> Reply {
@@ -80,8 +82,15 @@ fn initialize(engine: &Engine, caller: &Caller<'_>, call: &Call) -> Result<Reply
         let (kind, headers) = (Kind::Initialize, &caller.request.headers);
         strict::check(&Asked { kind, headers, session: None, revision, named, calls: &[] })?;
     }
-    let (bound, client) = (new.owner.is_some(), format!("{} {}", new.client_info.name, new.client_info.version));
-    let entry = caller.entry(Kind::Initialize, named);
+    if let (Err(why), SessionBinding::Require) = (&new.owner, engine.server.config.session_binding) {
+        return Err(Refused::malformed(format!("Bad Request: {}", methods::unbindable(*why))));
+    }
+    let (bound, client) =
+        (methods::binding(&new.owner), format!("{} {}", new.client_info.name, new.client_info.version));
+    let mut entry = caller.entry(Kind::Initialize, named);
+    if matches!(new.owner, Err(Unbound::Off)) {
+        entry.user = identity::caller(&caller.request.headers).ok().map(|user| user.number());
+    }
     let guard = engine.create(new, |session| session.record_request(&entry)).map_err(|full| {
         let error = RpcError::too_many_sessions(&full.to_string());
         Refused::new(Failure::Busy, error)

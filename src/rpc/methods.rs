@@ -11,7 +11,7 @@ use crate::protocol::{
     Capabilities, ClientInfo, INSTRUCTIONS, LogLevel, Params, Revision, RpcError, message, server_info, server_meta,
 };
 use crate::request::Request;
-use crate::session::{Identity, NewSession};
+use crate::session::{Identity, NewSession, Unbound};
 use crate::tools::TTL_MS;
 
 /// The methods of the handshake era that are answered.
@@ -128,13 +128,30 @@ impl Engine {
         })
     }
 
-    /// Whose a new session is, where sessions are bound.
-    pub(super) fn owner(&self, request: &Request) -> Option<Identity> {
+    /// Whose a new session is, or why it is nobody's.
+    pub(super) fn owner(&self, request: &Request) -> Result<Identity, Unbound> {
         match self.server.config.session_binding {
-            SessionBinding::User => identity::caller(&request.headers),
-            SessionBinding::Off => None,
+            SessionBinding::User | SessionBinding::Require => identity::caller(&request.headers),
+            SessionBinding::Off => Err(Unbound::Off),
         }
     }
+}
+
+/// Whom a session is bound to, for the log: where its user is read, not who it is.
+pub(super) fn binding(owner: &Result<Identity, Unbound>) -> String {
+    match owner {
+        Ok(identity) => identity::source(identity),
+        Err(why) => format!("unbound: {}", why.reason()),
+    }
+}
+
+/// What is said to a client whose session cannot be bound, where it must be.
+pub(super) fn unbindable(why: Unbound) -> String {
+    format!(
+        "this server binds every session to its user (MCP_SESSION_BINDING=require), and here {}; send Authorization with a \
+         bearer JWT that has a sub claim, or come through the gateway that adds the user's identity header",
+        why.reason()
+    )
 }
 
 fn set_log_level(job: &Job) -> Result<Vec<u8>, RpcError> {

@@ -9,7 +9,7 @@ use crate::diagnosis::identity;
 use crate::protocol::{CallStream, Failure, Id, Refused, Revision, RpcError};
 use crate::request::headers::SessionHeader;
 use crate::session::history::Kind;
-use crate::session::{self, EndReason, Missing, SessionGuard, Stream, Working, prefix, write};
+use crate::session::{self, EndReason, Identity, Missing, SessionGuard, Stream, Working, prefix, write};
 use crate::text::rfc3339;
 
 /// A message that may be answered: the session that it works on, and the revision.
@@ -117,11 +117,15 @@ impl Engine {
             SessionHeader::Absent => return Ok(None),
             SessionHeader::Foreign => Missing::Unknown,
             SessionHeader::Id(id) => {
-                let who = identity::caller(&caller.request.headers);
+                let who = identity::caller(&caller.request.headers).ok();
                 let entry = noted.map(|(kind, named)| caller.entry(kind, named));
                 let entered = session::enter(&self.server.sessions, id, who.as_ref(), |session| {
-                    if let Some(entry) = &entry {
-                        session.record_request(entry);
+                    if let Some(mut entry) = entry {
+                        // Where it is bound, its user is always the same.
+                        if session.record.owner.is_none() {
+                            entry.user = who.as_ref().map(Identity::number);
+                        }
+                        session.record_request(&entry);
                     }
                     note(session);
                 });

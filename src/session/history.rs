@@ -81,6 +81,8 @@ pub struct Entry {
     pub kind: Kind,
     /// Hash of the `Authorization` header; `None` without one.
     pub authorization: Option<u64>,
+    /// A number for who sent it; `None` where that cannot be told.
+    pub user: Option<u64>,
     /// Where it comes from.
     pub address: Option<IpAddr>,
     /// What `MCP-Protocol-Version` says.
@@ -102,6 +104,12 @@ pub struct History {
     pub tokens: u32,
     /// Hash of the last token.
     pub last_token: u64,
+    /// A number for the last user that was named; 0 before one was.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub last_user: u64,
+    /// How often the user was another than the one before: only where the session is bound to nobody.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub other_users: u64,
     /// Where IPv4 requests come from.
     pub v4: Addresses,
     /// Where IPv6 requests come from. A host has many addresses of one /64 (RFC 8981): the network is what counts.
@@ -187,6 +195,12 @@ impl History {
             }
             None => self.unauthorized.add(entry.kind),
         }
+        if let Some(user) = entry.user
+            && self.last_user != user
+        {
+            self.other_users += u64::from(self.last_user != 0);
+            self.last_user = user;
+        }
         match entry.address {
             Some(IpAddr::V6(address)) => self.v6.record(IpAddr::V6(network(address))),
             Some(address) => self.v4.record(address),
@@ -239,6 +253,11 @@ impl History {
     }
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands it so")]
+const fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
 fn bump(count: &mut u32) {
     *count = count.saturating_add(1);
 }
@@ -263,6 +282,7 @@ mod tests {
     const ENTRY: Entry = Entry {
         kind: Kind::Post,
         authorization: Some(1),
+        user: None,
         address: None,
         version: Some(Revision::V2025_06_18),
         lists_json: true,

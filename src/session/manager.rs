@@ -342,7 +342,7 @@ fn summary(record: &Record, expired: bool) -> Before {
 /// A number for a client, as far as it can be told: name, version, address, identity.
 fn client(new: &NewSession) -> u64 {
     let address = new.address.map(|address| address.to_string());
-    let owner = new.owner.as_ref().map(|owner| owner.id.as_str());
+    let owner = new.owner.as_ref().ok().map(|owner| owner.id.as_str());
     let parts = [Some(&*new.client_info.name), Some(&*new.client_info.version), address.as_deref(), owner];
     fingerprint(&parts.map(|part| part.unwrap_or_default().as_bytes()))
 }
@@ -362,7 +362,7 @@ pub fn enter(
     let Some(session) = found else { return Err(read(manager).missing(id, caller)) };
     let started = Instant::now();
     if let Some(owner) = session.owner()
-        && caller.map(|caller| &caller.id) != Some(&owner.id)
+        && !caller.is_some_and(|caller| owner.is(caller))
     {
         let anonymous = caller.is_none();
         session.change(|working| {

@@ -1,5 +1,6 @@
 //! What is known of a session besides its messages.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -39,6 +40,9 @@ pub struct Record {
     pub log_level: LogLevel,
     /// Who initialized it, where the request said so and sessions are bound.
     pub owner: Option<Arc<Identity>>,
+    /// Why it is nobody's, where there is no owner and the reason is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unbound: Option<Unbound>,
     /// Attempts to use the id by others.
     pub intrusions: Intrusions,
     /// JSON-RPC requests; `initialize` is the first.
@@ -75,7 +79,8 @@ impl Record {
             client_info: new.client_info,
             client_capabilities: new.client_capabilities,
             log_level: LogLevel::default(),
-            owner: new.owner.map(Arc::new),
+            unbound: new.owner.as_ref().err().copied(),
+            owner: new.owner.ok().map(Arc::new),
             intrusions: Intrusions::default(),
             request_count: 0,
             tool_calls: 0,
@@ -110,7 +115,7 @@ impl Record {
             + self.client_info.version.len()
             + self.client_info.title.as_ref().map_or(0, |title| title.len())
             + self.client_capabilities.weight()
-            + self.owner.as_ref().map_or(0, |owner| size_of::<Identity>() + owner.id.len())
+            + self.owner.as_ref().map_or(0, |owner| size_of::<Identity>() + owner.bytes())
             + findings
             + self.state.bytes()
     }
@@ -125,46 +130,166 @@ pub struct NewSession {
     pub client_info: ClientInfo,
     /// What the client can do.
     pub client_capabilities: Capabilities,
-    /// Who is behind it, where sessions are bound.
-    pub owner: Option<Identity>,
+    /// Who is behind it, or why it is bound to nobody.
+    pub owner: Result<Identity, Unbound>,
     /// Where the client is.
     pub address: Option<std::net::IpAddr>,
 }
 
 /// Who a request comes from, as far as the proxy or the token says.
+///
+/// Compared to the letter: see [`Identity::is`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
-    /// The user's id.
+    /// The user's id, in a form that no other id has ([`exact`]).
     pub id: String,
     /// Where it was read.
     pub source: IdentitySource,
+    /// Who gave the id: what the product says beside it, or the `iss` of the token that holds it. An id is unique
+    /// within its issuer only (OpenID Connect Core 1.0 sections 2 and 5.7).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issuer: Option<String>,
+    /// The `iss` of a bearer token with the same id, beside a header whose product names no issuer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub beside: Option<String>,
 }
 
 impl Identity {
+    /// An id without an issuer.
+    #[must_use]
+    pub fn new(id: impl Into<String>, source: IdentitySource) -> Self {
+        Self { id: id.into(), source, issuer: None, beside: None }
+    }
+
+    /// Whether `caller` is the same: id, source and issuer. A token that came beside a header on one of the two requests
+    /// only says nothing.
+    #[must_use]
+    pub fn is(&self, caller: &Self) -> bool {
+        let same_token_issuer = match (&self.beside, &caller.beside) {
+            (Some(one), Some(other)) => one == other,
+            _ => true,
+        };
+        self.id == caller.id && self.source == caller.source && self.issuer == caller.issuer && same_token_issuer
+    }
+
     /// A number that stands for it, where the identity itself is not to be kept.
     #[must_use]
     pub fn number(&self) -> u64 {
-        fingerprint(&[self.id.as_bytes()])
+        let issuer = self.issuer.as_deref().unwrap_or_default();
+        fingerprint(&[self.id.as_bytes(), self.source.as_str().as_bytes(), issuer.as_bytes()])
+    }
+
+    /// The id for people, not yet redacted: several lines of a header are parted by `, `, bytes that are no text are `\xff`.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        self.id.replace(NEXT, ", ").replace(ESCAPE, "\\x")
+    }
+
+    /// Memory held besides itself, in bytes.
+    fn bytes(&self) -> usize {
+        let issuers = [&self.issuer, &self.beside].into_iter().flatten();
+        self.id.len() + issuers.map(String::len).sum::<usize>()
     }
 }
 
+/// Between the lines of a header that came more than once. No header can hold it (RFC 9110 section 5.5).
+const NEXT: char = '\u{1e}';
+
+/// Before the two hexadecimal digits of a byte that is a control character or no text.
+const ESCAPE: char = '\u{1a}';
+
+/// One text for the values of an id, such that no other values have it: several are parted by a character that no value
+/// can hold, and bytes that are not UTF-8 differ from any text.
+#[must_use]
+pub fn exact<'a>(values: impl IntoIterator<Item = &'a [u8]>) -> String {
+    let mut out = String::new();
+    for (n, value) in values.into_iter().enumerate() {
+        if n > 0 {
+            out.push(NEXT);
+        }
+        for chunk in value.utf8_chunks() {
+            if chunk.valid().bytes().any(|b| b < b' ') {
+                for c in chunk.valid().chars() {
+                    if c < ' ' { escape(&mut out, u8::try_from(c).unwrap_or_default()) } else { out.push(c) }
+                }
+            } else {
+                out.push_str(chunk.valid());
+            }
+            chunk.invalid().iter().for_each(|byte| escape(&mut out, *byte));
+        }
+    }
+    out
+}
+
+fn escape(out: &mut String, byte: u8) {
+    let digit = |nibble: u8| char::from_digit(u32::from(nibble), 16).unwrap_or_default();
+    out.extend([ESCAPE, digit(byte >> 4), digit(byte & 0xf)]);
+}
+
 /// Where an identity was read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum IdentitySource {
-    /// The `X-User-Id` header.
-    XUserId,
+    /// The header of this name, lower case.
+    Header(Cow<'static, str>),
     /// The bearer token's `sub` claim, not verified here.
     BearerSub,
 }
 
 impl IdentitySource {
-    /// As people read it.
+    /// The gateway's own header.
+    pub const X_USER_ID: Self = Self::Header(Cow::Borrowed("x-user-id"));
+
+    /// As it is stored: the header's name, or `bearer-sub`.
     #[must_use]
-    pub const fn name(self) -> &'static str {
+    pub fn as_str(&self) -> &str {
         match self {
-            Self::XUserId => "X-User-Id header",
-            Self::BearerSub => "sub claim of the bearer token",
+            Self::Header(name) => name,
+            Self::BearerSub => "bearer-sub",
+        }
+    }
+}
+
+impl Serialize for IdentitySource {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for IdentitySource {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Ok(if text == Self::BearerSub.as_str() { Self::BearerSub } else { Self::Header(text.into()) })
+    }
+}
+
+/// Why a session is bound to nobody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Unbound {
+    /// `MCP_SESSION_BINDING=off`.
+    Off,
+    /// Neither an identity header nor a token came.
+    NoIdentity,
+    /// The token says nothing itself, and no header names the user.
+    Opaque,
+    /// The token is larger than what is looked at.
+    TooLong,
+    /// The token has no `sub` that could be used: none, an empty one, two, or one that is no text and no number.
+    NoSubject,
+}
+
+impl Unbound {
+    /// Why, for people.
+    #[must_use]
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::Off => "MCP_SESSION_BINDING is off",
+            Self::NoIdentity => "neither an identity header of a gateway nor a bearer token came",
+            Self::Opaque => "the token is opaque, and no identity header of a gateway came",
+            Self::TooLong => {
+                "the token is longer than 32 KiB and not looked at, and no identity header of a gateway came"
+            }
+            Self::NoSubject => "the token has no sub claim that names a user, and no identity header of a gateway came",
         }
     }
 }

@@ -111,7 +111,10 @@ mod tests {
             protocol_version: Revision::V2025_11_25,
             client_info: ClientInfo { name: "client".into(), version: "1.0".into(), title: Some("Client".into()) },
             client_capabilities: Capabilities::keep(&json!({ "roots": {} })),
-            owner: Some(Identity { id: "alice".to_owned(), source: IdentitySource::BearerSub }),
+            owner: Ok(Identity {
+                issuer: Some("https://issuer.example".to_owned()),
+                ..Identity::new("alice", IdentitySource::BearerSub)
+            }),
             address: None,
         };
         let mut record = Record::new(Uuid::from_u128(0x550e_8400_e29b_41d4_a716_4466_5544_0000), Moment(1000), new);
@@ -119,6 +122,7 @@ mod tests {
             &Entry {
                 kind: Kind::Post,
                 authorization: Some(token_hash(b"Bearer token")),
+                user: Some(7),
                 address: "2001:db8::1".parse().ok(),
                 version: None,
                 lists_json: true,
@@ -168,6 +172,15 @@ mod tests {
         let read = read(&newer).unwrap();
         assert_eq!(serde_json::to_value(&read).unwrap(), newer);
         assert_eq!(read.record.rest.get("newMember").unwrap()["at"], "/record");
+    }
+
+    #[test]
+    fn a_session_of_the_release_before_is_read() {
+        let mut before = serde_json::to_value(saved()).unwrap();
+        before["record"]["owner"] = json!({ "id": "12345", "source": "x-user-id" });
+        before["record"]["history"].as_object_mut().unwrap().remove("last_user");
+        let owner = read(&before).unwrap().record.owner.unwrap();
+        assert!(owner.is(&Identity::new("12345", IdentitySource::X_USER_ID)));
     }
 
     #[test]

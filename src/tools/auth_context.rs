@@ -4,9 +4,9 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::{Annotations, Call, Context, Family, Handle, NoArguments, Outcome, Tool, ToolError};
-use crate::diagnosis::agreement::{Comparison, comparisons};
+use crate::diagnosis::agreement::Comparison;
 use crate::diagnosis::claims::{USER_NAME, bearers, text_claim};
-use crate::diagnosis::findings::{self, Facts};
+use crate::diagnosis::findings::{self, Authentication, Facts, Finding, State};
 use crate::diagnosis::forwarding::PublicUrl;
 use crate::diagnosis::headers::title_case;
 use crate::diagnosis::identity::{self, caller};
@@ -14,7 +14,7 @@ use crate::diagnosis::proxies::{Proxy, proxies};
 use crate::diagnosis::{products, redact};
 use crate::request::Request;
 use crate::schema;
-use crate::session::Working;
+use crate::session::{Record, Working};
 use crate::text::shell_quoted;
 
 /// See the module's documentation.
@@ -53,7 +53,28 @@ const OUTPUT: &str = r#"{
             },
             "required": ["type", "length", "preview", "placeholder"]
         },
-        "authenticated": {"type": "boolean", "description": "identity header or token present; not verified here"},
+        "authenticated": {
+            "type": "boolean",
+            "description": "a gateway's identity headers agree with the token that came, or a proof came; see authentication"
+        },
+        "authentication": {
+            "type": "object",
+            "properties": {
+                "state": {"type": "string", "enum": "$states"},
+                "text": {"type": "string"},
+                "word": {"type": "string", "description": "whose word it is"}
+            },
+            "required": ["state", "text", "word"]
+        },
+        "sessionBinding": {"type": ["string", "null"], "description": "whom the session is bound to, or why to nobody"},
+        "loginCookies": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {"product": {"type": "string"}, "cookies": "$texts"},
+                "required": ["product", "cookies"]
+            }
+        },
         "sessionId": "$text",
         "requestId": {"type": "string"},
         "products": {
@@ -93,21 +114,22 @@ const OUTPUT: &str = r#"{
                     "id": {"type": "string"},
                     "subject": {"type": "string"},
                     "agrees": {"type": "boolean"},
-                    "detail": {"type": "string"}
+                    "detail": {"type": "string"},
+                    "finding": {"type": "string", "description": "the rule that calls the difference a fault"}
                 },
                 "required": ["id", "subject", "agrees", "detail"]
             }
         }
     },
     "required": [
-        "user", "token", "authenticated", "sessionId", "requestId", "products", "proxies", "publicUrl", "agreement"
+        "user", "token", "authenticated", "authentication", "sessionId", "requestId", "products", "proxies", "publicUrl", "agreement"
     ]
 }"#;
 
 fn output_schema() -> Value {
     let text = json!({"type": ["string", "null"]});
     let texts = json!({"type": "array", "items": {"type": "string"}});
-    schema::fill(OUTPUT, &[("text", text), ("texts", texts)])
+    schema::fill(OUTPUT, &[("text", text), ("texts", texts), ("states", json!(State::NAMES))])
 }
 
 #[derive(Serialize)]
@@ -116,6 +138,9 @@ struct AuthContext {
     user: ShownUser,
     token: Option<Token>,
     authenticated: bool,
+    authentication: Authentication,
+    session_binding: Option<String>,
+    login_cookies: Vec<LoginCookies>,
     challenge: Challenge,
     session_id: Option<String>,
     request_id: String,
@@ -177,6 +202,13 @@ struct Product {
     headers: Vec<String>,
 }
 
+/// A product that keeps its login in cookies.
+#[derive(Serialize)]
+struct LoginCookies {
+    product: &'static str,
+    cookies: Vec<String>,
+}
+
 #[derive(Serialize)]
 struct Public {
     url: Option<String>,
@@ -187,7 +219,7 @@ struct Public {
 fn run(context: &Context<'_>, session: Option<&Working<'_>>, _: &NoArguments) -> Result<Outcome, ToolError> {
     let facts = context.facts(session);
     let found = findings::find(&facts, TOOL.findings);
-    let auth = auth_context(context.request, &facts);
+    let auth = auth_context(context.request, &facts, &found);
     let all_clear = match (&auth.token, auth.products.is_empty()) {
         (Some(_), _) => findings::token::all_clear(&facts, &found),
         (None, false) => NO_TOKEN.to_owned(),
@@ -201,7 +233,7 @@ headers";
 
 const NOBODY: &str = "Neither a token nor an identity header came: there is nothing to check";
 
-fn auth_context(request: &Request, facts: &Facts<'_>) -> AuthContext {
+fn auth_context(request: &Request, facts: &Facts<'_>, found: &[Finding]) -> AuthContext {
     let headers = &request.headers;
     let claims = facts.claims();
     let token = token(request);
@@ -209,9 +241,16 @@ fn auth_context(request: &Request, facts: &Facts<'_>) -> AuthContext {
     let public = facts.public_url();
     let seen = products::seen(headers);
     let safe = |text: String| redact::value(&text).into_owned();
+    let Authentication { state, text, word } = Authentication::of(facts, found);
+    let authentication = Authentication { state, text, word: safe(word) };
     AuthContext {
-        // What another product's proxy says of the user counts as much as a bearer token: neither is verified here.
-        authenticated: token.as_ref().is_some_and(|token| !token.placeholder) || user.id.is_some(),
+        authenticated: authentication.state == State::Authenticated,
+        authentication,
+        session_binding: facts.session.map(|session| safe(binding(session.record))),
+        login_cookies: products::cookies(headers)
+            .into_iter()
+            .map(|(product, cookies)| LoginCookies { product, cookies: cookies.into_iter().map(safe).collect() })
+            .collect(),
         challenge: Challenge::of(public),
         user,
         token,
@@ -230,7 +269,7 @@ fn auth_context(request: &Request, facts: &Facts<'_>) -> AuthContext {
             sources: public.sources.clone(),
             conflicts: public.conflicts.iter().cloned().map(safe).collect(),
         },
-        agreement: comparisons(headers, claims, facts.owner),
+        agreement: facts.comparisons().to_vec(),
     }
 }
 
@@ -239,15 +278,24 @@ fn user(request: &Request, claims: Option<&Map<String, Value>>) -> ShownUser {
     let told = identity::User::told_by(&request.headers);
     let claim = |names: &[&str]| claims.and_then(|claims| text_claim(claims, names)).map(|(_, value)| value);
     let safe = |text: String| redact::value(&text).into_owned();
-    let id = caller(&request.headers).map(|caller| caller.id);
+    let id = caller(&request.headers).ok().and_then(|caller| identity::user_id(&caller));
     let header_name = told.name.map(|told| told.value);
     ShownUser {
-        id: told.id.map(|told| told.value).or(id).map(safe),
+        id: id.map(safe),
         name: header_name.or_else(|| claim(USER_NAME)).map(safe),
         display_name: told.display_name.map(|told| told.value).or_else(|| claim(&["name"])).map(safe),
         email: told.email.map(|told| told.value).or_else(|| claim(&["email"])).map(safe),
         github_user: claims.and_then(github_user).map(safe),
         groups: told.groups.into_iter().map(safe).collect(),
+    }
+}
+
+/// Whom a session is bound to.
+fn binding(record: &Record) -> String {
+    match (&record.owner, record.unbound) {
+        (Some(owner), _) => identity::shown(owner),
+        (None, Some(why)) => format!("nobody, unbound: {}", why.reason()),
+        (None, None) => "nobody, unbound".to_owned(),
     }
 }
 
@@ -320,9 +368,9 @@ fn text(auth: &AuthContext) -> String {
             lines.push(format!("- Token Preview: {}", preview.as_ref().unwrap_or(&hidden)));
         }
     }
-    let authentication = if auth.authenticated { "✅ Authenticated" } else { "❌ Not authenticated" };
     lines.push("\n🔑 Derived Information:".to_owned());
-    lines.push(format!("- Authentication: {authentication}"));
+    lines.push(format!("- Authentication: {}", auth.authentication.text));
+    lines.push(format!("- Whose Word: {}", auth.authentication.word));
     lines.push(format!("- Session: {}", or_unknown(&auth.session_id)));
     lines.push(format!("- Request ID: {}", auth.request_id));
     lines.join("\n")
@@ -349,7 +397,10 @@ fn details(auth: &AuthContext) -> String {
     for product in &auth.products {
         lines.push(format!("- Identity: {} ({})", product.name, product.headers.join(", ")));
     }
-    if auth.proxies.is_empty() && auth.products.is_empty() {
+    for LoginCookies { product, cookies } in &auth.login_cookies {
+        lines.push(format!("- Login Cookie: {product} ({})", cookies.join(", ")));
+    }
+    if auth.proxies.is_empty() && auth.products.is_empty() && auth.login_cookies.is_empty() {
         lines.push("- None seen: no header of a proxy or an auth product".to_owned());
     }
     let Public { url, sources, conflicts } = &auth.public_url;
@@ -372,11 +423,22 @@ fn details(auth: &AuthContext) -> String {
     if auth.agreement.is_empty() {
         lines.push("- Nothing to compare: it takes two of identity headers, token and session owner".to_owned());
     }
-    // Whether a difference is a fault is for the findings to say.
-    for Comparison { subject, agrees, detail, .. } in &auth.agreement {
-        lines.push(format!("- {} {subject}: {detail}", if *agrees { "✅" } else { "≠" }));
+    // A difference without a finding is no fault: names for people, ids of two systems.
+    for Comparison { subject, agrees, detail, finding, .. } in &auth.agreement {
+        let mark = if finding.is_some() {
+            "❌"
+        } else if *agrees {
+            "✅"
+        } else {
+            "≠"
+        };
+        lines.push(format!("- {mark} {subject}: {detail}"));
     }
-    lines.push("\nNothing here is verified: headers and claims are what the request says.".to_owned());
+    if let Some(binding) = &auth.session_binding {
+        lines.push(format!("\n🔗 Session Bound To:\n- {binding}"));
+    }
+    lines
+        .push("\nHeaders and claims are what the request says; what is proven stands under Authentication.".to_owned());
     lines.join("\n")
 }
 
@@ -387,7 +449,7 @@ mod tests {
     use crate::diagnosis::findings::SessionFacts;
     use crate::diagnosis::testing::jwt;
     use crate::protocol::Revision;
-    use crate::session::{Identity, IdentitySource, Record};
+    use crate::session::{Identity, IdentitySource};
     use crate::tools::fixture::{SESSION, call, record, request, satisfies};
 
     fn show(given: &[(&str, &str)], record: Option<&Record>) -> Outcome {
@@ -398,8 +460,8 @@ mod tests {
         if let Some(record) = record {
             facts = facts.with_session(SessionFacts { record, lost: 0, now: record.created });
         }
-        let auth = auth_context(&request, &facts);
         let found = findings::find(&facts, TOOL.findings);
+        let auth = auth_context(&request, &facts, &found);
         let outcome = Outcome::new(text(&auth), &auth).with("", details(&auth)).concluded(Some(&found));
         satisfies(&TOOL, &outcome);
         outcome
@@ -408,7 +470,7 @@ mod tests {
     #[test]
     fn the_context_is_shown_as_the_sample_shows_it() {
         let token = jwt(&json!({"sub": "12345", "github_username": "johndoe"}));
-        let record = record(Some(Identity { id: "12345".into(), source: IdentitySource::XUserId }));
+        let record = record(Some(Identity::new("12345", IdentitySource::X_USER_ID)));
         let outcome = show(
             &[
                 ("host", "mcp-echo.example.com"),
@@ -425,7 +487,9 @@ mod tests {
              👤 User Information:\n- User ID: 12345\n- Username: johndoe\n- GitHub User: johndoe\n\n\
              🎫 Token Details:\n- Token Type: Bearer\n- Token Length: {} characters\n\
              - Token Preview: {first}...{last}\n\n\
-             🔑 Derived Information:\n- Authentication: ✅ Authenticated\n- Session: {SESSION}\n- Request ID: req_abc123",
+             🔑 Derived Information:\n- Authentication: ✅ Authenticated\n\
+             - Whose Word: the gateway's (mcp-oauth-gateway: X-User-Id, X-User-Name), and the token says the same; neither \
+             was verified here\n- Session: {SESSION}\n- Request ID: req_abc123",
             token.len()
         );
         assert!(outcome.text.starts_with(&format!("{expected}\n\n🩺 ")), "{}", outcome.text);
@@ -443,7 +507,8 @@ mod tests {
         for line in [
             "- User ID: not available\n- Username: not available\n- GitHub User: not available\n",
             "- Token Type: not available\n- Token Length: not available\n- Token Preview: not available\n",
-            "- Authentication: ❌ Not authenticated\n- Session: not available\n- Request ID: req_abc123\n\n🩺 ",
+            "- Authentication: ❌ Not authenticated\n- Whose Word: nobody's: neither a token nor an identity header came\n- \
+             Session: not available\n- Request ID: req_abc123\n\n🩺 ",
         ] {
             assert!(outcome.text.contains(line), "{}", outcome.text);
         }
@@ -491,14 +556,14 @@ mod tests {
     #[test]
     fn contradictions_are_marked() {
         let token = jwt(&json!({"sub": "12345"}));
-        let record = record(Some(Identity { id: "1".into(), source: IdentitySource::BearerSub }));
+        let record = record(Some(Identity::new("1", IdentitySource::BearerSub)));
         let outcome = show(
             &[("authorization", &format!("Bearer {token}")), ("x-user-id", "666"), ("x-user-id", "667")],
             Some(&record),
         );
         assert!(outcome.text.contains("- User ID: 666, 667"));
-        assert!(outcome.text.contains("- ≠ X-User-Id and token claim sub: header 666, 667, claim 12345"));
-        assert!(outcome.text.contains("- ≠ caller and session owner"));
+        assert!(outcome.text.contains("- ❌ X-User-Id and token claim sub: header 666, 667, claim sub 12345"));
+        assert!(outcome.text.contains("- ❌ caller and session owner"));
         for id in ["id.header_claim_mismatch", "hdr.duplicate_identity", "id.session_owner_mismatch"] {
             assert_eq!(outcome.text.matches(id).count(), 1, "{id}: {}", outcome.text);
         }

@@ -15,7 +15,7 @@ use crate::diagnosis::findings;
 use crate::diagnosis::testing::headers;
 use crate::protocol::{Capabilities, Params, Revision};
 use crate::request::{ProxyProof, Request, RequestId};
-use crate::session::{ClientInfo, Identity, Limits, NewSession, Record, SessionManager};
+use crate::session::{ClientInfo, Identity, Limits, NewSession, Record, SessionManager, Unbound};
 use crate::system::System;
 
 /// The session id of the samples.
@@ -45,7 +45,7 @@ pub(crate) fn record(owner: Option<Identity>) -> Record {
         protocol_version: Revision::V2025_06_18,
         client_info: ClientInfo { name: "test-client".into(), version: "1.0".into(), title: None },
         client_capabilities: Capabilities::default(),
-        owner,
+        owner: owner.ok_or(Unbound::NoIdentity),
         address: None,
     };
     Record {

@@ -7,9 +7,10 @@ use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
 use super::{Annotations, Call, Context, Family, Handle, NoArguments, Outcome, Tool, ToolError};
+use crate::diagnosis::{identity, redact};
 use crate::protocol::{Capabilities, ClientInfo, LogLevel, Revision};
 use crate::schema;
-use crate::session::{CustomData, Working};
+use crate::session::{CustomData, Unbound, Working};
 use crate::text::{bytes, duration, rfc3339, shorten, time};
 
 /// Characters of custom data shown as text; the structured form has it all.
@@ -74,9 +75,10 @@ const OUTPUT: &str = r#"{
                 "customData": { "type": "object" },
                 "boundTo": {
                     "type": ["object", "null"],
-                    "properties": { "id": { "type": "string" }, "source": { "type": "string" } },
+                    "properties": { "id": { "type": "string" }, "source": { "type": "string" }, "issuer": { "type": "string" } },
                     "required": ["id", "source"]
                 },
+                "unbound": { "type": "string", "description": "Why it is bound to nobody" },
                 "findingsSeen": {
                     "type": "array",
                     "description": "What this session's requests raised so far",
@@ -167,6 +169,8 @@ struct ShownSession {
     client_capabilities: Capabilities,
     log_level: LogLevel,
     bound_to: Option<Owner>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unbound: Option<&'static str>,
     findings_seen: Vec<FindingSeen>,
     intrusions: Intrusions,
     custom_data: Map<String, Value>,
@@ -192,7 +196,9 @@ struct Queue {
 #[derive(Serialize)]
 struct Owner {
     id: String,
-    source: &'static str,
+    source: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    issuer: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -268,7 +274,12 @@ fn shown(context: &Context<'_>, session: &Working<'_>) -> ShownSession {
         initialized: record.initialized,
         client_ready: record.client_ready,
         protocol_version: record.protocol_version,
-        bound_to: record.owner.map(|owner| Owner { id: owner.id.clone(), source: owner.source.name() }),
+        unbound: record.owner.is_none().then(|| record.unbound.map_or(UNKNOWN_REASON, Unbound::reason)),
+        bound_to: record.owner.map(|owner| Owner {
+            id: shown_word(&owner.shown()),
+            source: identity::source(&owner),
+            issuer: owner.issuer.as_deref().or(owner.beside.as_deref()).map(shown_word),
+        }),
         findings_seen: record
             .findings
             .into_iter()
@@ -289,6 +300,14 @@ fn shown(context: &Context<'_>, session: &Working<'_>) -> ShownSession {
         client_capabilities: record.client_capabilities,
         log_level: record.log_level,
     }
+}
+
+/// Of a session that an earlier release made.
+const UNKNOWN_REASON: &str = "the request that made it named nobody";
+
+/// A caller's word, as it may be shown.
+fn shown_word(text: &str) -> String {
+    redact::escape(&shorten(&redact::value(text), 200)).into_owned()
 }
 
 fn text(session: &ShownSession) -> String {
@@ -346,10 +365,10 @@ fn details(session: &ShownSession) -> String {
         (true, true) => "notifications/initialized came",
         (true, false) => "notifications/initialized has not come",
     };
-    let maker = if session.initialized { "initialize" } else { "the call that made it" };
     let bound = match &session.bound_to {
-        Some(owner) => format!("{} ({})", shorten(&owner.id, 200), owner.source),
-        None => format!("nobody: {maker} carried neither X-User-Id nor a bearer token with a sub claim"),
+        Some(Owner { id, source, issuer: Some(issuer) }) => format!("{id} ({source}, issuer {issuer})"),
+        Some(Owner { id, source, issuer: None }) => format!("{id} ({source})"),
+        None => format!("nobody, unbound: {}", session.unbound.unwrap_or(UNKNOWN_REASON)),
     };
     let custom = if session.custom_data.is_empty() {
         "none".to_owned()

@@ -11,6 +11,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{HeaderMap, HeaderName, Method, Uri};
 use mcp_echo_stateful::config::Config;
 use mcp_echo_stateful::diagnosis::findings::{Facts, Family, Finding, SessionFacts, find};
+use mcp_echo_stateful::diagnosis::identity;
 use mcp_echo_stateful::session::{Identity, IdentitySource, enter, prefix, read, sweep};
 use reqwest::{RequestBuilder, Response};
 use serde::Deserialize;
@@ -36,6 +37,9 @@ struct Corpus {
 #[serde(deny_unknown_fields)]
 struct Case {
     name: String,
+    /// Where it comes from: `reported: …`, `recorded: …`; made up, where it is absent.
+    #[serde(default, rename = "source")]
+    _source: Option<String>,
     /// The revision that `initialize` asks for.
     version: String,
     /// With `MCP_ECHO_STRICT=true`.
@@ -247,8 +251,12 @@ impl<'a> Story<'a> {
                 .collect();
         }
         let id = self.session.as_deref().expect("a session").parse().unwrap();
-        let owner = Identity { id: "alice".to_owned(), source: IdentitySource::XUserId };
-        let guard = enter(&self.server.sessions, id, Some(&owner), |_| ());
+        // Whoever sent the last request, or the owner that others tried to be.
+        let owner = Identity::new("alice", IdentitySource::X_USER_ID);
+        let callers = [identity::caller(&self.headers).ok(), Some(owner)];
+        let mut entered = callers.iter().map(|caller| enter(&self.server.sessions, id, caller.as_ref(), |_| ()));
+        let first = entered.next().unwrap();
+        let guard = first.or_else(|_| entered.next().unwrap());
         let guard = guard.unwrap_or_else(|missing| panic!("{}: {} {missing:?}", self.case.name, prefix(id)));
         let session = guard.session();
         let config = Config::default();

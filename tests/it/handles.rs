@@ -107,7 +107,7 @@ async fn a_handle_leads_back_to_what_was_kept() {
     assert_eq!((&session["initialized"], &session["queue"]["pending"]), (&json!(false), &json!(0)));
     let text = result["content"][0]["text"].as_str().unwrap();
     for line in
-        [&*format!("- Session ID: {one}"), "- Initialized: ❌", "no handshake", "- Bound To: nobody: the call that"]
+        [&*format!("- Session ID: {one}"), "- Initialized: ❌", "no handshake", "- Bound To: nobody, unbound: neither"]
     {
         assert!(text.contains(line), "{line:?} is missing in {text}");
     }

@@ -301,7 +301,8 @@ async fn the_authentication_context_is_shown_as_in_the_sample() {
         &format!(
             "🔐 Authentication Context\n\n👤 User Information:\n- User ID: 12345\n- Username: johndoe\n- GitHub User: \
              johndoe\n\n🎫 Token Details:\n- Token Type: Bearer\n- Token Length: {length} characters\n- Token Preview: \
-             {first}...{last}\n\n🔑 Derived Information:\n- Authentication: ✅ Authenticated\n- Session: {id}\n- Request \
+             {first}...{last}\n\n🔑 Derived Information:\n- Authentication: ✅ Authenticated\n- Whose Word: the gateway's (mcp-oauth-gateway: X-User-Id, \
+             X-User-Name), and the token says the same; neither was verified here\n- Session: {id}\n- Request \
              ID: <request>"
         ),
     );
@@ -318,7 +319,8 @@ async fn a_caller_without_identity_is_told_so() {
         &format!(
             "🔐 Authentication Context\n\n👤 User Information:\n- User ID: not available\n- Username: not available\n- \
              GitHub User: not available\n\n🎫 Token Details:\n- Token Type: not available\n- Token Length: not available\n- \
-             Token Preview: not available\n\n🔑 Derived Information:\n- Authentication: ❌ Not authenticated\n- Session: \
+             Token Preview: not available\n\n🔑 Derived Information:\n- Authentication: ❌ Not authenticated\n- Whose Word: nobody's: \
+             neither a token nor an identity header came\n- Session: \
              {}\n- Request ID: <request>",
             session.id
         ),

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 use crate::clock::Moment;
 use crate::config::Config;
+use crate::diagnosis::agreement::{Comparison, comparisons};
 use crate::diagnosis::expected::{Asked, Expected};
 use crate::diagnosis::forwarding::{self, PublicUrl};
 use crate::diagnosis::redact::decode;
@@ -42,6 +43,7 @@ pub struct Facts<'a> {
     expected: OnceCell<Expected>,
     credential: OnceCell<Option<Credential>>,
     public_url: OnceCell<PublicUrl>,
+    comparisons: OnceCell<Vec<Comparison>>,
 }
 
 /// What the rules look at of a session.
@@ -91,6 +93,7 @@ impl<'a> Facts<'a> {
             expected: OnceCell::new(),
             credential: OnceCell::new(),
             public_url: OnceCell::new(),
+            comparisons: OnceCell::new(),
         }
     }
 
@@ -196,6 +199,13 @@ impl<'a> Facts<'a> {
     /// The URL that the request's headers tell, whatever is set.
     pub(super) fn told_url(&self) -> PublicUrl {
         forwarding::public_url(self.headers, self.uri)
+    }
+
+    /// What headers, token and session say of the user, side by side.
+    #[must_use]
+    pub fn comparisons(&self) -> &[Comparison] {
+        self.comparisons
+            .get_or_init(|| comparisons(self.headers, self.claims(), self.owner, self.proxy == ProxyProof::Proven))
     }
 
     /// The first value of a header as text, trimmed.

@@ -20,7 +20,7 @@ pub(super) enum Secret {
 const TOKENS: [&str; 2] = ["dpop", "x-amzn-oidc-data"];
 
 /// Names with a telling word in them whose values are public: lists of header names, metadata, ids, nonces.
-const OPEN: [&str; 13] = [
+const OPEN: [&str; 14] = [
     "access-control-allow-credentials",
     "access-control-allow-headers",
     "access-control-request-headers",
@@ -34,6 +34,8 @@ const OPEN: [&str; 13] = [
     // Istio `outputPayloadToHeader`, by convention: claims without a signature.
     "x-jwt-payload",
     "token-binding",
+    // caddy-security: the `sub` of the token.
+    "x-token-subject",
     // RFC 6455 section 11.3.1: a nonce.
     "sec-websocket-key",
     "authentication-info",

@@ -14,7 +14,7 @@ use crate::session::shared::lock;
 use crate::session::store::{Ended, Epoch, Gone, Open, Opened, Store, Take, Taken};
 use crate::session::{
     Committer, EndReason, Event, Identity, IdentitySource, Limits, Missing, NewSession, Over, Record, Saved, Session,
-    SessionManager, Stream, Uncommitted, Working, enter, read, write,
+    SessionManager, Stream, Unbound, Uncommitted, Working, enter, read, write,
 };
 
 /// Idle time after which a session expires.
@@ -79,13 +79,13 @@ pub fn new_session(who: Option<&str>) -> NewSession {
         protocol_version: Revision::V2025_11_25,
         client_info: ClientInfo { name: "client".into(), version: "1.0".into(), title: None },
         client_capabilities: Capabilities::keep(&json!({ "roots": {} })),
-        owner: who.map(identity),
+        owner: who.map(identity).ok_or(Unbound::NoIdentity),
         address: None,
     }
 }
 
 fn identity(who: &str) -> Identity {
-    Identity { id: who.to_owned(), source: IdentitySource::XUserId }
+    Identity::new(who, IdentitySource::X_USER_ID)
 }
 
 fn manager(clock: &Arc<Clock>) -> Arc<RwLock<SessionManager>> {

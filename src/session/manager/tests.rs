@@ -8,7 +8,7 @@ use serde_json::json;
 use super::*;
 use crate::protocol::{Capabilities, ClientInfo, LogLevel, Revision, notice};
 use crate::session::memory::free;
-use crate::session::{IdentitySource, MAX_CUSTOM_DATA, MAX_RUNNING, NotKept, REMEMBERED, State, sweep};
+use crate::session::{IdentitySource, MAX_CUSTOM_DATA, MAX_RUNNING, NotKept, REMEMBERED, State, Unbound, sweep};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -24,13 +24,13 @@ fn new_session(owner: Option<&str>) -> NewSession {
         protocol_version: Revision::V2025_06_18,
         client_info: ClientInfo::default(),
         client_capabilities: Capabilities::keep(&json!({})),
-        owner: owner.map(identity),
+        owner: owner.map(identity).ok_or(Unbound::NoIdentity),
         address: None,
     }
 }
 
 fn identity(id: &str) -> Identity {
-    Identity { id: id.to_owned(), source: IdentitySource::XUserId }
+    Identity::new(id, IdentitySource::X_USER_ID)
 }
 
 fn create(manager: &RwLock<SessionManager>) -> Uuid {

@@ -2,20 +2,25 @@
 
 use http::{HeaderMap, HeaderName};
 
+use super::super::identity::differs;
 use super::super::{Facts, Finding, Rule, Severity};
 use super::with_headers;
+use crate::diagnosis::agreement::rules;
 use crate::diagnosis::headers::{Category, category, title_case};
-use crate::diagnosis::products::{self, Meaning};
+use crate::diagnosis::products::{self, Meaning, Origin, PRODUCTS};
+use crate::diagnosis::token::Format;
+use crate::request::ProxyProof;
 
 /// The rules on identity headers.
 pub(in crate::diagnosis::findings) const RULES: &[Rule] = &[
     Rule {
         id: "hdr.underscore_alias",
         severity: Severity::Error,
-        meaning: "A header written with underscores may be taken for one that says who the user is or how the request came",
-        fix: "have the proxy delete or refuse headers with underscores (Traefik: aliasHeadersStrategy of the entry \
+        meaning: "A header written with underscores or dots may be taken for one that says who the user is or how the request \
+                  came",
+        fix: "have the proxy delete or refuse headers with underscores or dots (Traefik: aliasHeadersStrategy of the entry \
               point, which was underscoreHeadersStrategy before; nginx: underscores_in_headers off), and update it",
-        reference: "CVE-2026-39858 (Traefik), CVE-2026-52845 (Caddy); RFC 3875 section 4.1.18",
+        reference: "CVE-2026-39858 (Traefik), CVE-2026-52845 (Caddy); Traefik 3.7.13 (dots); RFC 3875 section 4.1.18",
         check: underscore_alias,
     },
     Rule {
@@ -38,20 +43,20 @@ pub(in crate::diagnosis::findings) const RULES: &[Rule] = &[
     Rule {
         id: "hdr.lone_identity",
         severity: Severity::Warning,
-        meaning: "A header that says who the user is comes without those that its product sends beside it",
+        meaning: "A header that says who the user is comes without what its product always sends, and no token confirms it",
         fix: "list all identity headers in the proxy's authResponseHeaders or copy_headers, so that it removes those that \
               the client sends",
         reference: "Traefik ForwardAuth, authResponseHeaders; CVE-2026-30851 (Caddy)",
         check: lone,
     },
     Rule {
-        id: "hdr.two_products",
+        id: rules::TWO_PRODUCTS,
         severity: Severity::Warning,
-        meaning: "Headers of several auth products say who the user is: a client may have sent those that its proxy does \
-                  not overwrite",
+        meaning: "Headers of several auth products do not name the same user: a client may have sent those that its proxy \
+                  does not overwrite",
         fix: "have the proxy delete the identity headers of the product that is not in front of this server",
         reference: "Traefik ForwardAuth: headers that are not listed in authResponseHeaders pass unchanged",
-        check: two_products,
+        check: differs,
     },
 ];
 
@@ -65,10 +70,10 @@ fn underscores(headers: &HeaderMap, telling: bool) -> Vec<(&str, String)> {
     named
 }
 
-/// What a server that does not tell `_` from `-` takes the header `name` (lower case) for. `None` without `_`, and for
-/// products whose own headers have it. This server never merges them.
+/// What a server that does not tell `_` or `.` from `-` (CGI, WSGI, PHP) takes the header `name` (lower case) for. `None`
+/// without them, and for products whose own headers have them. This server never merges them.
 fn alias_of(name: &str) -> Option<String> {
-    (name.contains('_') && products::lookup(name).is_none()).then(|| name.replace('_', "-"))
+    (name.contains(['_', '.']) && products::lookup(name).is_none()).then(|| name.replace(['_', '.'], "-"))
 }
 
 fn names(found: &[(&str, String)]) -> String {
@@ -83,80 +88,124 @@ fn underscore_alias(rule: &'static Rule, facts: &Facts<'_>) -> Option<Finding> {
 }
 
 fn underscore_name(rule: &'static Rule, facts: &Facts<'_>) -> Option<Finding> {
-    let found = underscores(facts.headers, false);
+    let mut found = underscores(facts.headers, false);
+    found.retain(|(name, _)| name.contains('_'));
     let summary = format!("{}: many proxies drop headers with underscores silently", names(&found));
     with_headers(rule, summary, facts.headers, &found.iter().map(|(name, _)| *name).collect::<Vec<_>>())
 }
 
-/// Of a client certificate each proxy adds its own element, by design.
+/// Of a client certificate each proxy adds its own element, by design. Two lines that a proxy has joined by a comma are two.
 fn duplicates(rule: &'static Rule, facts: &Facts<'_>) -> Option<Finding> {
     let headers = facts.headers;
-    let identity =
-        |name: &str| products::lookup(name).is_some_and(|(_, field)| field.header != "x-forwarded-client-cert");
     let lines = |name: &str| headers.get_all(name).iter().count();
-    let mut repeated: Vec<_> =
-        headers.keys().map(HeaderName::as_str).filter(|name| identity(name) && lines(name) > 1).collect();
+    let mut repeated: Vec<(&str, String)> = headers
+        .keys()
+        .map(HeaderName::as_str)
+        .filter_map(|name| {
+            let (_, field) = products::lookup(name).filter(|(_, field)| field.header != "x-forwarded-client-cert")?;
+            let summary = match lines(name) {
+                1 if is_joined(field.meaning, headers.get(name)?.as_bytes()) => {
+                    "holds two values, joined by a comma".to_owned()
+                }
+                1 => return None,
+                lines => format!("comes {lines} times"),
+            };
+            Some((name, format!("{} {summary}", title_case(name))))
+        })
+        .collect();
     repeated.sort_unstable();
-    let found = repeated.into_iter().filter_map(|name| {
-        with_headers(rule, format!("{} comes {} times", title_case(name), lines(name)), headers, &[name])
-    });
-    Finding::joined(found)
+    Finding::joined(repeated.into_iter().filter_map(|(name, summary)| with_headers(rule, summary, headers, &[name])))
 }
 
-/// The gateway writes `X-User-Id`, `X-User-Name` and `X-Auth-Token` together; another gateway may send the id with one
-/// of them. Groups without a user are what a forged `Remote-Groups` looks like.
+/// Whether a value that names one user names two: neither a name for people nor a distinguished name (RFC 4514).
+fn is_joined(meaning: Meaning, value: &[u8]) -> bool {
+    let parts: Vec<&[u8]> = value.split(|b| *b == b',').map(<[u8]>::trim_ascii).collect();
+    let is_whole = |part: &&[u8]| !part.is_empty() && !part.iter().any(|b| matches!(b, b' ' | b'=' | b'"'));
+    match meaning {
+        Meaning::UserId | Meaning::UserName => parts.len() > 1 && parts.iter().all(is_whole),
+        Meaning::Email => parts.len() > 1 && parts.iter().all(|part| part.contains(&b'@')),
+        _ => false,
+    }
+}
+
+/// What a product always sends is missing beside a header that names a user, and the token does not speak: where it does,
+/// the comparison with it is the judge. Groups without a user are what a forged `Remote-Groups` looks like.
 fn lone(rule: &'static Rule, facts: &Facts<'_>) -> Option<Finding> {
-    const WITH_GROUPS: [&str; 4] = ["oauth2-proxy (auth request)", "oauth2-proxy (upstream)", "Authelia", "authentik"];
+    if facts.proxy == ProxyProof::Proven {
+        return None;
+    }
     let headers = facts.headers;
-    let has = |name: &str| headers.contains_key(name);
-    let mut findings = Vec::new();
-    if has("x-user-id") && !has("x-user-name") && !has("x-auth-token") {
-        let summary = "X-User-Id comes without X-User-Name and X-Auth-Token: the proxy did not remove a client's \
-                       header, or hands on only this one";
-        findings.extend(with_headers(rule, summary, headers, &["x-user-id"]));
-    } else if has("x-user-name") && !has("x-user-id") {
-        let summary = "X-User-Name comes without X-User-Id: the proxy did not remove a client's header, or hands on \
-                       only this one";
-        findings.extend(with_headers(rule, summary, headers, &["x-user-name"]));
-    }
-    for product in products::PRODUCTS.iter().filter(|product| WITH_GROUPS.contains(&product.name)) {
-        let present = || product.fields.iter().filter(|field| has(field.header));
-        let user = present().any(|field| !matches!(field.meaning, Meaning::Groups | Meaning::Other));
-        let groups: Vec<&str> =
-            present().filter(|field| field.meaning == Meaning::Groups).map(|field| field.header).collect();
-        if let Some(first) = groups.first().filter(|_| !user) {
-            let summary = format!("{} names groups, and no header of {} a user", title_case(first), product.name);
-            findings.extend(with_headers(rule, summary, headers, &groups));
+    let has = |name: &&str| headers.get_all(*name).iter().any(|value| !value.as_bytes().trim_ascii().is_empty());
+    let findings = PRODUCTS.iter().filter_map(|product| {
+        let told: Vec<_> =
+            product.fields.iter().filter(|field| !field.header.ends_with('*') && has(&field.header)).collect();
+        let users: Vec<&str> =
+            told.iter().filter(|field| field.meaning.names_a_user()).map(|field| field.header).collect();
+        let Some(first) = users.first() else {
+            let groups = || told.iter().filter(|field| field.meaning == Meaning::Groups).map(|field| field.header);
+            // A claim of groups may be all that an operator has chosen.
+            let alone = product.origin != Origin::Bearer && told.iter().all(|field| !field.meaning.is_token());
+            let name = groups().next().filter(|_| alone)?;
+            let summary = format!("{} names groups, and no header of {} a user", title_case(name), product.name);
+            return with_headers(rule, summary, headers, &groups().collect::<Vec<_>>());
+        };
+        let expected: Vec<&str> = product.always.iter().copied().filter(|name| !users.contains(name)).collect();
+        let lacks_id = *first == "x-user-name";
+        if product.always.is_empty() || (product.always.iter().any(&has) && !lacks_id) {
+            return None;
         }
-    }
+        // Gateways that ask an issuer about an opaque token hand on what they like.
+        let is_opaque =
+            facts.claims().is_none() && facts.report().is_some_and(|report| report.token.format == Format::Opaque);
+        let by_token = |name: &&str| facts.comparisons().iter().any(|c| c.agrees && c.headers.contains(name));
+        let judged = match product.origin {
+            Origin::Bearer => {
+                facts.claims().is_some() || (is_opaque && !lacks_id) || (lacks_id && has(&"x-auth-token"))
+            }
+            Origin::Subject | Origin::Login => users.iter().all(by_token),
+        };
+        if judged {
+            return None;
+        }
+        let missing = if lacks_id {
+            "X-User-Id".to_owned()
+        } else {
+            expected.iter().take(2).map(|name| title_case(name)).collect::<Vec<_>>().join(" or ")
+        };
+        let summary = format!(
+            "{} comes without {missing}, {}",
+            title_case(first),
+            if product.origin == Origin::Bearer {
+                "and no token confirms it: a client can send this"
+            } else {
+                "which the product always sends: a client can send this"
+            }
+        );
+        let finding = with_headers(rule, summary, headers, &users)?;
+        let finding = finding.and_evidence("Product of the header", product.name);
+        Some(match lone_fix(product.name) {
+            Some(fix) => finding.with_fix(fix),
+            None => finding,
+        })
+    });
     Finding::joined(findings)
 }
 
-/// Only headers that name a user count: what clients send themselves (service tokens), certificates of a mesh and
-/// portals' URLs come beside any product. Kong's openid-connect hands on X-Access-Token, which nginx set-ups use too.
-fn two_products(rule: &'static Rule, facts: &Facts<'_>) -> Option<Finding> {
-    let headers = facts.headers;
-    let vendor = |product: &'static str| product.split(" (").next().unwrap_or(product);
-    let telling = |name: &&String| {
-        products::lookup(name).is_some_and(|(_, field)| match field.meaning {
-            Meaning::Token => field.jwt && field.header != "x-auth-token",
-            Meaning::Other => false,
-            _ => true,
-        })
-    };
-    let mut vendors: Vec<&str> = Vec::new();
-    let mut names: Vec<String> = Vec::new();
-    for seen in products::seen(headers) {
-        if let Some(name) = seen.headers.iter().find(telling) {
-            if !vendors.contains(&vendor(seen.product)) {
-                vendors.push(vendor(seen.product));
-            }
-            names.push(name.clone());
-        }
+/// How each product is kept from handing on what clients send.
+fn lone_fix(product: &str) -> Option<&'static str> {
+    match product {
+        "mod_auth_openidc" => Some(
+            "in Apache, remove what clients send (`RequestHeader unset OIDC_CLAIM_sub early`, and the others that are used), \
+             or do not use OIDCUnAuthAction pass here: it hands a client's header on",
+        ),
+        "mod_oauth2" => Some(
+            "in Apache, remove what clients send (`RequestHeader unset OAUTH2_CLAIM_sub early`), and have \
+             `Require valid-user` with AuthType oauth2 stand over this location",
+        ),
+        "Pomerium" | "Cloudflare Access" | "Google IAP" | "AWS ALB" | "Azure EasyAuth" | "Tailscale Serve" => Some(
+            "let only that product reach this server (firewall, private network): a request that came through it has the \
+                  header that is missing",
+        ),
+        _ => None,
     }
-    if vendors.len() < 2 {
-        return None;
-    }
-    let summary = format!("identity headers of {}: only one of them should be in front", vendors.join(" and "));
-    with_headers(rule, summary, headers, &names.iter().map(String::as_str).collect::<Vec<_>>())
 }

@@ -5,6 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use super::{Facts, Finding, Rule, Severity};
+use crate::session::Unbound;
 use crate::session::history::{Addresses, token_hash};
 use crate::text::{duration, rfc3339};
 
@@ -21,10 +22,19 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         id: "ses.token_rotated",
         severity: Severity::Info,
-        meaning: "the token of the session has changed: refreshing works",
+        meaning: "the token of the session has changed",
         fix: "nothing to mend, as long as the user stays the same",
         reference: "RFC 6749 section 6",
         check: rotated,
+    },
+    Rule {
+        id: "ses.user_changed",
+        severity: Severity::Warning,
+        meaning: "another user than before uses the session, which is bound to nobody",
+        fix: "initialize a session for each user, with the user's token or behind the gateway's login, and leave \
+              MCP_SESSION_BINDING at user",
+        reference: "MCP security best practices, Session Hijacking",
+        check: user_changed,
     },
     Rule {
         id: "ses.two_addresses",
@@ -89,10 +99,28 @@ fn never_refreshed(rule: &'static Rule, facts: &Facts<'_>) -> Option<Finding> {
 }
 
 fn rotated(rule: &'static Rule, facts: &Facts<'_>) -> Option<Finding> {
-    let tokens = facts.session?.record.history.tokens;
-    let summary = "the token changed during the session";
+    let history = &facts.session?.record.history;
+    let tokens = history.tokens;
+    if history.other_users > 0 {
+        return None; // said by the rule on users
+    }
+    let known = facts.owner.is_some() || history.last_user != 0;
+    let summary = if known {
+        "the token changed during the session, its user did not: refreshing works"
+    } else {
+        "the token changed during the session; whose each is cannot be told"
+    };
     let what = "changes of the Authorization header";
     (tokens > 1).then(|| Finding::new(rule, summary, what, &(tokens - 1).to_string()))
+}
+
+fn user_changed(rule: &'static Rule, facts: &Facts<'_>) -> Option<Finding> {
+    let session = facts.session?;
+    let changes = session.record.history.other_users;
+    let why = session.record.unbound.map_or("it is bound to nobody", Unbound::reason);
+    let summary = "the session was used by more than one user";
+    let finding = (changes > 0).then(|| Finding::new(rule, summary, "changes of the user", &changes.to_string()))?;
+    Some(finding.and_evidence("why it was served", why))
 }
 
 fn two_addresses(rule: &'static Rule, facts: &Facts<'_>) -> Option<Finding> {
