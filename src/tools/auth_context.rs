@@ -554,6 +554,53 @@ mod tests {
     }
 
     #[test]
+    fn authentication_says_what_is_true() {
+        let bearer = |claims: Value| format!("Bearer {}", jwt(&claims));
+        let signed = bearer(json!({"iss": "https://a", "sub": "1001", "exp": 4_102_444_800_u64}));
+        let expired = bearer(json!({"sub": "1001", "exp": 1}));
+        let none = "Bearer eyJhbGciOiJub25lIn0.eyJzdWIiOiIxMDAxIn0.";
+        let opaque = "Bearer Zm9vYmFyYmF6cXV4cXV1eA";
+        let alone = "⚠️ Token sent, not verified";
+        let unproven = "⚠️ Identity headers, unproven";
+        let id = ("x-user-id", "1001");
+        for (given, expected) in [
+            (&[][..], "❌ Not authenticated"),
+            (&[("authorization", &*signed)], alone),
+            (&[("authorization", opaque)], alone),
+            (&[id], unproven),
+            (&[id, ("authorization", opaque)], unproven),
+            (&[id, ("authorization", &signed)], "✅ Authenticated"),
+            (&[id, ("x-user-name", "root"), ("authorization", &signed)], unproven),
+            (&[id, ("x_user_id", "root"), ("authorization", &signed)], unproven),
+            (&[("x-user-id", "root"), ("authorization", &signed)], unproven),
+            (&[("oidc_claim_sub", "root")], unproven),
+            (
+                &[("oidc_claim_sub", "1001"), ("oidc_claim_iss", "https://a"), ("authorization", &signed)],
+                "✅ Authenticated",
+            ),
+            (&[("oidc_claim_sub", "1001"), ("oidc_claim_iss", "https://b"), ("authorization", &signed)], unproven),
+            (
+                &[("oauth2_claim_sub", "1001"), ("oauth2_claim_iss", "https://a"), ("authorization", &signed)],
+                "✅ Authenticated",
+            ),
+            (&[("authorization", "Bearer garbage")], "❌ Not a token"),
+            (&[id, ("authorization", "Bearer garbage")], "❌ Not a token"),
+            (&[("authorization", none)], "❌ Token not signed (alg none)"),
+            (&[id, ("authorization", none)], "❌ Token not signed (alg none)"),
+            (&[id, ("authorization", &expired)], "❌ Token expired"),
+            (&[("authorization", "Bearer ${TOKEN}")], "❌ Placeholder instead of a token"),
+            (&[("authorization", "Bearer eyJhbGciOiJSUzI1NiJ9.eyJz")], "❌ Not a token"),
+            (&[("authorization", "Basic dXNlcjpwYXNz")], "⚠️ Credentials sent, not verified"),
+        ] {
+            let outcome = show(given, None);
+            let line = format!("\n- Authentication: {expected}\n- Whose Word: ");
+            assert!(outcome.text.contains(&line), "{given:?}: {}", outcome.text);
+            assert_eq!(outcome.facts()["authentication"]["text"], expected);
+            assert_eq!(outcome.facts()["authenticated"], expected.starts_with('✅'), "{given:?}");
+        }
+    }
+
+    #[test]
     fn contradictions_are_marked() {
         let token = jwt(&json!({"sub": "12345"}));
         let record = record(Some(Identity::new("1", IdentitySource::BearerSub)));

@@ -517,6 +517,74 @@ async fn a_session_begun_without_identity_is_bound_to_nobody() {
     assert_eq!(facts(&session, "sessionInfo").await["session"]["boundTo"], Value::Null);
 }
 
+/// A request with these headers, whose values may be any bytes.
+fn with(request: RequestBuilder, headers: &[(&str, &[u8])]) -> RequestBuilder {
+    let value = |value: &[u8]| reqwest::header::HeaderValue::from_bytes(value).unwrap();
+    headers.iter().fold(request, |request, (name, bytes)| request.header(*name, value(bytes)))
+}
+
+#[tokio::test]
+async fn a_session_is_bound_to_the_user_that_any_product_names() {
+    type Headers<'a> = &'a [(&'a str, &'a [u8])];
+    let server = TestServer::start().await;
+    let token = |claims: Value| {
+        let part = |json: Value| URL_SAFE_NO_PAD.encode(json.to_string());
+        format!("Bearer {}.{}.c2ln", part(json!({"alg": "RS256"})), part(claims))
+    };
+    let of = |iss: &str, sub: Value| token(json!({"iss": iss, "sub": sub}));
+    let (a, b) = (of("https://a.example", json!("1001")), of("https://b.example", json!("1001")));
+    let number = of("https://a.example", json!(1001));
+    let opaque = ("authorization", &b"Bearer Zm9vYmFyYmF6cXV4cXV1eA"[..]);
+    let iss = ("oidc_claim_iss", &b"https://a.example"[..]);
+    let other_iss = ("oidc_claim_iss", &b"https://b.example"[..]);
+    let cases: [(&str, Headers<'_>, Headers<'_>); 12] = [
+        ("mod_auth_openidc", &[("oidc_claim_sub", b"alice"), opaque], &[("oidc_claim_sub", b"bob"), opaque]),
+        ("its issuer", &[("oidc_claim_sub", b"alice"), iss], &[("oidc_claim_sub", b"alice"), other_iss]),
+        ("no issuer", &[("oidc_claim_sub", b"alice"), iss], &[("oidc_claim_sub", b"alice")]),
+        ("Authelia", &[("remote-user", b"alice")], &[("remote-user", b"bob")]),
+        ("an address", &[("x-forwarded-email", b"a@example.com")], &[("x-forwarded-email", b"b@example.com")]),
+        ("another source", &[("x-user-id", b"alice")], &[("remote-user", b"alice")]),
+        ("another issuer's token", &[("authorization", a.as_bytes())], &[("authorization", b.as_bytes())]),
+        ("a numeric sub", &[("authorization", number.as_bytes())], &[opaque]),
+        ("white space that is text", &[("x-user-id", b"alice")], &[("x-user-id", "alice\u{a0}".as_bytes())]),
+        ("a byte and its name", &[("x-user-id", b"\xff")], &[("x-user-id", br"\xff")]),
+        ("two and one", &[("x-user-id", b"alice"), ("x-user-id", b"bob")], &[("x-user-id", b"alice, bob")]),
+        ("one and two", &[("x-user-id", b"alice, bob")], &[("x-user-id", b"alice"), ("x-user-id", b"bob")]),
+    ];
+    for (what, owner, other) in cases {
+        let session = server.session_with(VERSION, |request| with(request, owner)).await;
+        for request in [session.post(&ping()), session.request(Method::GET), session.request(Method::DELETE)] {
+            assert_eq!(send(with(request, other)).await.0, StatusCode::NOT_FOUND, "{what}");
+        }
+        assert_eq!(send(with(session.post(&ping()), owner)).await.0, StatusCode::OK, "{what}");
+        assert_eq!(send(with(session.request(Method::DELETE), owner)).await.0, StatusCode::NO_CONTENT, "{what}");
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_bound_is_said_and_refused_where_it_must_be() {
+    let long = bearer(&"x".repeat(40 * 1024));
+    let unbound = ["Bearer Zm9vYmFyYmF6cXV4cXV1eA", &long, "Basic YTpi", &bearer("")];
+    let server = TestServer::start().await;
+    for (authorization, why) in unbound.into_iter().zip(["opaque", "32 KiB", "neither", "no sub"]) {
+        let session = server.session_with(VERSION, |request| request.header("authorization", authorization)).await;
+        let info = facts(&session, "sessionInfo").await;
+        assert!(info["session"]["unbound"].as_str().unwrap().contains(why), "{info}");
+        let context = facts(&session, "authContext").await;
+        assert!(context["sessionBinding"].as_str().unwrap().contains("unbound"), "{context}");
+    }
+    let server = TestServer::with(|config| config.session_binding = SessionBinding::Require).await;
+    for authorization in unbound {
+        let request = server.post(&initialize(VERSION)).header("authorization", authorization);
+        let (status, headers, body) = send(request).await;
+        assert_eq!((status, &body["error"]["code"]), (StatusCode::BAD_REQUEST, &json!(-32600)), "{body}");
+        assert!(body["error"]["message"].as_str().unwrap().contains("send Authorization"), "{body}");
+        assert!(!headers.contains_key("mcp-session-id"));
+    }
+    assert_eq!(stats(&server).created, 0);
+    assert!(server.session_with(VERSION, |request| request.header("oidc_claim_sub", "alice")).await.id.len() == 36);
+}
+
 #[tokio::test]
 async fn binding_can_be_switched_off() {
     let server = TestServer::with(|config| config.session_binding = SessionBinding::Off).await;
