@@ -12,7 +12,7 @@ use mcp_echo_stateful::clock::Clock;
 use mcp_echo_stateful::protocol::{Capabilities, ClientInfo, Revision};
 use mcp_echo_stateful::session::{
     EndReason, Event, Identity, IdentitySource, Limits, LogLevel, MAX_STREAMS, Missing, NewSession, Over, Session,
-    SessionGuard, Unbound, SessionManager, Stream, enter, read, sweep, write,
+    SessionGuard, SessionManager, Stream, Unbound, enter, read, sweep, write,
 };
 use uuid::Uuid;
 
