@@ -35,6 +35,9 @@ struct Cases {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Case {
+    /// Where it comes from; `field.rs` counts them.
+    #[serde(rename = "source")]
+    _source: Option<String>,
     /// What it is.
     name: String,
     /// The value of `Authorization`, `{jwt}` standing for the token; null for none. `Bearer {jwt}` when left out.

@@ -8,6 +8,7 @@ mod documents;
 mod eras;
 mod exchange;
 mod expectations;
+mod field;
 mod findings_answer;
 mod findings_headers;
 mod findings_secrets;
