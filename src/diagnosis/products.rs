@@ -595,36 +595,32 @@ static TELLING: LazyLock<Vec<Telling>> = LazyLock::new(|| {
     of(&[UserId, Assertion]).chain(of(&[UserName, Email])).collect()
 });
 
-/// With which letters they begin, a bit each: most headers of a request need no look at the list.
-static FIRST_LETTERS: LazyLock<u32> =
-    LazyLock::new(|| TELLING.iter().fold(0, |letters, telling| letters | letter(telling.header)));
-
-fn letter(name: &str) -> u32 {
-    match name.as_bytes().first() {
-        Some(first @ b'a'..=b'z') => 1 << (first - b'a'),
-        _ => 0,
+/// Places in [`TELLING`] by the length of the name and its first letter: every request is asked, and most of its headers are
+/// no more than looked up here.
+static PLACES: LazyLock<Vec<[Vec<usize>; 26]>> = LazyLock::new(|| {
+    let longest = TELLING.iter().map(|telling| telling.header.len()).max().unwrap_or_default();
+    let mut places = vec![<[Vec<usize>; 26]>::default(); longest + 1];
+    for (rank, telling) in TELLING.iter().enumerate() {
+        places[telling.header.len()][letter(telling.header)].push(rank);
     }
+    places
+});
+
+/// The number of the letter that a header's name begins with; that of `a` for what is no letter.
+fn letter(name: &str) -> usize {
+    name.bytes().next().filter(u8::is_ascii_lowercase).map_or(0, |first| usize::from(first - b'a'))
 }
 
-/// The header of a request that says who sent it: the most believed one that is not empty. In one pass over the headers,
-/// for every request is asked.
+/// The header of a request that says who sent it: the most believed one that is not empty.
 #[must_use]
 pub fn telling(headers: &HeaderMap) -> Option<&'static Telling> {
-    let letters = *FIRST_LETTERS;
-    let mut best = usize::MAX;
-    for (name, value) in headers {
+    let (places, telling) = (&*PLACES, &*TELLING);
+    let found = headers.iter().filter_map(|(name, value)| {
         let name = name.as_str();
-        if letter(name) & letters == 0 {
-            continue;
-        }
-        let before = &TELLING[..best.min(TELLING.len())];
-        if let Some(rank) = before.iter().position(|telling| telling.header == name)
-            && !value.as_bytes().trim_ascii().is_empty()
-        {
-            best = rank;
-        }
-    }
-    TELLING.get(best)
+        let rank = *places.get(name.len())?[letter(name)].iter().find(|rank| telling[**rank].header == name)?;
+        (!value.as_bytes().trim_ascii().is_empty()).then_some(rank)
+    });
+    found.min().map(|rank| &telling[rank])
 }
 
 /// The product and the row of the header `name` (lower case).
