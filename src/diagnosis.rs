@@ -11,6 +11,8 @@ pub mod forwarding;
 mod harmless;
 pub mod headers;
 pub mod identity;
+pub mod issuer;
+pub mod jwks;
 pub mod origin;
 pub mod placeholder;
 pub mod prefixes;
@@ -21,3 +23,4 @@ pub mod redact;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod token;
+pub mod verification;

@@ -7,6 +7,7 @@
 //! - [`logging`]: log lines, text or JSON, to stdout and a file.
 //! - [`listen`]: the listening socket, and the signals that end the server.
 //! - [`healthcheck`]: the subcommand that probes a running server.
+//! - [`keys`]: the file with the issuer's public keys.
 //! - [`system`]: CPU and memory of this process, sampled in the background.
 //! - [`protocol`]: JSON-RPC messages, errors, the table of revisions.
 //! - [`session`]: sessions and their queues.
@@ -25,6 +26,7 @@ pub mod connections;
 pub mod diagnosis;
 pub mod healthcheck;
 pub mod http;
+pub mod keys;
 pub mod listen;
 pub mod logging;
 pub mod protocol;

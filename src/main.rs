@@ -6,12 +6,17 @@ use std::process::ExitCode;
 use std::{env, io};
 
 use mcp_echo_stateful::app::App;
+use mcp_echo_stateful::clock::Clock;
 use mcp_echo_stateful::config::{Command, Config, endpoint_url};
-use mcp_echo_stateful::{healthcheck, listen, logging};
+use mcp_echo_stateful::{healthcheck, keys, listen, logging};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let outcome = match Config::load(env::args_os(), env::vars_os()) {
+    let command = Config::load(env::args_os(), env::vars_os()).and_then(|command| match command {
+        Command::Serve(config) => keys::check(&config, Clock::new().wall_now()).map(|()| Command::Serve(config)),
+        other => Ok(other),
+    });
+    let outcome = match command {
         Ok(Command::Serve(config)) => serve(*config).await.map(|()| String::new()),
         Ok(Command::Healthcheck { url }) => healthcheck::run(&url).await.map_err(Into::into),
         Ok(Command::Print(text)) => Ok(text),

@@ -36,6 +36,8 @@ pub use seen::{FindingCounts, LastPreflight};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::diagnosis::findings::{self, Facts, Family, Finding, SessionFacts};
+use crate::diagnosis::jwks::KeySet;
+use crate::keys::Keys;
 use crate::protocol::{Meta, Params, Revision};
 use crate::request::Request;
 use crate::session::{Full, NotKept, Record, SessionManager, Stats, Working, read};
@@ -61,6 +63,14 @@ pub struct Tool {
     pub findings: &'static [Family],
     /// Reads the arguments, and says what the call is: mostly [`Call::of`] with the tool's function.
     pub call: fn(&RawArguments<'_>) -> Result<Call, ToolError>,
+}
+
+impl Tool {
+    /// Whether it says something of the token.
+    #[must_use]
+    pub fn looks_at_tokens(&self) -> bool {
+        self.findings.contains(&Family::Token)
+    }
 }
 
 /// How a tool comes by its session in the stateless era, where there is none of the protocol's: by an argument
@@ -202,6 +212,8 @@ pub struct Server {
     pub clock: Arc<Clock>,
     /// All sessions. Never asked while a session is changed: who holds the manager's lock waits for sessions.
     pub sessions: Arc<RwLock<SessionManager>>,
+    /// The issuer's keys, if a file is set.
+    pub keys: Keys,
     /// This process in figures.
     pub system: Arc<System>,
     /// How often each finding was raised.
@@ -220,7 +232,8 @@ impl Server {
         system: Arc<System>,
     ) -> Self {
         let (findings, preflight) = (FindingCounts::default(), LastPreflight::default());
-        Self { config, clock, sessions, system, findings, preflight }
+        let keys = Keys::of(&config);
+        Self { config, clock, sessions, keys, system, findings, preflight }
     }
 
     /// Figures over all sessions.
@@ -242,6 +255,8 @@ pub struct Context<'a> {
     pub client: Option<&'a Meta>,
     /// Where notifications that belong to the call go, if the client can have any.
     pub outbox: Option<&'a Outbox>,
+    /// The keys that tokens are checked with, for a tool that looks at them.
+    pub keys: Option<Arc<KeySet>>,
     /// The server.
     pub server: &'a Server,
     /// Figures over all sessions, as they were when the call began.
@@ -254,7 +269,8 @@ impl Context<'_> {
     pub fn facts<'a>(&'a self, session: Option<&'a Working<'_>>) -> Facts<'a> {
         let Request { method, uri, headers, proxy, .. } = self.request;
         let Server { config, clock, .. } = self.server;
-        let facts = Facts::new(method, uri, headers, self.revision, config, clock.wall_now()).with_proxy(*proxy);
+        let facts = Facts::new(method, uri, headers, self.revision, config, clock.wall_now());
+        let facts = facts.with_proxy(*proxy).with_keys(self.keys.as_deref());
         match session {
             Some(session) => {
                 let (record, lost) = (&*session.record, session.figures().dropped);

@@ -11,6 +11,7 @@ use libfuzzer_sys::fuzz_target;
 use mcp_echo_stateful::config::Config;
 use mcp_echo_stateful::diagnosis::findings::{self, Facts, Family};
 use mcp_echo_stateful::diagnosis::token::{bearer_subject, inspect};
+use mcp_echo_stateful::diagnosis::verification::Verification;
 use mcp_echo_stateful::protocol::Revision;
 
 /// A signature, as it stands in a token, and what it is decoded. Neither may be shown.
@@ -48,7 +49,7 @@ fn report(token: &str) -> [String; 5] {
     let given = findings::section(&findings::verdict(&given, ""), &given);
     let sent = findings::find(&facts(&sent), &[Family::Credentials, Family::Token]);
     let sent = findings::section(&findings::verdict(&sent, ""), &sent);
-    let shown = [report.text(), report.details(), report.to_json(true, None).to_string(), given, sent];
+    let shown = [report.text(None), report.details(&Verification::NotAsked), report.to_json(true, None).to_string(), given, sent];
     for shown in &shown {
         assert!(shown.len() <= LONGEST(token.len()), "{} bytes on a token of {}", shown.len(), token.len());
     }

@@ -1,5 +1,7 @@
 //! Web origins (RFC 6454): which ones may talk to this server, and which ones its CORS headers are for.
 
+use std::net::IpAddr;
+
 use crate::config::{self, Config, Origins};
 
 /// Whether a request with this `Origin` is served: loopback origins always, others only where `MCP_ALLOWED_ORIGINS`
@@ -38,6 +40,26 @@ pub fn serialise(origin: &str) -> Option<String> {
         "null" => Some("null".to_owned()),
         _ if origin.eq_ignore_ascii_case("null") => None,
         _ => config::normalise_origin(origin).ok(),
+    }
+}
+
+/// Whether a host is a name that no client outside uses: this machine, a private address, a container or a service.
+#[must_use]
+pub(crate) fn is_internal(host: &str) -> bool {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let bare = name.trim_matches(['[', ']']);
+    match bare.parse::<IpAddr>() {
+        Ok(IpAddr::V4(address)) => address.is_loopback() || address.is_private() || address.is_link_local(),
+        Ok(IpAddr::V6(address)) => {
+            address.is_loopback() || address.is_unique_local() || address.is_unicast_link_local()
+        }
+        Err(_) => {
+            let ends = [".internal", ".local", ".svc", ".lan"].into_iter().any(|end| bare.ends_with(end));
+            is_loopback_host(bare) || !bare.contains('.') || ends
+        }
     }
 }
 

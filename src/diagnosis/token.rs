@@ -16,6 +16,7 @@ mod document;
 mod dpop;
 mod fault;
 mod format;
+mod key;
 mod kind;
 mod node;
 mod opaque;
@@ -44,9 +45,10 @@ pub use decoded::{Binding, Decoded, Grants, Signature, strings};
 pub use document::{Document, MAX_DEPTH, type_name};
 pub use dpop::{NotAUrl, Proof, url_difference};
 pub use format::Format;
+pub(crate) use key::Key;
 pub use kind::TokenKind;
 pub use node::Masked;
-pub use own_key::Verification;
+pub use own_key::OwnSignature;
 pub use problem::{Location, Offset, Problem};
 pub use profile::Profile;
 pub use removed::Removed;
@@ -91,8 +93,25 @@ pub struct Report {
     pub sha256_prefix: Option<String>,
     /// The SHA-256 of the token in base64url: `ath` of a DPoP proof that comes with it (RFC 9449 section 4.2).
     pub hash: String,
+    /// What is signed, and the signature: for whoever has keys. Never shown.
+    pub(in crate::diagnosis) signing: Option<Signing>,
     /// Header and payload segments as sent, where they hide nothing that the decoded form masks.
     pub raw: Option<(String, String)>,
+}
+
+/// A JWS as it was sent (RFC 7515 section 5.1): it is not to be shown, so it does not show itself.
+#[derive(Clone, PartialEq, Eq)]
+pub(in crate::diagnosis) struct Signing {
+    /// Header and payload segments with the dot between.
+    pub input: String,
+    /// The signature's segment.
+    pub signature: String,
+}
+
+impl std::fmt::Debug for Signing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Signing({} bytes)", self.input.len())
+    }
 }
 
 /// Looks at a text: a token, perhaps with a scheme, quotes or more around it.
@@ -162,6 +181,7 @@ fn read(token: &str, scheme: Option<&str>, look_inside: bool, now: Timestamp) ->
         nested,
         sha256_prefix: (!guessable).then(|| sha256_prefix(token)),
         hash: URL_SAFE_NO_PAD.encode(Sha256::digest(token.as_bytes())),
+        signing: parsed.signing,
     }
 }
 
@@ -178,6 +198,7 @@ fn nothing(format: Format, problem: Problem, now: Timestamp) -> Report {
         nested: None,
         sha256_prefix: None,
         hash: String::new(),
+        signing: None,
         raw: None,
     }
 }

@@ -9,6 +9,7 @@ use super::Engine;
 use super::handle::no_session;
 use super::job::Job;
 use super::seal::{answered, seal};
+use crate::diagnosis::jwks::KeySet;
 use crate::protocol::{Answer, Params, RpcError};
 use crate::session::{self, EndReason, NotKept, Session, SessionGuard, Stats, Working, write};
 use crate::text::{did_you_mean, shorten};
@@ -91,7 +92,7 @@ impl Engine {
     /// Answers a call that takes its time.
     pub(super) async fn finish(&self, waiting: Waiting) -> Answer {
         let Waiting { job, tool, call, subject, started } = waiting;
-        put_off(&self.context(&job, &self.server.stats()), call.delay).await;
+        put_off(&self.context(&job, &self.server.stats(), None), call.delay).await;
         if let Err(error) = subject.lives() {
             return self.refuse_call(error, tool, &job, started);
         }
@@ -101,20 +102,27 @@ impl Engine {
         };
         let session = subject.session.as_ref();
         let stats = self.server.stats();
-        let context = self.context(&job, &stats);
+        let context = self.context(&job, &stats, self.keys(tool));
         let ongoing = Ongoing { context, session: session.map(|session| &**session), arguments };
         let outcome = run(&ongoing).await.and_then(|outcome| subject.lives().map(|()| outcome));
         let sealed = in_session(session, |working| seal(outcome, &ongoing.context, tool, working, &job, started));
         self.conclude(sealed, tool, &job)
     }
 
-    fn context<'a>(&'a self, job: &'a Job, stats: &'a Stats) -> Context<'a> {
+    /// The keys for a tool that looks at tokens. Read before its session is locked: this may look at a file.
+    fn keys(&self, tool: &Tool) -> Option<Arc<KeySet>> {
+        let server = &self.server;
+        tool.looks_at_tokens().then(|| server.keys.current(server.clock.wall_now())).flatten()
+    }
+
+    fn context<'a>(&'a self, job: &'a Job, stats: &'a Stats, keys: Option<Arc<KeySet>>) -> Context<'a> {
         Context {
             request: &job.request,
             message: &job.params,
             revision: job.revision,
             client: job.client.as_deref(),
             outbox: job.outbox.as_ref(),
+            keys,
             server: &self.server,
             stats,
         }
@@ -171,7 +179,7 @@ impl Engine {
         };
         let session = made.as_ref().map(SessionGuard::session).or(subject.session.as_ref());
         let stats = self.server.stats();
-        let context = self.context(job, &stats);
+        let context = self.context(job, &stats, self.keys(tool));
         let first = in_session(session, |mut working| {
             if !subject.is_counted {
                 count(working.as_deref_mut());
@@ -199,7 +207,7 @@ impl Engine {
     /// The answer to a call that does not come to its tool.
     fn refuse_call(&self, error: ToolError, tool: &Tool, job: &Job, started: Instant) -> Answer {
         let stats = self.server.stats();
-        let context = self.context(job, &stats);
+        let context = self.context(job, &stats, None);
         let sealed = in_session(job.session.as_ref(), |mut working| {
             count(working.as_deref_mut());
             seal(Err(error), &context, tool, working, job, started)

@@ -6,9 +6,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{Annotations, Call, Context, Family, Handle, Outcome, Tool, ToolError};
-use crate::diagnosis::findings;
+use crate::diagnosis::expected::Asked;
+use crate::diagnosis::findings::token::Check;
+use crate::diagnosis::findings::{self, Facts};
 use crate::diagnosis::headers::title_case;
+use crate::diagnosis::jwks::KeySet;
+use crate::diagnosis::quote::quote;
 use crate::diagnosis::token::{self, Format, MAX_TOKEN_BYTES, Proof, Report};
+use crate::diagnosis::verification::Verification;
 use crate::request::Request;
 use crate::schema;
 use crate::session::Working;
@@ -17,8 +22,9 @@ use crate::session::Working;
 pub(crate) const TOOL: Tool = Tool {
     name: "bearerDecode",
     title: "Decode a bearer token",
-    description: "Takes a token apart without verifying it: header, claims, status (EXPIRED, VALID, NOT YET VALID, NO EXPIRY, UNKNOWN), \
-                  what kind of token it is and what verifiers would object to. Any alg, encrypted and opaque tokens, DPoP \
+    description: "Takes a token apart: header, claims, status (EXPIRED, VALID, NOT YET VALID, NO EXPIRY, UNKNOWN), \
+                  what kind of token it is and what verifiers would object to; compares it with what is expected (resource, issuer, \
+                  scopes), and verifies its signature where keys are given (jwks). Any alg, encrypted and opaque tokens, DPoP \
                   proofs; a malformed token gets the reason and the place. Without an argument it looks at the token of the \
                   request itself. Use it when a login works but calls are refused.",
     input_schema: || schema::parse(INPUT),
@@ -62,6 +68,25 @@ const INPUT: &str = r#"{
             "type": "string",
             "description": "The token, with or without `Bearer `. Left out: the Authorization header of this request."
         },
+        "resource": {
+            "type": "string",
+            "maxLength": 2048,
+            "description": "The URL of the server that the token is for, as clients know it: compared with aud."
+        },
+        "issuer": {
+            "type": ["string", "array"],
+            "items": {"type": "string"},
+            "description": "The expected issuer, or several of which one will do: compared with iss, exactly."
+        },
+        "scopes": {
+            "type": ["string", "array"],
+            "items": {"type": "string"},
+            "description": "The scopes that the token needs, as a list or separated by spaces."
+        },
+        "jwks": {
+            "type": ["object", "array", "string"],
+            "description": "The issuer's public keys (its jwks_uri's answer): the signature is verified with them."
+        },
         "includeRaw": {
             "type": "boolean",
             "default": false,
@@ -81,6 +106,33 @@ const OUTPUT: &str = r#"{
         "required": ["header", "payload"],
         "additionalProperties": false
     },
+    "signature": {
+        "type": "object",
+        "description": "what became of the signature, checked alone with the keys that were given",
+        "properties": {
+            "result": {"enum": ["not-asked", "not-possible", "verified", "failed", "no-key", "refused"]},
+            "kid": {"type": "string"},
+            "alg": {"type": "string"},
+            "reason": {"type": "string"},
+            "unusableKeys": {"type": "array", "items": {"type": "string"}}
+        },
+        "required": ["result"],
+        "additionalProperties": false
+    },
+    "checks": {
+        "type": "array",
+        "description": "what was compared, each on its own",
+        "items": {
+            "type": "object",
+            "properties": {
+                "name": {"enum": ["signature", "exp", "nbf", "iss", "aud", "scopes"]},
+                "result": {"enum": ["passed", "failed", "not-checked"]},
+                "detail": {"type": "string"}
+            },
+            "required": ["name", "result", "detail"],
+            "additionalProperties": false
+        }
+    },
     "seenIn": {
         "type": "array",
         "description": "other headers of this request that hold a token",
@@ -99,7 +151,7 @@ fn output_schema() -> Value {
         properties.extend(more);
     }
     if let Some(required) = schema["required"].as_array_mut() {
-        required.extend(["source".into(), "seenIn".into()]);
+        required.extend(["source", "signature", "checks", "seenIn"].map(Into::into));
     }
     schema
 }
@@ -111,7 +163,45 @@ struct Decoding {
     #[serde(flatten)]
     report: Value,
     source: &'static str,
+    signature: Signature,
+    checks: Vec<Check>,
     seen_in: Vec<SeenToken>,
+}
+
+/// What became of the signature.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Signature {
+    result: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kid: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    alg: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    unusable_keys: Vec<String>,
+}
+
+impl Signature {
+    fn of(facts: &Facts<'_>) -> Self {
+        let verification = facts.verification();
+        let (kid, alg, reason) = match verification {
+            Verification::Verified { kid, alg } => (kid.as_deref().map(quoted), Some(*alg), None),
+            Verification::NotPossible(why)
+            | Verification::Failed(why)
+            | Verification::NoKey(why)
+            | Verification::Refused(why) => (None, None, Some(why.clone())),
+            Verification::NotAsked => (None, None, None),
+        };
+        let unusable_keys = facts.keys().map(|keys| keys.unusable().to_vec()).unwrap_or_default();
+        Self { result: verification.name(), kid, alg, reason, unusable_keys }
+    }
+}
+
+/// A key's name by itself.
+fn quoted(kid: &str) -> String {
+    quote(kid).trim_matches('`').to_owned()
 }
 
 /// Another header of the request that holds a token.
@@ -127,7 +217,45 @@ struct SeenToken {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Arguments {
     token: Option<String>,
+    resource: Option<String>,
+    issuer: Option<Value>,
+    scopes: Option<Value>,
+    jwks: Option<Value>,
     include_raw: Option<bool>,
+}
+
+/// The most values of an argument, and the longest one in bytes: what is compared with a token of 32 KiB.
+const MAX_VALUES: usize = 100;
+const MAX_VALUE_BYTES: usize = 2048;
+
+impl Arguments {
+    fn asked(&self) -> Result<Asked, ToolError> {
+        Ok(Asked {
+            resource: values("resource", self.resource.clone().map(Value::String).as_ref(), false)?,
+            issuer: values("issuer", self.issuer.as_ref(), false)?,
+            scopes: values("scopes", self.scopes.as_ref(), true)?,
+        })
+    }
+}
+
+/// The texts of an argument that is a text or a list of them; `split`: a text is a list with spaces between.
+fn values(name: &str, given: Option<&Value>, split: bool) -> Result<Vec<String>, ToolError> {
+    let wrong = |what: &str| ToolError::invalid(format!("`{name}` {what}"));
+    let texts: Vec<&str> = match given {
+        None | Some(Value::Null) => return Ok(Vec::new()),
+        Some(Value::String(text)) if split => text.split([' ', ',']).collect(),
+        Some(Value::String(text)) => vec![text.as_str()],
+        Some(Value::Array(items)) if items.iter().all(Value::is_string) => {
+            items.iter().filter_map(Value::as_str).collect()
+        }
+        Some(_) => return Err(wrong("must be a string or a list of strings")),
+    };
+    let texts: Vec<String> =
+        texts.into_iter().map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned).collect();
+    if texts.len() > MAX_VALUES || texts.iter().any(|text| text.len() > MAX_VALUE_BYTES) {
+        return Err(wrong(&format!("has more than {MAX_VALUES} entries, or one of more than {MAX_VALUE_BYTES} bytes")));
+    }
+    Ok(texts)
 }
 
 fn run(context: &Context<'_>, session: Option<&Working<'_>>, arguments: &Arguments) -> Result<Outcome, ToolError> {
@@ -136,6 +264,17 @@ fn run(context: &Context<'_>, session: Option<&Working<'_>>, arguments: &Argumen
     // A given token came with no header.
     let families = if given.is_some() { &[Family::Presence, Family::Token] } else { TOOL.findings };
     let facts = context.facts(session);
+    let keys = match arguments.jwks.as_ref().filter(|jwks| !jwks.is_null()) {
+        Some(jwks) => Some(
+            KeySet::of(jwks, "the argument jwks", None).map_err(|why| ToolError::invalid(format!("`jwks` {why}")))?,
+        ),
+        None => None,
+    };
+    let facts = facts.with_asked(arguments.asked()?);
+    let facts = match &keys {
+        Some(keys) => facts.with_keys(Some(keys)),
+        None => facts,
+    };
     let facts = &match given {
         Some(token) => facts.with_token(token),
         None => facts,
@@ -150,7 +289,11 @@ fn run(context: &Context<'_>, session: Option<&Working<'_>>, arguments: &Argumen
         Some(_) => "authorization",
         None => "none",
     };
-    let mut details = report.details();
+    let checks = findings::token::checks(facts, &found);
+    let standing = findings::token::standing(facts, &found, &checks);
+    let standing = standing.as_ref().map(|standing| (standing.status, standing.note.as_str()));
+    let mut details = report.details(facts.verification());
+    details.push_str(&compared(&checks));
     details.extend(proof.map(Proof::section));
     if source == "none" {
         details.push_str(&how_to_send(&seen));
@@ -158,12 +301,26 @@ fn run(context: &Context<'_>, session: Option<&Working<'_>>, arguments: &Argumen
     if include_raw {
         details.push_str(&raw_section(report));
     }
-    let decoding = Decoding { report: report.to_json(include_raw, proof), source, seen_in: seen };
+    let mut json = report.to_json(include_raw, proof);
+    json["verified"] = facts.verification().is_verified().into();
+    if let Some((status, _)) = standing.filter(|_| !json["status"].is_null()) {
+        json["status"] = status.into();
+    }
+    let decoding = Decoding { report: json, source, signature: Signature::of(facts), checks, seen_in: seen };
     let all_clear = findings::token::all_clear(facts, &found);
     Ok(Outcome {
         findings: Some(found),
-        ..Outcome::new(report.text(), &decoding).with(all_clear, details.trim_start())
+        ..Outcome::new(report.text(standing), &decoding).with(all_clear, details.trim_start())
     })
+}
+
+/// What was compared, a line each.
+fn compared(checks: &[Check]) -> String {
+    if checks.is_empty() {
+        return String::new();
+    }
+    let lines = checks.iter().map(|check| format!("\n- {}", check.line()));
+    lines.fold("\n\n🧾 Compared:".to_owned(), |text, line| text + &line)
 }
 
 /// Other headers of the request that hold a token: those made for it, and any whose value looks like a JWT.

@@ -67,6 +67,7 @@ pub(crate) fn call(tool: &Tool, request: &Request, config: &Config, arguments: &
         revision: Revision::V2025_11_25,
         client: None,
         outbox: None,
+        keys: server.keys.current(server.clock.wall_now()),
         server: &server,
         stats: &server.stats(),
     };

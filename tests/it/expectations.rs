@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::server::{TestServer, configured, tool_call};
+use crate::signing::{Key, encode};
 
 #[tokio::test]
 async fn no_tool_shows_the_proxys_secret() {
@@ -37,4 +38,168 @@ async fn the_public_url_is_the_one_that_is_set_whatever_headers_tell() {
     let public = &answer["result"]["structuredContent"]["publicUrl"];
     assert_eq!(public["url"], "https://mcp.acme.example/mcp", "{public}");
     assert_eq!(public["sources"], json!(["MCP_PUBLIC_URL"]), "{public}");
+}
+
+/// Claims of a token that is good now, with changes; null removes.
+fn claims(change: &Value) -> Value {
+    let now = jiff::Timestamp::now().as_second();
+    let mut claims = json!({
+        "iss": "https://as.acme.example/realms/w", "sub": "1001", "aud": "https://mcp.acme.example/mcp", "client_id": "c",
+        "scope": "mcp:tools mcp:read", "iat": now - 60, "exp": now + 3000, "jti": "1",
+    });
+    for (name, value) in change.as_object().unwrap() {
+        claims[name] = value.clone();
+        if value.is_null() {
+            claims.as_object_mut().unwrap().remove(name);
+        }
+    }
+    claims
+}
+
+/// What bearerDecode says of a token: its text, and its structured content.
+async fn decode(server: &TestServer, arguments: &Value) -> (String, Value) {
+    let call = server.post(&tool_call("bearerDecode", arguments)).header("mcp-protocol-version", "2025-06-18");
+    let answer: Value = call.send().await.unwrap().json().await.unwrap();
+    let result = &answer["result"];
+    assert_eq!(result["isError"], Value::Null, "{result}");
+    (result["content"][0]["text"].as_str().unwrap().to_owned(), result["structuredContent"].clone())
+}
+
+fn ids(facts: &Value) -> Vec<&str> {
+    facts["findings"].as_array().unwrap().iter().map(|finding| finding["id"].as_str().unwrap()).collect()
+}
+
+/// A server that is told everything, with a file of keys.
+async fn told(keys: &Value) -> (TestServer, tempfile::NamedTempFile) {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), json!({"keys": keys}).to_string()).unwrap();
+    let set = configured([
+        ("MCP_PUBLIC_URL", "https://mcp.acme.example/mcp"),
+        ("MCP_EXPECT_ISSUER", "https://as.acme.example/realms/w"),
+        ("MCP_EXPECT_SCOPES", "mcp:tools"),
+        ("MCP_EXPECT_JWKS", file.path().to_str().unwrap()),
+    ]);
+    (TestServer::with(|config| config.expect = set.expect).await, file)
+}
+
+#[tokio::test]
+async fn a_token_is_verified_with_the_issuers_keys_of_every_kind() {
+    let keys = [Key::Rsa, Key::Ec(1), Key::Ed(1)];
+    let (server, _file) = told(&json!([keys[0].jwk("r"), keys[1].jwk("e"), keys[2].jwk("o")])).await;
+    for (key, kid) in keys.iter().zip(["r", "e", "o"]) {
+        let (text, facts) = decode(&server, &json!({"token": key.usual(kid, &claims(&json!({})))})).await;
+        assert_eq!(facts["signature"]["result"], "verified", "{facts}");
+        assert_eq!((&facts["verified"], ids(&facts)), (&json!(true), vec![]), "{text}");
+        let verdict = facts["verdict"].as_str().unwrap();
+        assert!(verdict.contains("VERIFIED") && verdict.contains("iss, aud"), "{verdict}");
+        for check in ["signature", "exp", "iss", "aud", "scopes"] {
+            let found = facts["checks"].as_array().unwrap().iter().find(|found| found["name"] == check).unwrap();
+            assert_eq!(found["result"], "passed", "{found}");
+        }
+    }
+    // Without a name every key of the algorithm is tried.
+    let nameless = keys[1].token(&json!({"alg": "ES256"}), &claims(&json!({})));
+    assert_eq!(decode(&server, &json!({"token": nameless})).await.1["verified"], true);
+}
+
+#[tokio::test]
+async fn what_is_not_signed_by_the_issuer_is_not_verified() {
+    let (key, other) = (Key::Ec(1), Key::Ec(2));
+    let (server, _file) = told(&json!([key.jwk("e"), Key::Rsa.jwk("r")])).await;
+    let good = claims(&json!({}));
+    let usual = key.usual("e", &good);
+    let mut segments: Vec<&str> = usual.split('.').collect();
+    let altered_claims = encode(claims(&json!({"sub": "root"})).to_string());
+    segments[1] = &altered_claims;
+    let with = |header: Value| key.token(&header, &good);
+    // The classic attack: the public key as the secret of an HMAC, here with any signature.
+    let confused =
+        key.usual("r", &good).replacen(&encode(r#"{"alg":"ES256""#)[..8], &encode(r#"{"alg":"HS256""#)[..8], 1);
+    for (token, result, id, words) in [
+        (other.usual("e", &good), "failed", "tok.signature_invalid", "not by key `e`"),
+        (segments.join("."), "failed", "tok.signature_invalid", "altered"),
+        (with(json!({"alg": "ES256", "kid": "r"})), "failed", "tok.signature_invalid", "key `r`"),
+        (with(json!({"alg": "HS256", "kid": "e"})), "refused", "tok.signature_invalid", "a shared secret"),
+        (with(json!({"alg": "none", "kid": "e"})), "refused", "tok.unsecured", "alg is `none`"),
+        (with(json!({"alg": "ES256", "kid": "e", "crit": ["x"], "x": 1})), "refused", "tok.crit", "crit demands `x`"),
+        (with(json!({"alg": "ES256", "kid": "e", "b64": false})), "refused", "tok.unencoded", "b64 is false"),
+        (
+            with(json!({"alg": "ES256", "kid": "new"})),
+            "no-key",
+            "tok.key_unknown",
+            "if the issuer rotated, fetch it again",
+        ),
+        (confused, "failed", "tok.signature_invalid", "key `r`"),
+    ] {
+        let (text, facts) = decode(&server, &json!({"token": token})).await;
+        assert_eq!(
+            (&facts["signature"]["result"], &facts["verified"]),
+            (&json!(result), &json!(false)),
+            "{words}: {text}"
+        );
+        assert!(ids(&facts).contains(&id), "{id}: {:?}", ids(&facts));
+        assert!(text.contains(words), "{words}: {text}");
+        assert!(!text.contains("VERIFIED") && !text.contains("Status: VALID\n"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn keys_are_read_again_when_the_file_is_replaced_and_kept_when_it_breaks() {
+    let (old, new) = (Key::Ed(1), Key::Ed(2));
+    let (server, file) = told(&json!([old.jwk("old")])).await;
+    let token = json!({"token": new.usual("new", &claims(&json!({})))});
+    let (text, facts) = decode(&server, &token).await;
+    assert!(text.contains("kid `new` is not in") && text.contains("keys `old`") && text.contains("read 2"), "{text}");
+    assert_eq!(ids(&facts), ["tok.key_unknown"]);
+    std::fs::write(file.path(), json!({"keys": [new.jwk("new"), old.jwk("old")]}).to_string()).unwrap();
+    assert_eq!(decode(&server, &token).await.1["verified"], true);
+    std::fs::write(file.path(), "{").unwrap();
+    assert_eq!(decode(&server, &token).await.1["verified"], true, "the last good keys stay in use");
+    let (text, _) = decode(&server, &json!({"token": new.usual("newer", &claims(&json!({})))})).await;
+    assert!(text.contains("is not JSON"), "{text}");
+}
+
+#[tokio::test]
+async fn each_claim_has_its_own_line() {
+    let key = Key::Ec(1);
+    let (server, _file) = told(&json!([key.jwk("e")])).await;
+    let now = jiff::Timestamp::now().as_second();
+    for (change, check, id) in [
+        (json!({"exp": now - 3600}), "exp", "tok.expired"),
+        (json!({"nbf": now + 3600}), "nbf", "tok.nbf_future"),
+        (json!({"iss": "https://as.acme.example/realms/w/"}), "iss", "tok.iss_mismatch"),
+        (json!({"aud": "https://other.example.org/mcp"}), "aud", "tok.aud_mismatch"),
+        (json!({"scope": "mcp:read"}), "scopes", "tok.scope_insufficient"),
+    ] {
+        let (text, facts) = decode(&server, &json!({"token": key.usual("e", &claims(&change))})).await;
+        let failed: Vec<_> =
+            facts["checks"].as_array().unwrap().iter().filter(|found| found["result"] == "failed").collect();
+        assert_eq!(failed.len(), 1, "{change}: {failed:?}");
+        assert_eq!((&failed[0]["name"], ids(&facts)[0]), (&json!(check), id), "{text}");
+        assert_eq!(facts["signature"]["result"], "verified", "the signature is checked alone: {text}");
+    }
+}
+
+#[tokio::test]
+async fn arguments_say_what_is_expected_before_the_configuration() {
+    let key = Key::Ec(1);
+    let server = TestServer::start().await;
+    let token = key.usual("e", &claims(&json!({"aud": "https://other.example.org/mcp"})));
+    let (text, facts) = decode(&server, &json!({"token": token})).await;
+    assert!(facts["verdict"].as_str().unwrap().starts_with("Audience not checked"), "{text}");
+    assert!(text.contains("- Status: VALID (by its times alone") && !text.contains("✅"), "{text}");
+    for keys in [json!({"keys": [key.jwk("e")]}), json!([key.jwk("e")]), key.jwk("e"), json!(key.jwk("e").to_string())]
+    {
+        let arguments = json!({
+            "token": token, "resource": "https://mcp.acme.example/mcp", "issuer": "http://as.acme.example/realms/w",
+            "scopes": ["mcp:write"], "jwks": keys,
+        });
+        let (text, facts) = decode(&server, &arguments).await;
+        assert_eq!(ids(&facts), ["tok.iss_mismatch", "tok.scope_insufficient", "tok.aud_mismatch"], "{text}");
+        assert!(text.contains("http and https") && text.contains("lacks `mcp:write`"), "{text}");
+        assert_eq!(facts["signature"]["result"], "verified");
+    }
+    let call = server.post(&tool_call("bearerDecode", &json!({"token": token, "jwks": {"keys": []}})));
+    let refused = call.send().await.unwrap().text().await.unwrap();
+    assert!(refused.contains("`jwks` has no key in it"), "{refused}");
 }

@@ -15,6 +15,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use jiff::Timestamp;
 use mcp_echo_stateful::diagnosis::findings::{Facts, Family, Finding, Rule, Severity, find};
+use mcp_echo_stateful::diagnosis::jwks::KeySet;
 use mcp_echo_stateful::protocol::Revision;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -72,6 +73,8 @@ struct Case {
     /// Variables that are set: what is expected.
     #[serde(default)]
     set: BTreeMap<String, String>,
+    /// The issuer's keys: signatures are checked with them.
+    keys: Option<Value>,
     /// Path and query; `/mcp` when left out.
     path: Option<String>,
 }
@@ -209,7 +212,9 @@ impl Case {
         }
         let uri: Uri = self.path.as_deref().unwrap_or("/mcp").parse().unwrap();
         let config = configured(&self.set);
+        let keys = self.keys.as_ref().map(|keys| KeySet::of(keys, "the corpus", None).unwrap());
         let facts = Facts::new(&Method::POST, &uri, &headers, Revision::ALL[3], &config, now);
+        let facts = facts.with_keys(keys.as_ref());
         let findings = match &self.given {
             Some(given) => find(&facts.with_token(&given.replace("{jwt}", &token)), &[Family::Presence, Family::Token]),
             None => find(&facts, &FAMILIES),

@@ -30,6 +30,7 @@ mod rmcp_client;
 mod server;
 mod sessions;
 mod shutdown;
+mod signing;
 mod stateless;
 mod streams;
 mod strict;

@@ -12,8 +12,10 @@ use crate::config::Config;
 use crate::diagnosis::agreement::{Comparison, comparisons};
 use crate::diagnosis::expected::{Asked, Expected};
 use crate::diagnosis::forwarding::{self, PublicUrl};
+use crate::diagnosis::jwks::KeySet;
 use crate::diagnosis::redact::decode;
 use crate::diagnosis::token::{self, Report};
+use crate::diagnosis::verification::{self, Assertion, Verification};
 use crate::protocol::Revision;
 use crate::request::ProxyProof;
 use crate::session::{Identity, Record};
@@ -41,6 +43,8 @@ pub struct Facts<'a> {
     given: Option<&'a str>,
     asked: Asked,
     expected: OnceCell<Expected>,
+    keys: Option<&'a KeySet>,
+    verification: OnceCell<Verification>,
     credential: OnceCell<Option<Credential>>,
     public_url: OnceCell<PublicUrl>,
     comparisons: OnceCell<Vec<Comparison>>,
@@ -91,6 +95,8 @@ impl<'a> Facts<'a> {
             given: None,
             asked: Asked::default(),
             expected: OnceCell::new(),
+            keys: None,
+            verification: OnceCell::new(),
             credential: OnceCell::new(),
             public_url: OnceCell::new(),
             comparisons: OnceCell::new(),
@@ -130,6 +136,35 @@ impl<'a> Facts<'a> {
     pub fn with_proxy(mut self, proxy: ProxyProof) -> Self {
         self.proxy = proxy;
         self
+    }
+
+    /// With keys to check signatures with.
+    #[must_use]
+    pub fn with_keys(mut self, keys: Option<&'a KeySet>) -> Self {
+        self.keys = keys;
+        self
+    }
+
+    /// The keys that there are.
+    #[must_use]
+    pub fn keys(&self) -> Option<&'a KeySet> {
+        self.keys
+    }
+
+    /// What became of the token's signature; of the one inside, where the token is one around another.
+    #[must_use]
+    pub fn verification(&self) -> &Verification {
+        self.verification.get_or_init(|| match self.signed().or(self.report()) {
+            Some(report) => verification::verify(report, self.keys),
+            None => Verification::NotAsked,
+        })
+    }
+
+    /// Checks a token of another header, such as a gateway's signed assertion (`Cf-Access-Jwt-Assertion`), with the same keys.
+    /// Padding, as AWS load balancers write it, is taken as sent.
+    #[must_use]
+    pub fn verify(&self, token: &str) -> Assertion {
+        Assertion::of(&token::inspect(token, self.now), self.keys)
     }
 
     /// What the token is compared with.

@@ -13,22 +13,26 @@
 //! An ID token is a warning: the MCP specification and RFC 9068 have it refused, but where oauth2-proxy passes
 //! Authorization on it is the one that the server is set up for.
 //!
-//! Not told here: whether scopes suffice and whether the issuer is the expected one. This server is configured with
-//! neither, so `tok.scope_missing` says only that a token grants nothing at all, and there is no `tok.iss_mismatch`.
+//! Issuer, scopes and signature are compared where somebody says what is expected: see `expected`. Where nobody does,
+//! `tok.scope_missing` says only that a token grants nothing at all.
 
 mod audience;
+mod checks;
 mod claims;
 mod dpop;
+mod expected;
 pub(super) mod form;
 mod header;
 mod times;
+
+pub use checks::{Check, Outcome, Standing, checks, standing};
 
 use super::{Facts, Finding, Rule};
 use crate::diagnosis::token::Format;
 
 /// The family's rules: the form first, for what is broken says nothing else.
 pub(super) const TABLES: &[&[Rule]] =
-    &[form::RULES, header::RULES, times::RULES, audience::RULES, claims::RULES, dpop::RULES];
+    &[form::RULES, header::RULES, expected::RULES, times::RULES, audience::RULES, claims::RULES, dpop::RULES];
 
 /// What the verdict says of a token that nothing is wrong with, `found` being its infos.
 #[must_use]
@@ -47,12 +51,5 @@ pub fn all_clear(facts: &Facts<'_>, found: &[Finding]) -> String {
         _ if facts.signed().is_none() => return "There is no token that could be checked".to_owned(),
         _ => {}
     }
-    let unchecked = found.iter().any(|finding| finding.rule.id == audience::UNCHECKED);
-    let compared = !unchecked && audience::is_judged(facts);
-    let (checked, not) = if compared {
-        ("form, times, claims and audience", "signature, issuer, scopes")
-    } else {
-        ("form, times and claims", "signature, issuer, scopes, and the audience (nothing to compare it with)")
-    };
-    format!("No problem found in the token's {checked}; not checked: {not}")
+    checks::summary(facts, found)
 }

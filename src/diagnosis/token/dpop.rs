@@ -3,7 +3,8 @@
 use serde::Serialize;
 
 use super::decoded::Decoded;
-use super::own_key::{Key, Verification};
+use super::key::Key;
+use super::own_key::OwnSignature;
 
 /// What a DPoP proof says, by the names of its claims.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -24,13 +25,13 @@ pub struct Proof {
     /// RFC 7638 thumbprint of the key in the header: what `cnf.jkt` of the access token must be.
     pub thumbprint: Option<String>,
     /// Whether it is signed with that key.
-    pub signature: Verification,
+    pub signature: OwnSignature,
 }
 
 impl Proof {
     /// Reads a proof's claims; `signature` is what `own_key::verify` said.
     #[must_use]
-    pub fn of(token: &Decoded, signature: Verification) -> Self {
+    pub fn of(token: &Decoded, signature: OwnSignature) -> Self {
         let claim = |name| token.claim_str(name).map(str::to_owned);
         Self {
             htm: claim("htm"),

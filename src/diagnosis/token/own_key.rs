@@ -1,21 +1,13 @@
-//! A signature checked against the key in the token's own header, and that key's thumbprint.
+//! A token that is signed with the key in its own header.
 
-use std::str::FromStr;
-
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::crypto::rust_crypto::DEFAULT_PROVIDER;
-use jsonwebtoken::{Algorithm, DecodingKey};
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
-use sha2::{Digest as _, Sha256};
 
-use super::segment;
-use crate::diagnosis::quote::quote;
+use super::key::Key;
 
 /// Whether a token is signed with the key in its own header.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verification {
+pub enum OwnSignature {
     /// It is.
     Valid,
     /// It is not.
@@ -24,7 +16,7 @@ pub enum Verification {
     NotChecked(String),
 }
 
-impl Verification {
+impl OwnSignature {
     /// `valid`, `invalid`, `not-checked`.
     #[must_use]
     pub const fn name(&self) -> &'static str {
@@ -36,116 +28,21 @@ impl Verification {
     }
 }
 
-impl Serialize for Verification {
+impl Serialize for OwnSignature {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.name())
     }
 }
 
 /// Whether `signed` (header and payload segments with the dot between) carries a signature by the key in its own header.
-///
-/// `jsonwebtoken` does the arithmetic. It knows neither `none` nor every registered algorithm, and slices short Ed25519
-/// keys out of bounds, so the key is measured before it sees it. Its verifier is asked for by name: `crypto::verify` would
-/// take whatever provider is installed at run time, and so bring everything that signs into the program (a quarter of a
-/// megabyte).
-pub(super) fn verify(header: &Map<String, Value>, signed: &str, signature: &str) -> Verification {
+pub(super) fn verify(header: &Map<String, Value>, signed: &str, signature: &str) -> OwnSignature {
     let Some(jwk) = header.get("jwk") else {
-        return Verification::NotChecked("the header has no key".to_owned());
-    };
-    let key = match Key::read(jwk) {
-        Ok(key) => key,
-        Err(reason) => return Verification::NotChecked(reason),
+        return OwnSignature::NotChecked("the header has no key".to_owned());
     };
     let alg = header.get("alg").and_then(Value::as_str).unwrap_or_default();
-    if !key.algorithms.contains(&alg) {
-        return Verification::NotChecked(format!(
-            "{} does not go with a {} key, or is not supported",
-            quote(alg),
-            key.name
-        ));
-    }
-    // RFC 9864 gave the algorithm the curve's name.
-    let name = if alg == "Ed25519" { "EdDSA" } else { alg };
-    let unsupported = || Verification::NotChecked(format!("{} is not supported here", quote(alg)));
-    let Ok(algorithm) = Algorithm::from_str(name) else { return unsupported() };
-    let Some(decoding) = key.decoding() else { return unsupported() };
-    let verifier = (DEFAULT_PROVIDER.verifier_factory)(&algorithm, &decoding);
-    match (verifier, URL_SAFE_NO_PAD.decode(signature)) {
-        (Ok(verifier), Ok(signature)) if verifier.verify(signed.as_bytes(), &signature).is_ok() => Verification::Valid,
-        (Ok(_), Ok(_)) => Verification::Invalid,
-        _ => Verification::NotChecked("the key or the signature is not well-formed".to_owned()),
-    }
-}
-
-/// A public key of a kind and size that can be worked with.
-pub(super) struct Key {
-    /// The members that make the key, in the order of their names.
-    members: Map<String, Value>,
-    name: &'static str,
-    algorithms: &'static [&'static str],
-}
-
-impl Key {
-    /// Reads the members that make the key (RFC 7638 section 3.2), no others, and measures them.
-    pub(super) fn read(jwk: &Value) -> Result<Self, String> {
-        let member = |name: &str| jwk.get(name).and_then(Value::as_str).unwrap_or_default();
-        let bytes = |name: &str| match segment::decode(member(name)) {
-            Ok((bytes, oddities)) if oddities == segment::Oddities::default() => Ok(bytes),
-            _ => Err(format!("member {name} of the jwk is not base64url")),
-        };
-        let size = |name: &str, expected: usize| {
-            let n = bytes(name)?.len();
-            if n == expected {
-                Ok(())
-            } else {
-                Err(format!("member {name} of the jwk has {n} bytes instead of {expected}"))
-            }
-        };
-        let (name, algorithms, members): (_, &[&str], &[&str]) = match (member("kty"), member("crv")) {
-            ("EC", crv @ ("P-256" | "P-384" | "P-521")) => {
-                let (length, name, algorithms): (_, _, &[&str]) = match crv {
-                    "P-256" => (32, "P-256", &["ES256"]),
-                    "P-384" => (48, "P-384", &["ES384"]),
-                    _ => (66, "P-521", &[]),
-                };
-                size("x", length)?;
-                size("y", length)?;
-                (name, algorithms, &["crv", "kty", "x", "y"])
-            }
-            ("OKP", "Ed25519") => {
-                size("x", 32)?;
-                ("Ed25519", &["EdDSA", "Ed25519"], &["crv", "kty", "x"])
-            }
-            ("RSA", _) => {
-                let (n, e) = (bytes("n")?, bytes("e")?);
-                // 2048 to 4096 bits: less is forbidden (RFC 7518 section 3.3), more costs too much to check for a stranger.
-                let sound = (256..=512).contains(&n.len()) && n[0] != 0 && n[n.len() - 1] & 1 == 1;
-                if !sound || e.len() > 4 || e[e.len() - 1] & 1 == 0 {
-                    return Err("the RSA key in the jwk is not one of 2048 to 4096 bits".to_owned());
-                }
-                ("RSA", &["RS256", "RS384", "RS512", "PS256", "PS384", "PS512"], &["e", "kty", "n"])
-            }
-            ("oct", _) => return Err("the jwk is a shared secret, which proves nothing".to_owned()),
-            (kty, crv) => {
-                return Err(format!("keys of kty {} and crv {} are not supported here", quote(kty), quote(crv)));
-            }
-        };
-        let members = members.iter().map(|name| ((*name).to_owned(), member(name).into())).collect();
-        Ok(Self { members, name, algorithms })
-    }
-
-    /// The RFC 7638 thumbprint with SHA-256: of the members in the order of their names, without white space.
-    pub(super) fn thumbprint(&self) -> String {
-        URL_SAFE_NO_PAD.encode(Sha256::digest(serde_json::to_vec(&self.members).unwrap_or_default()))
-    }
-
-    fn decoding(&self) -> Option<DecodingKey> {
-        let member = |name| self.members.get(name).and_then(Value::as_str).unwrap_or_default();
-        match member("kty") {
-            "EC" => DecodingKey::from_ec_components(member("x"), member("y")),
-            "OKP" => DecodingKey::from_ed_components(member("x")),
-            _ => DecodingKey::from_rsa_components(member("n"), member("e")),
-        }
-        .ok()
+    match Key::read(jwk).and_then(|key| key.has_signed(alg, signed, signature)) {
+        Ok(true) => OwnSignature::Valid,
+        Ok(false) => OwnSignature::Invalid,
+        Err(why) => OwnSignature::NotChecked(why),
     }
 }

@@ -5,13 +5,14 @@ mod json;
 
 use jiff::Timestamp;
 
+use super::Signing;
 use super::decoded::{Decoded, Signature};
 use super::document::Document;
 use super::fault::Fault;
 use super::format::Format;
 use super::kind::TokenKind;
 use super::opaque;
-use super::own_key::{self, Verification};
+use super::own_key::{self, OwnSignature};
 use super::problem::Problem;
 use super::removed::Removed;
 use super::segment::{self, Oddities, begins_as_object};
@@ -31,8 +32,10 @@ pub(super) struct Parsed {
     pub kind: Option<(TokenKind, String)>,
     /// Header and payload segments as sent; nothing in them is a secret that the decoded form masks.
     pub raw: Option<(String, String)>,
+    /// What is signed, and the signature.
+    pub signing: Option<Signing>,
     /// Whether it is signed with the key in its own header.
-    pub own_key: Verification,
+    pub own_key: OwnSignature,
     /// A token that is the payload of this one, without its signature when shown.
     pub inner: Option<String>,
 }
@@ -46,7 +49,8 @@ impl Parsed {
             remarks: Vec::new(),
             kind: None,
             raw: None,
-            own_key: Verification::NotChecked("it has no signature that can be checked".to_owned()),
+            signing: None,
+            own_key: OwnSignature::NotChecked("it has no signature that can be checked".to_owned()),
             inner: None,
         }
     }
@@ -142,7 +146,9 @@ fn jws(header: &str, payload: &str, signature: &str, now: Timestamp) -> Parsed {
     }
     if let Some(members) = parsed.token.header.as_ref().map(|header| &header.members) {
         // Only a key in the header can be checked against; whether to trust it is another question.
-        parsed.own_key = own_key::verify(members, &format!("{header}.{payload}"), signature);
+        let signing = Signing { input: format!("{header}.{payload}"), signature: signature.to_owned() };
+        parsed.own_key = own_key::verify(members, &signing.input, signature);
+        parsed.signing = Some(signing);
     }
     parsed.raw = Some((header.to_owned(), payload.to_owned()));
     parsed.read_times();

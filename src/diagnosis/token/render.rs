@@ -4,23 +4,30 @@ use std::fmt::Write as _;
 
 use super::times::length;
 use super::{
-    Binding, Decoded, Document, Format, Masked, Notation, Proof, Report, Status, TimeClaim, TokenKind, Unit,
-    Verification, When, algorithm,
+    Binding, Decoded, Document, Format, Masked, Notation, OwnSignature, Proof, Report, Status, TimeClaim, TokenKind,
+    Unit, When, algorithm,
 };
+use crate::diagnosis::issuer;
 use crate::diagnosis::quote::{quote, quote_all};
+use crate::diagnosis::verification::Verification;
 use crate::text;
 
 /// What stands under every result.
 const NOT_VERIFIED: &str = "⚠️ Not verified: no signature was checked against an issuer's key. Anybody can write a token that \
                             says this; do not trust it.";
 
+/// The same where the signature was checked and is not the issuer's.
+const PROVES_NOTHING: &str = "⚠️ Not verified: the signature proves nothing. Do not trust what the token says.";
+
 impl Report {
     /// The text of the bearerDecode tool: header, payload and status.
     #[must_use]
-    pub fn text(&self) -> String {
+    ///
+    /// `standing` is what the status rests on: a status and a note.
+    pub fn text(&self, standing: Option<(&str, &str)>) -> String {
         let mut out = String::from("🔍 JWT Token Analysis");
         if self.is_decoded() {
-            self.write_decoded(&mut out);
+            self.write_decoded(&mut out, standing);
         } else {
             section(&mut out, &format!("Nothing to decode: {}", nothing(self.token.format)));
         }
@@ -29,11 +36,15 @@ impl Report {
 
     /// What else there is to say.
     #[must_use]
-    pub fn details(&self) -> String {
+    pub fn details(&self, signature: &Verification) -> String {
         if self.token.format == Format::Empty {
             return String::new();
         }
-        let mut out = String::from(NOT_VERIFIED);
+        let mut out = String::from(match signature {
+            Verification::Verified { .. } => "🔏 The signature is the issuer's: the token says what the issuer wrote.",
+            Verification::Failed(_) | Verification::Refused(_) => PROVES_NOTHING,
+            _ => NOT_VERIFIED,
+        });
         self.write_times(&mut out);
         self.write_summary(&mut out);
         if let Some(proof) = &self.proof {
@@ -43,7 +54,7 @@ impl Report {
         out
     }
 
-    fn write_decoded(&self, out: &mut String) {
+    fn write_decoded(&self, out: &mut String, standing: Option<(&str, &str)>) {
         section(out, &format!("Header:\n{}", document(self.token.header.as_ref(), "not available")));
         let missing = match self.token.format {
             Format::Jwe | Format::JweJson => "not available: it is encrypted",
@@ -52,13 +63,13 @@ impl Report {
         };
         section(out, &format!("Payload:\n{}", document(self.token.payload.as_ref(), missing)));
         section(out, "⏱️ Token Status:");
-        for status in self.status_lines() {
+        for status in self.status_lines(standing) {
             line(out, &format!("- {status}"));
         }
     }
 
     /// As the original has them.
-    fn status_lines(&self) -> Vec<String> {
+    fn status_lines(&self, standing: Option<(&str, &str)>) -> Vec<String> {
         let times = &self.token.times;
         let Some(status) = self.status() else {
             let why = match self.token.format {
@@ -69,14 +80,14 @@ impl Report {
         };
         // VALID beside a time of issue that is yet to come looks like a contradiction.
         let is_early = status == Status::Valid && times.age().is_some_and(i64::is_negative);
+        let early = if is_early { "by exp and nbf alone: iat lies ahead" } else { "" };
+        let (status, note) = standing.unwrap_or((status.name(), ""));
+        let notes = [early, note].into_iter().filter(|note| !note.is_empty()).collect::<Vec<_>>().join("; ");
+        let notes = if notes.is_empty() { notes } else { format!(" ({notes})") };
         vec![
             format!("Issued: {}", time(&times.issued, "iat")),
             format!("Expires: {}", time(&times.expires, "exp")),
-            format!(
-                "Status: {}{}",
-                status.name(),
-                if is_early { " (by exp and nbf alone: iat lies ahead)" } else { "" }
-            ),
+            format!("Status: {status}{notes}"),
         ]
     }
 
@@ -122,6 +133,14 @@ impl Report {
         if let Some(alg) = self.token.alg() {
             line(out, &format!("- Algorithm: {} ({})", plain(alg), algorithm(alg).meaning));
         }
+        if let Some(issuer) = self.token.claim_str("iss") {
+            line(out, &format!("- Issuer: {}; verifiers compare iss exactly", plain(issuer)));
+            let metadata: Vec<String> = issuer::metadata(issuer).iter().map(|url| plain(url)).collect();
+            match metadata.as_slice() {
+                [] => line(out, "- Issuer Metadata: not available (the issuer is no URL)"),
+                urls => line(out, &format!("- Issuer Metadata: {}", urls.join(" or "))),
+            }
+        }
         if let Some((claim, client)) = self.token.client() {
             line(out, &format!("- Client: {} ({claim})", plain(client)));
         }
@@ -163,7 +182,7 @@ impl Report {
         section(out, "🪆 Token Inside:");
         line(out, &format!("Header:\n{}", document(nested.token.header.as_ref(), "not available")));
         line(out, &format!("Payload:\n{}", document(nested.token.payload.as_ref(), "not available")));
-        for status in nested.status_lines() {
+        for status in nested.status_lines(None) {
             line(out, &format!("- {status}"));
         }
     }
@@ -182,9 +201,9 @@ impl Proof {
         line(&mut out, &format!("- Access Token Hash (ath): {}", or_none(&self.ath)));
         line(&mut out, &format!("- Key Thumbprint (jkt): {}", or_none(&self.thumbprint)));
         let signed = match &self.signature {
-            Verification::Valid => "yes".to_owned(),
-            Verification::Invalid => "no".to_owned(),
-            Verification::NotChecked(why) => format!("not checked: {why}"),
+            OwnSignature::Valid => "yes".to_owned(),
+            OwnSignature::Invalid => "no".to_owned(),
+            OwnSignature::NotChecked(why) => format!("not checked: {why}"),
         };
         line(&mut out, &format!("- Signed With Its Own Key: {signed}"));
         if let Some(age) = self.age {

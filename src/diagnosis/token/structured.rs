@@ -4,6 +4,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::{Document, Format, Problem, Profile, Proof, Report, Status, TimeClaim, TokenKind};
+use crate::diagnosis::{issuer, redact};
 use crate::schema;
 use crate::text::rfc3339;
 
@@ -34,9 +35,17 @@ struct ReportJson<'a> {
     length: usize,
     signature_bytes: Option<usize>,
     sha256_prefix: Option<&'a str>,
+    issuer: Option<IssuerJson>,
     verified: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     raw: Option<RawJson<'a>>,
+}
+
+/// `iss`, and where its metadata is.
+#[derive(Serialize)]
+struct IssuerJson {
+    value: String,
+    metadata: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -85,11 +94,20 @@ impl Report {
             length: self.token.length,
             signature_bytes: self.token.signature.and_then(|signature| signature.bytes),
             sha256_prefix: self.sha256_prefix.as_deref(),
+            issuer: self.token.claim_str("iss").map(|issuer| IssuerJson {
+                value: shown(issuer),
+                metadata: issuer::metadata(issuer).iter().map(|url| shown(url)).collect(),
+            }),
             verified: false,
             raw: self.raw.as_ref().filter(|_| include_raw).map(|(header, payload)| RawJson { header, payload }),
         };
         json!(json)
     }
+}
+
+/// A value of the token by itself: secrets hidden, what a terminal would act on escaped.
+fn shown(value: &str) -> String {
+    redact::escape(&redact::value(value)).into_owned()
 }
 
 impl<'a> From<&'a Profile> for ProfileJson<'a> {
@@ -114,7 +132,7 @@ const PROPERTIES: &str = r#"{
     "format": {"enum": "$formats"},
     "header": {"type": ["object", "null"], "description": "decoded header"},
     "payload": {"type": ["object", "null"], "description": "decoded claims"},
-    "status": {"enum": ["EXPIRED", "VALID", "NOT YET VALID", "NO EXPIRY", "UNKNOWN", null]},
+    "status": {"enum": ["EXPIRED", "VALID", "NOT YET VALID", "NO EXPIRY", "UNKNOWN", "INVALID", null]},
     "issuedAt": {"type": ["string", "null"], "format": "date-time", "description": "iat"},
     "expiresAt": {"type": ["string", "null"], "format": "date-time", "description": "exp"},
     "notBefore": {"type": ["string", "null"], "format": "date-time", "description": "nbf"},
@@ -174,7 +192,14 @@ const PROPERTIES: &str = r#"{
     "length": {"type": "integer", "minimum": 0},
     "signatureBytes": {"type": ["integer", "null"]},
     "sha256Prefix": {"type": ["string", "null"]},
-    "verified": {"const": false, "description": "no signature is ever checked against an issuer's key"}
+    "issuer": {
+        "type": ["object", "null"],
+        "description": "iss, which verifiers compare exactly, and where its metadata is (RFC 8414, OpenID Connect Discovery)",
+        "properties": {"value": {"type": "string"}, "metadata": {"type": "array", "items": {"type": "string"}}},
+        "required": ["value", "metadata"],
+        "additionalProperties": false
+    },
+    "verified": {"type": "boolean", "description": "whether the signature is by one of the keys that were given"}
 }"#;
 
 fn report_schema() -> Value {

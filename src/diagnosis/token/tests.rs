@@ -10,6 +10,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::diagnosis::verification::Verification;
 
 /// 2026-01-01 00:00:00 UTC.
 const NOW: i64 = 1_767_225_600;
@@ -122,10 +123,10 @@ const RFC_9449_PROOF: &str = "eyJ0eXAiOiJkcG9wK2p3dCIsImFsZyI6IkVTMjU2IiwiandrIj
 fn the_rfcs_own_dpop_proof_verifies_and_has_the_rfcs_thumbprint() {
     let report = inspect(RFC_9449_PROOF, now());
     let proof = report.proof.as_ref().unwrap();
-    assert_eq!(proof.signature, Verification::Valid);
+    assert_eq!(proof.signature, OwnSignature::Valid);
     assert_eq!(proof.thumbprint.as_deref(), Some("0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"));
     let altered = RFC_9449_PROOF.replace("2-GxA6T8", "2-GxA6T9");
-    assert_eq!(inspect(&altered, now()).proof.unwrap().signature, Verification::Invalid);
+    assert_eq!(inspect(&altered, now()).proof.unwrap().signature, OwnSignature::Invalid);
 
     for (url, why) in [
         ("https://SERVER.example.com:443/token?x=1", None),
@@ -158,7 +159,7 @@ fn keys_that_would_upset_the_crypto_library_never_reach_it() {
     ] {
         for alg in ["ES256", "EdDSA", "Ed25519", "RS256", "PS256", "HS256", "none", "ES512"] {
             let token = jws(&json!({"typ": "dpop+jwt", "alg": alg, "jwk": jwk}), &json!({}));
-            assert_ne!(inspect(&token, now()).proof.unwrap().signature, Verification::Valid, "{alg} {jwk}");
+            assert_ne!(inspect(&token, now()).proof.unwrap().signature, OwnSignature::Valid, "{alg} {jwk}");
         }
     }
 }
@@ -195,7 +196,12 @@ fn the_subject_of_a_bearer_token_is_read_quickly_and_strictly() {
 
 /// All that anybody can get out of a report.
 fn everything(report: &Report) -> String {
-    format!("{}\n{}\n{}\n{report:?}", report.text(), report.details(), report.to_json(true, None))
+    format!(
+        "{}\n{}\n{}\n{report:?}",
+        report.text(None),
+        report.details(&Verification::NotAsked),
+        report.to_json(true, None)
+    )
 }
 
 proptest! {

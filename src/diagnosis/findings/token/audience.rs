@@ -17,15 +17,13 @@
 //! its tokens itself. An audience that is the client, or missing elsewhere, is a warning: the client sent no
 //! `resource`, but a server that does not look lets it in.
 
-use std::net::IpAddr;
-
 use http::Uri;
 
 use super::{Facts, Finding, Rule};
-use crate::config::is_loopback_host;
 use crate::diagnosis::difference::nearest;
 use crate::diagnosis::expected::Wanted;
 use crate::diagnosis::findings::Severity;
+use crate::diagnosis::origin::is_internal;
 use crate::diagnosis::quote::{quote, quote_all};
 use crate::diagnosis::token::{Decoded, TokenKind};
 
@@ -298,24 +296,5 @@ fn fit(aud: &str, url: Option<&str>, scheme_told: bool) -> Fit {
         Fit::Parent
     } else {
         Fit::Other
-    }
-}
-
-/// Whether a host is a name that no client outside uses: this machine, a private address, a container or a service.
-fn is_internal(host: &str) -> bool {
-    let name = match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
-        _ => host,
-    };
-    let bare = name.trim_matches(['[', ']']);
-    match bare.parse::<IpAddr>() {
-        Ok(IpAddr::V4(address)) => address.is_loopback() || address.is_private() || address.is_link_local(),
-        Ok(IpAddr::V6(address)) => {
-            address.is_loopback() || address.is_unique_local() || address.is_unicast_link_local()
-        }
-        Err(_) => {
-            let ends = [".internal", ".local", ".svc", ".lan"].into_iter().any(|end| bare.ends_with(end));
-            is_loopback_host(bare) || !bare.contains('.') || ends
-        }
     }
 }

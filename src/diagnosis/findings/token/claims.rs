@@ -184,7 +184,9 @@ fn scope_form(rule: &'static Rule, facts: &Facts<'_>) -> Option<Finding> {
 }
 
 fn scope_missing(rule: &'static Rule, facts: &Facts<'_>) -> Option<Finding> {
-    let report = facts.signed().filter(|report| report.kind == TokenKind::AccessToken)?;
+    // What is expected says more: `tok.scope_insufficient`.
+    let nothing_expected = facts.expected().scopes.is_empty();
+    let report = facts.signed().filter(|report| nothing_expected && report.kind == TokenKind::AccessToken)?;
     let granted = report.token.grants().iter().any(|grants| !grants.values.is_empty());
     if granted {
         return None;

@@ -3,7 +3,7 @@
 use super::{Facts, Finding, Rule};
 use crate::diagnosis::findings::Severity;
 use crate::diagnosis::quote::quote;
-use crate::diagnosis::token::{Binding, Proof, Report, Verification, url_difference};
+use crate::diagnosis::token::{Binding, OwnSignature, Proof, Report, url_difference};
 
 pub(super) const RULES: &[Rule] = &[
     Rule {
@@ -140,7 +140,7 @@ fn not_a_proof(rule: &'static Rule, facts: &Facts<'_>) -> Option<Finding> {
         (!missing.is_empty(), format!("it lacks {}", missing.join(", "))),
         (token.param("jwk").is_none(), "its header has no jwk, the key that it proves".to_owned()),
         (
-            proof.signature == Verification::Invalid,
+            proof.signature == OwnSignature::Invalid,
             "it is not signed with the key in its header: it was altered, or another key signed it".to_owned(),
         ),
     ];

@@ -21,7 +21,8 @@ fn explained(token: &str) -> (Format, String) {
         let report = facts.report().unwrap_or(&absent);
         let found = find(facts, families);
         let all_clear = findings::token::all_clear(facts, &found);
-        [report.text(), section(&verdict(&found, &all_clear), &found), report.details()].join("\n\n")
+        [report.text(None), section(&verdict(&found, &all_clear), &found), report.details(facts.verification())]
+            .join("\n\n")
     };
     let given = {
         let facts = Facts::new(&Method::POST, &uri, &headers, Revision::V2025_11_25, &config, now());
