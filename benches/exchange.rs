@@ -15,7 +15,7 @@ use mcp_echo_stateful::request::headers::Accept;
 use mcp_echo_stateful::request::{ProxyProof, Request, RequestId};
 use mcp_echo_stateful::rpc::{Caller, Engine};
 use mcp_echo_stateful::session::history::{Entry, History, Kind, token_hash};
-use mcp_echo_stateful::session::{ClientInfo, Limits, NewSession, SessionManager, Unbound};
+use mcp_echo_stateful::session::{Client, ClientInfo, Limits, NewSession, SessionManager, Unbound};
 use mcp_echo_stateful::system::System;
 use mcp_echo_stateful::tools::{Server, TOOLS};
 use tokio_util::sync::CancellationToken;
@@ -64,6 +64,7 @@ fn request(engine: &Engine, bearer: &str) -> Arc<Request> {
         client_capabilities: Capabilities::default(),
         owner: Err(Unbound::NoIdentity),
         address: None,
+        client: Client::default(),
     };
     let session = engine.server.sessions.write().unwrap().create(new).unwrap().0.session().id();
     let mut headers = HeaderMap::new();

@@ -94,11 +94,17 @@ impl Clock {
         }
     }
 
-    /// What the wall clock showed, or will show, at `moment`.
+    /// What the wall clock showed, or will show, at `moment`: the same whenever it is asked for, unless the wall clock was
+    /// set meanwhile. By how much is known to the second: finer, the answer would change with the two clocks' readings.
     #[must_use]
     pub fn wall(&self, moment: Moment) -> Timestamp {
-        let (now, wall) = (self.now(), self.wall_now());
-        if moment <= now { wall - now.since(moment) } else { wall + moment.since(now) }
+        let as_believed = |Moment(ms)| {
+            let ms = i64::try_from(ms).unwrap_or(i64::MAX);
+            Timestamp::from_millisecond(ms).unwrap_or(Timestamp::MAX)
+        };
+        let set_by = self.wall_now().duration_since(as_believed(self.now()));
+        let seconds = set_by.round(jiff::Unit::Second).unwrap_or(set_by);
+        as_believed(moment).checked_add(seconds).unwrap_or(Timestamp::MAX)
     }
 
     /// Moves both clocks forward: for tests and simulations, which have no hour to wait.
@@ -110,6 +116,17 @@ impl Clock {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_moment_is_the_same_time_whenever_it_is_asked_for() {
+        let clock = Clock::new();
+        let moment = clock.now();
+        let wall = clock.wall(moment);
+        for _ in 0..10_000 {
+            assert_eq!(clock.wall(moment), wall);
+        }
+        assert!(wall.duration_since(clock.wall_now()).abs() < jiff::SignedDuration::from_secs(1));
+    }
 
     #[test]
     fn a_clock_that_is_moved_shows_it_on_both_faces() {

@@ -2,6 +2,7 @@
 
 pub mod agreement;
 pub mod claims;
+pub mod client;
 pub mod cors;
 pub mod difference;
 mod encoding;

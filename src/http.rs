@@ -19,10 +19,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::Router;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, on};
+use axum::{Extension, Router};
 use http::header::{ALLOW, CONNECTION};
 use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode};
@@ -153,13 +153,19 @@ async fn options() -> Response {
     response
 }
 
-async fn method_not_allowed(request: Request) -> Refusal {
+async fn method_not_allowed(
+    State(http): State<Arc<Http>>,
+    Extension(arrival): Extension<Arrival>,
+    request: Request,
+) -> Refusal {
     let (parts, body) = request.into_parts();
     let error = RpcError::invalid_request(format!(
         "Method Not Allowed: {}; POST sends a message, GET opens a stream, DELETE ends the session",
         parts.method
     ));
-    body::refuse(&parts.headers, body, Refusal::new(StatusCode::METHOD_NOT_ALLOWED, error)).await
+    let refusal = Refusal::new(StatusCode::METHOD_NOT_ALLOWED, error);
+    let refusal = refusal.noted(&http, &parts.method, &parts.headers, arrival.connection.peer);
+    body::refuse(&parts.headers, body, refusal).await
 }
 
 async fn method_not_allowed_on_health(method: Method) -> Response {

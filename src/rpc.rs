@@ -66,14 +66,16 @@ impl Engine {
     /// An engine for `server` with the tools of a table, until `shutdown` is cancelled.
     #[must_use]
     pub fn new(server: Server, tools: &'static [Tool], shutdown: CancellationToken) -> Arc<Self> {
-        Arc::new(Self {
+        let engine = Arc::new(Self {
             server,
             tools: Registry::new(tools),
             shutdown,
             calls: TaskTracker::new(),
             waiting: Semaphore::new(MAX_CALLS),
             subscriptions: Arc::new(Semaphore::new(MAX_SUBSCRIPTIONS)),
-        })
+        });
+        engine.look_back();
+        engine
     }
 
     /// Whether no call takes its time and no subscription is open: all their places are free.

@@ -6,6 +6,7 @@
 //!   and `rest` for members of newer releases.
 //! - [`Session`]: a session that lives in this process: that value, and what lives only here (`local`: `connections`,
 //!   `calls`, `suspended`), under one mutex. [`Session::change`] is the one lock of a call, [`Working`] what a change sees.
+//! - [`clients`]: what is remembered of clients beyond their sessions; [`streams`]: what is kept of GET streams.
 //! - [`SessionManager`]: all of them: look-up, bounds (`limits`, `memory`), expiry (`idle`, `sweep`), and what is
 //!   remembered of those that `ended`. [`SessionGuard`] is a request's time in a session, [`Stream`] a GET stream's.
 //! - [`store`]: what a store outside the process has to do, and the [`Committer`] that changes sessions there. Nothing in
@@ -16,9 +17,11 @@
 //! All are `std` locks around a few instructions, never held across an await. [`enter`] takes the manager's read lock for the
 //! time of a hash look-up, and waits for the session without it; requests of different sessions meet nowhere else, but for
 //! two pointer swaps in the order of idle sessions when a request ends. To end a session takes the manager's write lock, then
-//! the session's. The order, where more than one is held: the manager, a session, then `idle` or `large` of what all share.
+//! the session's. The order, where more than one is held: the manager, a session, then `idle`, `large` or `clients` of what all
+//! share.
 
 mod calls;
+pub mod clients;
 mod committer;
 mod connections;
 #[cfg(test)]
@@ -43,12 +46,14 @@ mod shared;
 mod stats;
 pub mod store;
 mod stream;
+pub mod streams;
 mod suspended;
 mod sweep;
 mod working;
 
 pub use crate::protocol::{ClientInfo, LogLevel};
 pub use calls::{Busy, MAX_RUNNING};
+pub use clients::{Client, Clients};
 pub use committer::{Committer, Uncommitted};
 pub use connections::MAX_STREAMS;
 pub use ended::{EndReason, REMEMBERED};

@@ -21,6 +21,7 @@ mod replay_last_echo;
 mod request_timing;
 mod seen;
 mod session_info;
+mod streams;
 mod who_is_the_goat;
 
 use std::sync::{Arc, RwLock};
@@ -35,12 +36,13 @@ pub use seen::{FindingCounts, LastPreflight};
 
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::diagnosis::client;
 use crate::diagnosis::findings::{self, Facts, Family, Finding, SessionFacts};
 use crate::diagnosis::jwks::KeySet;
 use crate::keys::Keys;
 use crate::protocol::{Meta, Params, Revision};
 use crate::request::Request;
-use crate::session::{Full, NotKept, Record, SessionManager, Stats, Working, read};
+use crate::session::{Client, Clients, Full, NotKept, Record, SessionManager, Stats, Working, read};
 use crate::system::System;
 
 /// A tool: what clients are told of it, and what it does.
@@ -216,6 +218,8 @@ pub struct Server {
     pub keys: Keys,
     /// This process in figures.
     pub system: Arc<System>,
+    /// What is remembered of clients.
+    pub clients: Arc<Clients>,
     /// How often each finding was raised.
     pub findings: FindingCounts,
     /// The last preflight that came.
@@ -233,7 +237,14 @@ impl Server {
     ) -> Self {
         let (findings, preflight) = (FindingCounts::default(), LastPreflight::default());
         let keys = Keys::of(&config);
-        Self { config, clock, sessions, keys, system, findings, preflight }
+        let clients = read(&sessions).clients();
+        Self { config, clock, sessions, keys, system, clients, findings, preflight }
+    }
+
+    /// Which client sends a request.
+    #[must_use]
+    pub fn client(&self, request: &Request) -> Client {
+        client::client(&self.clients, &request.headers, request.peer)
     }
 
     /// Figures over all sessions.
@@ -269,12 +280,14 @@ impl Context<'_> {
     pub fn facts<'a>(&'a self, session: Option<&'a Working<'_>>) -> Facts<'a> {
         let Request { method, uri, headers, proxy, .. } = self.request;
         let Server { config, clock, .. } = self.server;
-        let facts = Facts::new(method, uri, headers, self.revision, config, clock.wall_now());
-        let facts = facts.with_proxy(*proxy).with_keys(self.keys.as_deref());
+        let facts = Facts::new(method, uri, headers, self.revision, config, clock.wall_now())
+            .with_proxy(*proxy)
+            .with_keys(self.keys.as_deref())
+            .with_clients(&self.server.clients, self.request.peer, clock.now());
         match session {
             Some(session) => {
-                let (record, lost) = (&*session.record, session.figures().dropped);
-                facts.with_session(SessionFacts { record, lost, now: clock.now() })
+                let figures = session.figures();
+                facts.with_session(SessionFacts { record: &*session.record, figures, now: clock.now() })
             }
             None => facts,
         }

@@ -10,8 +10,9 @@ use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use libfuzzer_sys::fuzz_target;
 use mcp_echo_stateful::clock::Clock;
 use mcp_echo_stateful::protocol::{Capabilities, ClientInfo, Revision};
+use mcp_echo_stateful::session::streams::Way;
 use mcp_echo_stateful::session::{
-    EndReason, Event, Identity, IdentitySource, Limits, LogLevel, MAX_STREAMS, Missing, NewSession, Over, Session,
+    Client, EndReason, Event, Identity, IdentitySource, Limits, LogLevel, MAX_STREAMS, Missing, NewSession, Over, Session,
     SessionGuard, SessionManager, Stream, Unbound, enter, read, sweep, write,
 };
 use uuid::Uuid;
@@ -309,6 +310,7 @@ impl Both {
             client_capabilities: Capabilities::default(),
             owner: identity(owner).ok_or(Unbound::NoIdentity),
             address: None,
+            client: Client::default(),
         };
         let full = self.alive().count() >= MAX_SESSIONS;
         // The longest idle is evicted; of those that were told that they expire, the first.
@@ -394,12 +396,13 @@ impl Both {
         let Some(visit) = pick(visit, self.visits.len()) else { return };
         let (session, visit) = &self.visits[visit];
         let known = &mut self.sessions[*session];
-        let id = last.map(|(stream, position)| format!("{stream}-{position}"));
-        let real = visit.session().open_stream(id.as_deref());
+        let tag = visit.session().saved().queue.tag();
+        let id = last.map(|(stream, position)| format!("{tag:08x}-{stream}-{position}"));
+        let real = visit.session().open_stream(id.as_deref(), Client::default(), Way::default());
         self.connections += 1;
         let (stream, position, resumed) = known.mailbox.open(last, self.connections);
         known.holds += 1;
-        same(&(real.position_id(), real.is_resumed()), &(format!("{stream}-{position}"), resumed));
+        same(&(real.position_id(), real.is_resumed()), &(format!("{tag:08x}-{stream}-{position}"), resumed));
         self.streams.push(Open { session: *session, real, connection: (stream, self.connections), position });
     }
 
@@ -413,7 +416,7 @@ impl Both {
         match (open.real.try_next(), expected) {
             (Ok(Some(Event { id, json })), Ok(Some((position, text)))) => {
                 open.position = position;
-                same(&id, &format!("{}-{position}", open.connection.0));
+                assert!(id.ends_with(&format!("-{}-{position}", open.connection.0)), "{id}");
                 assert!(json.contains(&text), "{json} where {text} was due");
             }
             (real, expected) => same(&real.map(|event| event.map(|event| event.id)), &expected.map(|_| None)),

@@ -17,7 +17,7 @@ pub mod token;
 
 pub use answer::{schemas, section, verdict};
 pub use authentication::{Authentication, State};
-pub use facts::{Credential, Facts, SessionFacts};
+pub use facts::{ClientFacts, Credential, Facts, SessionFacts};
 pub use rule::{Check, Finding, Rule, Severity};
 
 /// A group of rules about one thing: every tool that shows the thing shows them.

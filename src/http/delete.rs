@@ -6,6 +6,7 @@ use axum::Extension;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
+use uuid::Uuid;
 
 use super::refusal::{self, Refusal};
 use super::{Arrival, Http};
@@ -21,12 +22,17 @@ pub async fn delete(
 ) -> Result<Response, Refusal> {
     let request = Arc::new(arrival.request(request.into_parts().0, 0, None));
     let caller = Caller::of_http(&request, Accept::of(&request.headers), false);
-    refusal::refuse_stateless(&http, &caller, "DELETE", "there is no session to end")?;
-    let session = http.engine.end_session(&caller)?;
+    let session = end(&http, &caller)
+        .map_err(|refusal| refusal.noted(&http, &request.method, &request.headers, arrival.connection.peer))?;
     if arrival.is_logged {
         tracing::info!(session = prefix(session), "session deleted by its client");
     }
     let mut response = StatusCode::NO_CONTENT.into_response();
     refusal::name_session(&mut response, session);
     Ok(response)
+}
+
+fn end(http: &Http, caller: &Caller<'_>) -> Result<Uuid, Refusal> {
+    refusal::refuse_stateless(http, caller, "DELETE", "there is no session to end")?;
+    Ok(http.engine.end_session(caller)?)
 }

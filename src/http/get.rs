@@ -17,6 +17,7 @@ use super::{Arrival, Http, form, sse};
 use crate::config::KeepAliveStyle;
 use crate::diagnosis::findings::session::accept;
 use crate::protocol::{Revision, RpcError};
+use crate::request;
 use crate::request::headers::{self, Accept};
 use crate::rpc::{Caller, SessionStream};
 use crate::session::Stream;
@@ -31,19 +32,27 @@ pub async fn get(
     request: Request,
 ) -> Result<Response, Refusal> {
     let request = Arc::new(arrival.request(request.into_parts().0, 0, None));
+    answer(&http, &request)
+        .map_err(|refusal| refusal.noted(&http, &request.method, &request.headers, arrival.connection.peer))
+}
+
+fn answer(http: &Arc<Http>, request: &Arc<request::Request>) -> Result<Response, Refusal> {
     let headers = &request.headers;
     let accepted = Accept::of(headers);
-    let caller = Caller::of_http(&request, accepted, true);
-    refusal::refuse_stateless(&http, &caller, "GET", "POST subscriptions/listen opens a stream")?;
+    let caller = Caller::of_http(request, accepted, true);
+    refusal::refuse_stateless(http, &caller, "GET", "POST subscriptions/listen opens a stream")?;
     if !accepted.accepts.sse {
-        let refusal = Refusal::not_acceptable("GET answers with text/event-stream; the Accept header must allow it");
-        return Err(refusal.explained_by(&accept(headers, "text/event-stream")));
+        let refusal = Refusal::not_acceptable(
+            "GET answers with text/event-stream; the Accept header must allow it. A probe for OAuth can stop here: this server \
+             itself asks for no token",
+        );
+        return Err(refusal.explained_by(accept(headers, "text/event-stream")));
     }
     let wait = wait(request.uri.query())?;
     let (session, opened) = http.engine.open(&caller, last_event_id(headers))?;
     let mut response = match opened {
-        SessionStream::Call(rest) => form::resumed(&http, rest),
-        SessionStream::Messages(stream, revision) => messages(&http, *stream, revision, wait),
+        SessionStream::Call(rest) => form::resumed(http, rest),
+        SessionStream::Messages(stream, revision) => messages(http, *stream, revision, wait),
     };
     refusal::name_session(&mut response, session);
     Ok(response)
@@ -117,12 +126,18 @@ fn live(
         loop {
             tokio::select! {
                 biased;
-                () = shutdown.cancelled() => break,
+                () = shutdown.cancelled() => {
+                    stream.shut_down();
+                    break;
+                }
                 event = stream.next() => match event {
                     Some(event) => yield sse::message(Some(&event.id), event.json.as_bytes()),
                     None => break,
                 },
-                () = tokio::time::sleep(keep_alive.interval) => yield keep_alive.event.clone(),
+                () = tokio::time::sleep(keep_alive.interval) => {
+                    stream.kept_alive();
+                    yield keep_alive.event.clone();
+                }
             }
         }
     }

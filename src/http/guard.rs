@@ -14,10 +14,11 @@ use http::{Request, StatusCode, Version};
 use tower::Service;
 
 use super::refusal::Refusal;
-use super::{HEALTH_PATH, Http, body};
+use super::{Arrival, HEALTH_PATH, Http, body};
 use crate::config::{Config, is_loopback_host};
 use crate::diagnosis::{origin, redact};
 use crate::protocol::{Addressee, RpcError};
+use crate::session::clients::Denial;
 use crate::text::shorten;
 
 /// A service that only requests with an allowed Host and Origin reach.
@@ -51,6 +52,10 @@ where
             Ok(()) => Either::Left(self.inner.call(request)),
             Err(refusal) => {
                 let (parts, body) = request.into_parts();
+                let refusal = match parts.extensions.get::<Arrival>() {
+                    Some(arrival) => refusal.noted(&self.http, &parts.method, &parts.headers, arrival.connection.peer),
+                    None => refusal,
+                };
                 let refusing = async move { Ok(body::refuse(&parts.headers, body, refusal).await.into_response()) };
                 Either::Right(refusing.boxed())
             }
@@ -154,7 +159,9 @@ fn check_origin<B>(config: &Config, request: &Request<B>) -> Result<(), Refusal>
             let error = RpcError::invalid_request(format!(
                 "Origin not allowed: {origin:?}. If this web page is yours, add its origin to MCP_ALLOWED_ORIGINS"
             ));
-            return Err(Refusal::new(StatusCode::FORBIDDEN, error).addressed_to(Addressee::Nobody));
+            return Err(Refusal::new(StatusCode::FORBIDDEN, error)
+                .because(Denial::Origin)
+                .addressed_to(Addressee::Nobody));
         }
     }
     Ok(())

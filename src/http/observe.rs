@@ -19,6 +19,7 @@ use tracing::instrument::{Instrument as _, Instrumented};
 use super::refusal::Why;
 use super::{Arrival, Connection, HEALTH_PATH, Http, MCP_PATHS};
 use crate::config::ProxySecret;
+use crate::diagnosis::client::client;
 use crate::diagnosis::cors::Preflight;
 use crate::diagnosis::redact::{self, HIDDEN, MAX_LOGGED, SESSION_SHOWN, loggable, unrevealing};
 use crate::protocol::Message;
@@ -141,7 +142,10 @@ impl Observed {
         if request.method() == Method::OPTIONS
             && let Some(preflight) = Preflight::of(request.headers(), http.engine.server.clock.now())
         {
-            http.engine.server.preflight.keep(preflight);
+            let server = &http.engine.server;
+            let client = client(&server.clients, request.headers(), Some(connection.peer));
+            server.clients.preflight(client, preflight.at);
+            server.preflight.keep(preflight);
         }
         let head = Head { method: request.method().clone(), path: loggable_path(path) };
         // Nothing is written for a span that nobody will see.

@@ -1,19 +1,22 @@
 //! Requests that are refused: from a reason to a status, a JSON body and a word for the log.
 
 use std::fmt;
+use std::net::SocketAddr;
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::header::{ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use serde_json::json;
 use uuid::Uuid;
 
 use super::Http;
-use crate::diagnosis::findings::Finding;
+use crate::diagnosis::client::client;
+use crate::diagnosis::findings::{Finding, session};
 use crate::protocol::{Addressee, FIRST_STATELESS, Failure, Refused, RpcError, message};
 use crate::request::headers::SESSION_ID;
 use crate::rpc::{Caller, Era};
+use crate::session::clients::{Denial, Denied};
 
 /// Seconds after which a client that found all sessions in use may try again.
 pub const RETRY_AFTER_S: u64 = 10;
@@ -36,6 +39,10 @@ pub struct Refusal {
     error: Box<RpcError>,
     /// Headers besides those that every JSON response has.
     headers: Vec<(HeaderName, HeaderValue)>,
+    /// Why, as it is remembered of the client.
+    denial: Denial,
+    /// Findings that explain it, and were not told of yet.
+    untold: Vec<Finding>,
 }
 
 /// Why a response refuses: an extension of the response, for the log.
@@ -46,7 +53,9 @@ impl Refusal {
     /// A refusal that says `error`, to a request whose id is not known.
     #[must_use]
     pub fn new(status: StatusCode, error: RpcError) -> Self {
-        Self { status, to: Addressee::Unreadable, error: Box::new(error), headers: Vec::new() }
+        let denial = denial(status, &error);
+        let error = Box::new(error);
+        Self { status, to: Addressee::Unreadable, error, headers: Vec::new(), denial, untold: Vec::new() }
     }
 
     /// 400, -32600
@@ -86,11 +95,28 @@ impl Refusal {
         self.with(CONNECTION, HeaderValue::from_static("close"))
     }
 
-    /// With the finding that explains it.
+    /// With a finding that explains it.
     #[must_use]
-    pub fn explained_by(mut self, finding: &Finding) -> Self {
-        let data = self.error.data.get_or_insert_with(|| json!({}));
-        data["findings"] = json!([finding.to_json()]);
+    pub fn explained_by(mut self, finding: Finding) -> Self {
+        explain(&mut self.error, &finding);
+        self.untold.push(finding);
+        self
+    }
+
+    /// The same, for this reason.
+    #[must_use]
+    pub fn because(self, denial: Denial) -> Self {
+        Self { denial, ..self }
+    }
+
+    /// The same, remembered of its client; its findings are counted and logged. `method` and `headers` are the refused
+    /// request's.
+    #[must_use]
+    pub fn noted(mut self, http: &Http, method: &Method, headers: &HeaderMap, peer: SocketAddr) -> Self {
+        for finding in std::mem::take(&mut self.untold) {
+            http.engine.tell_of_refusal(finding);
+        }
+        note(http, (method, headers, peer), self.denial, &mut self.error);
         self
     }
 
@@ -119,9 +145,11 @@ impl Refusal {
 impl From<Refused> for Refusal {
     fn from(refused: Refused) -> Self {
         let refusal = Self {
+            denial: denial_of(&refused),
             status: status(refused.failure),
             to: refused.to,
             error: refused.error,
+            untold: Vec::new(),
             headers: refused.session.map(|id| (SESSION_ID, session_value(id))).into_iter().collect(),
         };
         if refused.failure == Failure::Busy { refusal.retry_after(RETRY_AFTER_S) } else { refusal }
@@ -154,11 +182,72 @@ impl IntoResponse for Refusal {
     }
 }
 
+/// Remembers of its client that a request (its method, its headers, its other end) was refused, and says in `error` what
+/// that shows.
+#[cold]
+pub fn note(http: &Http, request: (&Method, &HeaderMap, SocketAddr), why: Denial, error: &mut RpcError) {
+    let (method, headers, peer) = request;
+    let server = &http.engine.server;
+    let (clients, now) = (&server.clients, server.clock.now());
+    let dead_id = headers.get(SESSION_ID).filter(|_| why == Denial::DeadSession);
+    let dead_id = dead_id.map(|id| clients.number(id.as_bytes()));
+    let denied = Denied { why, is_post: method == Method::POST, dead_id };
+    let seen = clients.refused(client(clients, headers, Some(peer)), denied, now);
+    // Of an id that is remembered, or another replica's, the refusal has told already.
+    let is_told = error.data.as_ref().is_some_and(|data| data.get("findings").is_some());
+    let unknown = dead_id.filter(|_| !is_told).and_then(|_| session::unknown_id(seen.dead_id_tries()));
+    let is_get_first = method == Method::GET && why == Denial::NoSession;
+    let fallback = is_get_first.then(|| session::sse_fallback(&seen, now)).flatten();
+    if let Some(fallback) = &fallback {
+        // In the message too: it is all that some clients show.
+        error.message = format!("{}; {}", error.message, fallback.summary);
+    }
+    for finding in [session::again(&seen, why, now), unknown, fallback].into_iter().flatten() {
+        explain(error, &finding);
+        http.engine.tell_of_refusal(finding);
+    }
+}
+
+/// Adds a finding to what an error says for scripts.
+fn explain(error: &mut RpcError, finding: &Finding) {
+    let data = error.data.get_or_insert_with(|| json!({}));
+    match data.get_mut("findings").and_then(serde_json::Value::as_array_mut) {
+        Some(findings) => findings.push(finding.to_json()),
+        None => data["findings"] = json!([finding.to_json()]),
+    }
+}
+
+/// What a refused message is remembered as.
+#[must_use]
+pub fn denial_of(refused: &Refused) -> Denial {
+    match refused.failure {
+        Failure::SessionRequired => Denial::NoSession,
+        Failure::NoSession => Denial::DeadSession,
+        failure => denial(status(failure), &refused.error),
+    }
+}
+
+/// What a refusal is remembered as.
+fn denial(status: StatusCode, error: &RpcError) -> Denial {
+    match status {
+        StatusCode::BAD_REQUEST if error.code == RpcError::UNSUPPORTED_PROTOCOL_VERSION => Denial::Version,
+        StatusCode::BAD_REQUEST if error.code == RpcError::PARSE_ERROR => Denial::Unreadable,
+        StatusCode::BAD_REQUEST => Denial::Rule,
+        StatusCode::FORBIDDEN => Denial::Host,
+        StatusCode::NOT_FOUND => Denial::UnknownMethod,
+        StatusCode::METHOD_NOT_ALLOWED => Denial::Method,
+        StatusCode::NOT_ACCEPTABLE => Denial::Accept,
+        StatusCode::PAYLOAD_TOO_LARGE => Denial::TooLarge,
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => Denial::ContentType,
+        _ => Denial::Busy,
+    }
+}
+
 /// The status that a failure has.
 #[must_use]
 pub fn status(failure: Failure) -> StatusCode {
     match failure {
-        Failure::Malformed => StatusCode::BAD_REQUEST,
+        Failure::Malformed | Failure::SessionRequired => StatusCode::BAD_REQUEST,
         Failure::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
         Failure::NoSession | Failure::UnknownMethod => StatusCode::NOT_FOUND,
         Failure::Busy => StatusCode::SERVICE_UNAVAILABLE,

@@ -72,6 +72,8 @@ pub struct Answer {
 pub enum Failure {
     /// The message breaks a rule of the protocol.
     Malformed,
+    /// The message names no session, and needs one.
+    SessionRequired,
     /// The client accepts none of the forms that the answer can have.
     NotAcceptable,
     /// There is no such session.

@@ -9,7 +9,9 @@ use crate::diagnosis::forwarding::client_address;
 use crate::protocol::{Revision, RpcError, Served};
 use crate::request::Request;
 use crate::request::headers::{self, Accept, Accepts, SessionHeader};
+use crate::session::Client;
 use crate::session::history::{Entry, Kind, token_hash};
+use crate::tools::Server;
 
 /// The caller's facts.
 pub struct Caller<'a> {
@@ -55,6 +57,11 @@ impl<'a> Caller<'a> {
     pub fn served_version(&self, served: &Served) -> Result<Option<Revision>, RpcError> {
         let Some(text) = self.version() else { return Ok(None) };
         served.get(text).map(Some).ok_or_else(|| RpcError::unsupported_version(text, served))
+    }
+
+    /// Which client it is.
+    pub(super) fn client(&self, server: &Server) -> Client {
+        server.client(self.request)
     }
 
     /// What a session keeps of a request of this caller.

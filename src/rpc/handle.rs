@@ -11,7 +11,7 @@ use crate::config::SessionBinding;
 use crate::diagnosis::{findings, identity};
 use crate::protocol::Capabilities;
 use crate::request::Request;
-use crate::session::{self, Full, Missing, NewSession, SessionGuard, Working, prefix, write};
+use crate::session::{self, Client, Full, Missing, NewSession, SessionGuard, Working, prefix, write};
 use crate::tools::{HANDLE, ToolError};
 
 impl Engine {
@@ -60,6 +60,7 @@ impl Engine {
                 .unwrap_or_default(),
             owner,
             address: None,
+            client: Client::default(),
         };
         let bound = binding(&new.owner);
         let guard = self.create(new, |_| {})?;
@@ -76,6 +77,7 @@ impl Engine {
         guard.count_requests(1);
         guard.session().change(note);
         if let Some(evicted) = evicted {
+            evicted.look_back();
             tracing::warn!(
                 session = prefix(evicted.id()),
                 "evicted the longest-idle session: there were as many as may be"

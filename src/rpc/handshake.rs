@@ -8,7 +8,7 @@ use tracing::field::display;
 use super::job::Job;
 use super::running::{Calls, Disconnect};
 use super::session::Admitted;
-use super::strict::{self, Asked};
+use super::strict::Asked;
 use super::{Caller, Engine, malformed_part, methods};
 use crate::config::SessionBinding;
 use crate::diagnosis::identity;
@@ -80,7 +80,7 @@ fn initialize(engine: &Engine, caller: &Caller<'_>, call: &Call) -> Result<Reply
     let revision = new.protocol_version;
     if engine.server.config.strict {
         let (kind, headers) = (Kind::Initialize, &caller.request.headers);
-        strict::check(&Asked { kind, headers, session: None, revision, named, calls: &[] })?;
+        engine.hold(&Asked { kind, headers, session: None, revision, named, calls: &[] })?;
     }
     if let (Err(why), SessionBinding::Require) = (&new.owner, engine.server.config.session_binding) {
         return Err(Refused::malformed(format!("Bad Request: {}", methods::unbindable(*why))));
@@ -115,6 +115,9 @@ fn heed(admitted: &Admitted, notification: &Notification) {
         "notifications/cancelled" => {
             let id = notification.params.get("requestId").and_then(Id::from_value);
             let known = id.is_some_and(|id| session.cancel(&id));
+            if !known {
+                session.change(|working| working.count_late_cancel());
+            }
             tracing::debug!(known, "cancellation");
         }
         _ => {}

@@ -125,6 +125,7 @@ impl Engine {
             client_capabilities: capabilities.map(Capabilities::keep).unwrap_or_default(),
             owner: self.owner(request),
             address: client_address(&request.headers, request.peer),
+            client: self.server.client(request),
         })
     }
 

@@ -42,6 +42,11 @@ impl Engine {
         )
     }
 
+    /// Counts a finding of a refused request, and logs it at first sight.
+    pub fn tell_of_refusal(&self, finding: Finding) {
+        self.tell(&[(finding, None)]);
+    }
+
     /// Counts findings, and logs the first of its kind in a session (without one: on this server).
     pub(super) fn tell(&self, told: &[Told]) {
         for (finding, first) in told {

@@ -1,16 +1,22 @@
 //! The session of a message: entered by its caller, noted in its history, opened as a stream, ended.
 
+use std::sync::Arc;
+
+use http::{HeaderMap, Method, Uri};
 use uuid::Uuid;
 
-use super::strict::{self, Asked};
+use super::seal::Told;
+use super::strict::{self, Asked, Breach};
 use super::{Caller, Engine};
-use crate::diagnosis::findings;
+use crate::diagnosis::client::way;
+use crate::diagnosis::findings::{self, Facts, Family, SessionFacts};
 use crate::diagnosis::identity;
 use crate::protocol::{CallStream, Failure, Id, Refused, Revision, RpcError};
 use crate::request::headers::SessionHeader;
 use crate::session::history::Kind;
-use crate::session::{self, EndReason, Identity, Missing, SessionGuard, Stream, Working, prefix, write};
+use crate::session::{self, EndReason, Identity, Missing, Session, SessionGuard, Stream, Working, prefix, read, write};
 use crate::text::rfc3339;
+use crate::tools::Server;
 
 /// A message that may be answered: the session that it works on, and the revision.
 pub(super) struct Admitted {
@@ -47,10 +53,8 @@ impl Engine {
             }
             session.count_requests(at_once);
         })?;
-        if guard.is_none() && config.require_session {
-            return Err(Refused::malformed(
-                "Bad Request: a session is required (MCP_REQUIRE_SESSION); POST initialize first, then send its Mcp-Session-Id",
-            ));
+        if guard.is_none() {
+            self.go_without(caller, calls)?;
         }
         let revision = self.revision(guard.as_ref(), named);
         if config.strict {
@@ -62,14 +66,88 @@ impl Engine {
         Ok(Admitted { guard, revision })
     }
 
+    /// A message without a session: remembered of its client, refused where that is not allowed.
+    #[cold]
+    fn go_without(&self, caller: &Caller<'_>, calls: &[(&str, &Id)]) -> Result<(), Refused> {
+        if self.server.config.require_session {
+            return Err(self.session_required(
+                caller,
+                "Bad Request: a session is required (MCP_REQUIRE_SESSION); POST initialize first, then send its Mcp-Session-Id",
+            ));
+        }
+        // Pings may come before there is a session (MCP 2024-11-05 and later, basic/lifecycle).
+        if calls.is_empty() || calls.iter().any(|(method, _)| *method != "ping") {
+            let (client, now) = (caller.client(&self.server), self.server.clock.now());
+            let seen = self.server.clients.sessionless(client, now);
+            if let Some(finding) = seen.and_then(|seen| findings::session::dropped(&seen, now)) {
+                self.tell(&[(finding, None)]);
+            }
+        }
+        Ok(())
+    }
+
+    /// The refusal of a request that names no session and needs one.
+    fn session_required(&self, caller: &Caller<'_>, message: &str) -> Refused {
+        let finding = findings::session::session_missing("the request names no session, and needs one");
+        let (client, now) = (caller.client(&self.server), self.server.clock.now());
+        let seen = self.server.clients.seen(client);
+        let mut findings = vec![finding.to_json()];
+        // Some clients begin with a GET, and go on with POST: that is no mistake that anybody has to know of.
+        if seen.initialized > 0 || caller.request.method != Method::GET {
+            self.tell(&[(finding, None)]);
+        }
+        let mut message = message.to_owned();
+        if let Some(dropped) = findings::session::dropped(&seen, now) {
+            // In the message too: it is all that some clients show.
+            message = format!("{message}; {}", dropped.summary);
+            findings.push(dropped.to_json());
+            self.tell(&[(dropped, None)]);
+        }
+        let error = RpcError::invalid_request(message).with_data(serde_json::json!({ "findings": findings }));
+        Refused::new(Failure::SessionRequired, error)
+    }
+
+    /// Looks for what is wrong with a session that may ask for nothing that tells: it is counted, and logged at first sight.
+    #[cold]
+    fn look(&self, session: &Session) {
+        let Server { config, clock, .. } = &self.server;
+        let (method, uri, headers) = (Method::POST, Uri::from_static("/mcp"), HeaderMap::new());
+        let told: Vec<Told> = session.change(|working| {
+            let found = {
+                let session = SessionFacts { record: &*working.record, figures: working.figures(), now: clock.now() };
+                let revision = session.record.protocol_version;
+                let facts =
+                    Facts::new(&method, &uri, &headers, revision, config, clock.wall_now()).with_session(session);
+                findings::find(&facts, &[Family::Session])
+            };
+            found.into_iter().filter(|finding| working.note_untold(finding.rule.id)).map(|one| (one, None)).collect()
+        });
+        self.tell(&told);
+    }
+
+    /// Looks at every session that has ended.
+    pub(super) fn look_back(self: &Arc<Self>) {
+        let engine = Arc::downgrade(self);
+        read(&self.server.sessions).last_look(move |session| {
+            if let Some(engine) = engine.upgrade() {
+                engine.look(session);
+            }
+        });
+    }
+
     /// Opens the stream of the session that `caller` names, after `last_event_id`.
     ///
     /// # Errors
     /// Why there is none.
-    pub fn open(&self, caller: &Caller<'_>, last_event_id: Option<&str>) -> Result<(Uuid, SessionStream), Refused> {
+    pub fn open(
+        self: &Arc<Self>,
+        caller: &Caller<'_>,
+        last_event_id: Option<&str>,
+    ) -> Result<(Uuid, SessionStream), Refused> {
         let named = self.named(caller)?;
         let guard = self.enter(caller, Some((Kind::Get, named)), |_| {})?.ok_or_else(|| {
-            Refused::malformed(
+            self.session_required(
+                caller,
                 "Bad Request: GET opens the stream of a session and needs its Mcp-Session-Id header; POST initialize first",
             )
         })?;
@@ -80,7 +158,9 @@ impl Engine {
             tracing::debug!("the stream of a call goes on");
             return Ok((session.id(), SessionStream::Call(rest)));
         }
-        let stream = session.open_stream(last_event_id);
+        let (client, way) = (caller.client(&self.server), way(&caller.request.headers));
+        let engine = Arc::clone(self);
+        let stream = session.open_stream(last_event_id, client, way).with_end(move |session| engine.look(session));
         Ok((session.id(), SessionStream::Messages(Box::new(stream), revision)))
     }
 
@@ -91,13 +171,16 @@ impl Engine {
     pub fn end_session(&self, caller: &Caller<'_>) -> Result<Uuid, Refused> {
         let named = self.named(caller)?;
         let guard = self.enter(caller, Some((Kind::Delete, named)), |_| {})?.ok_or_else(|| {
-            Refused::malformed(
+            self.session_required(
+                caller,
                 "Bad Request: DELETE ends a session and needs its Mcp-Session-Id header; send it, or do nothing",
             )
         })?;
         let revision = self.revision(Some(&guard), named);
         self.check_strictly(caller, Kind::Delete, Some(&guard), revision, named, &[])?;
         write(&self.server.sessions).end(guard.session(), EndReason::Deleted);
+        guard.session().look_back();
+        self.server.clients.deleted(caller.client(&self.server), self.server.clock.now());
         Ok(guard.session().id())
     }
 
@@ -130,7 +213,12 @@ impl Engine {
                     note(session);
                 });
                 match entered {
-                    Ok(guard) => return Ok(Some(guard)),
+                    Ok(guard) => {
+                        if guard.has_news() {
+                            self.look(guard.session());
+                        }
+                        return Ok(Some(guard));
+                    }
                     Err(missing) => {
                         self.note_missing(id, missing);
                         missing
@@ -162,7 +250,17 @@ impl Engine {
             return Ok(());
         }
         let session = guard.map(|guard| &**guard.session());
-        strict::check(&Asked { kind, headers: &caller.request.headers, session, revision, named, calls })
+        self.hold(&Asked { kind, headers: &caller.request.headers, session, revision, named, calls })
+    }
+
+    /// Refuses a breach of what strict mode holds clients to.
+    pub(super) fn hold(&self, asked: &Asked<'_>) -> Result<(), Refused> {
+        strict::check(asked).map_err(|breach| {
+            let refused = breach.refused(asked.session.map(Session::id));
+            let Breach { finding, .. } = breach;
+            self.tell(&[(finding, None)]);
+            refused
+        })
     }
 
     /// Notes why there is no session `id` for a request, where an operator should know.
@@ -175,7 +273,11 @@ impl Engine {
                 let who = if anonymous { "a request without identity" } else { "another identity" };
                 tracing::warn!(session = prefix(id), "{who} tried a session that is bound to someone else");
             }
-            Missing::Unknown | Missing::Ended { .. } => {}
+            Missing::Ended { reason, at, tries } => {
+                let at = rfc3339(self.server.clock.wall(at));
+                self.tell(&[(findings::session::dead_id(reason, &at, tries), None)]);
+            }
+            Missing::Unknown => {}
         }
     }
 

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::job::Job;
 use super::running::{Calls, Disconnect};
-use super::strict::{self, Asked};
+use super::strict::Asked;
 use super::{Caller, Engine, mirror, subscriptions, unknown_method};
 use crate::protocol::meta::named_version;
 use crate::protocol::{Call, Content, Failure, Meta, Notification, Refused, Reply, Revision, RpcError};
@@ -24,7 +24,7 @@ pub fn answer(engine: &Arc<Engine>, caller: &Caller<'_>, call: Call) -> Reply {
     if engine.server.config.strict {
         let (kind, headers) = (Kind::Post, &caller.request.headers);
         let asked = Asked { kind, headers, session: None, revision, named: Some(revision), calls: &[] };
-        if let Err(refused) = strict::check(&asked) {
+        if let Err(refused) = engine.hold(&asked) {
             return refused.to(&id).into();
         }
     }

@@ -108,7 +108,7 @@ struct Change<T, F> {
 impl<T: Send, F: FnMut(&mut Working<'_>) -> T + Send> Waiting for Change<T, F> {
     fn run(&mut self, mut working: Working<'_>) -> Vec<Effect> {
         self.result = Some((self.run)(&mut working));
-        working.finish().1
+        working.finish().effects
     }
 
     fn answer(self: Box<Self>, why_not: Option<Uncommitted>) -> Span {

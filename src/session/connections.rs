@@ -1,6 +1,7 @@
 //! The connections that a session's messages go out on.
 //!
-//! Every stream has a number; an event's id is `STREAM-POSITION`. Pending messages go to the newest connection only;
+//! Every stream has a number; an event's id is `SESSION-STREAM-POSITION`, where the first part is the session's tag: an id of
+//! another session is unknown here, and takes over no stream. Pending messages go to the newest connection only;
 //! when it ends, the next newest takes over. A connection that resumes a stream replaces the one that had it, so that a
 //! client whose dead connection lingers is never locked out.
 
@@ -51,8 +52,9 @@ pub enum Next {
 impl Connections {
     /// Opens a connection; with a `Last-Event-ID` of this session it resumes that stream after that event.
     pub fn open(&mut self, queue: &mut Queue, last_event_id: Option<&str>) -> Opened {
-        let resumed =
-            last_event_id.and_then(parse_event_id).filter(|(stream, position)| queue.knows(*stream, *position));
+        let resumed = last_event_id
+            .and_then(|id| parse_event_id(queue.tag(), id))
+            .filter(|(stream, position)| queue.knows(*stream, *position));
         let (stream, position) = resumed.unwrap_or_else(|| queue.new_stream());
         self.open.retain(|other| other.stream != stream);
         if self.open.len() >= MAX_STREAMS {
@@ -84,13 +86,18 @@ impl Connections {
     }
 }
 
-/// `STREAM-POSITION`.
-pub fn event_id(stream: u32, position: u64) -> String {
-    format!("{stream}-{position}")
+/// `SESSION-STREAM-POSITION`.
+pub fn event_id(tag: u32, stream: u32, position: u64) -> String {
+    format!("{tag:08x}-{stream}-{position}")
 }
 
-pub fn parse_event_id(id: &str) -> Option<(u32, u64)> {
-    let (stream, position) = id.trim().split_once('-')?;
+/// Stream and position of an event id, where it is one of the session with this tag.
+pub fn parse_event_id(tag: u32, id: &str) -> Option<(u32, u64)> {
+    let (session, place) = id.trim().split_once('-')?;
+    if session.len() != 8 || u32::from_str_radix(session, 16).ok()? != tag {
+        return None;
+    }
+    let (stream, position) = place.split_once('-')?;
     Some((stream.parse().ok()?, position.parse().ok()?))
 }
 
@@ -106,7 +113,7 @@ mod tests {
 
     impl Both {
         fn new() -> Self {
-            let mut queue = Queue::new(10);
+            let mut queue = Queue::new(10).tagged(0xa11c_e000);
             for n in 1..=3 {
                 queue.push(LogLevel::Info, n.to_string().into());
             }
@@ -149,7 +156,7 @@ mod tests {
         let mut both = Both::new();
         let mut lingering = both.open(None);
         while both.take(&mut lingering).is_some() {}
-        let mut again = both.open(Some("1-1"));
+        let mut again = both.open(Some("a11ce000-1-1"));
         assert!(again.resumed && again.connection.stream == lingering.connection.stream);
         assert_eq!(both.next(&lingering), Next::Displaced);
         assert_eq!(both.take(&mut again).as_deref(), Some("2"));
@@ -161,12 +168,34 @@ mod tests {
 
     #[test]
     fn an_unknown_event_id_starts_a_new_stream_at_the_oldest_pending() {
-        for unknown in ["", "x", "1-1", "7-2", "0-0", "1-99999999999999999999", "-", "1-"] {
+        for unknown in [
+            "",
+            "x",
+            "1-1",
+            "a11ce000-1-1",
+            "a11ce000-7-2",
+            "a11ce000-0-0",
+            "a11ce000-1-99999999999999999999",
+            "a11ce000-",
+            "+11ce000-1-0",
+        ] {
             let mut both = Both::new();
             let mut opened = both.open(Some(unknown));
             assert!(!opened.resumed, "{unknown:?}");
             assert_eq!(both.take(&mut opened).as_deref(), Some("1"));
         }
+    }
+
+    #[test]
+    fn an_id_of_another_session_takes_over_no_stream() {
+        let mut both = Both::new();
+        let mut own = both.open(None);
+        assert_eq!(both.take(&mut own).as_deref(), Some("1"));
+        let stale = event_id(0xb0b0_0000, own.connection.stream, own.position);
+        let mut other = both.open(Some(&stale));
+        assert!(!other.resumed && other.connection.stream != own.connection.stream);
+        assert_eq!(both.take(&mut other).as_deref(), Some("2"));
+        assert_eq!(both.next(&own), Next::Nothing, "it is not displaced");
     }
 
     #[test]

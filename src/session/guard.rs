@@ -13,6 +13,7 @@ pub struct SessionGuard {
     session: Arc<Session>,
     started: Instant,
     requests: u32,
+    has_news: bool,
 }
 
 /// Why a session cannot be entered.
@@ -34,7 +35,7 @@ impl SessionGuard {
     pub(super) fn begin(session: Arc<Session>, started: Instant) -> Self {
         session.hold();
         session.shared().totals.in_flight.fetch_add(1, Ordering::Relaxed);
-        Self { session, started, requests: 0 }
+        Self { session, started, requests: 0, has_news: false }
     }
 
     /// Enters a session at `started`, with a first change, unless it has ended or expired: all under one lock.
@@ -59,7 +60,12 @@ impl SessionGuard {
         guard = Self::begin(Arc::clone(session), started);
         let ((), aftermath) = access.run(note);
         drop(access);
-        guard.requests = aftermath.requests;
+        guard.requests = aftermath.left.requests;
+        guard.has_news = aftermath.left.news.findings;
+        if aftermath.left.news.first_use {
+            let shared = session.shared();
+            shared.clients.used(session.client(), shared.clock.at(started));
+        }
         session.finish(aftermath);
         Ok(guard)
     }
@@ -68,6 +74,12 @@ impl SessionGuard {
     #[must_use]
     pub fn session(&self) -> &Arc<Session> {
         &self.session
+    }
+
+    /// Whether the request brought something that the session's findings should be looked for.
+    #[must_use]
+    pub fn has_news(&self) -> bool {
+        self.has_news
     }
 
     /// Counts JSON-RPC requests that this request holds.

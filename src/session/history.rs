@@ -2,17 +2,14 @@
 //! last values. Plain data, far below a microsecond a request; text and evidence are made where a finding is shown.
 
 use std::net::{IpAddr, Ipv6Addr};
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::fingerprint::fingerprint;
 use super::rest::Rest;
+use super::streams::Streams;
 use crate::clock::Moment;
 use crate::protocol::Revision;
-
-/// Stream lifetimes that are kept: the last ones.
-pub const LIFETIMES: usize = 8;
 
 /// A kind of request, as far as Authorization is watched. A bit each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,6 +55,11 @@ impl Kinds {
     #[must_use]
     pub const fn has(self, kind: Kind) -> bool {
         self.0 & kind as u8 != 0
+    }
+
+    /// Whether there is one that uses a session.
+    const fn has_more_than_initialize(self) -> bool {
+        self.0 & !(Kind::Initialize as u8) != 0
     }
 
     /// Whether there are none.
@@ -128,10 +130,15 @@ pub struct History {
     pub before_ready: u32,
     /// Requests whose id was that of a call still at work.
     pub reused_ids: u32,
-    /// GET streams whose connection ended though nobody here ended it.
-    pub streams_ended: u32,
-    /// How long the last of them lived, in milliseconds; the oldest is overwritten. Boxed: most sessions have had none.
-    pub lifetimes_ms: Option<Box<[u32; LIFETIMES]>>,
+    /// Its GET streams. Boxed: most sessions have had none.
+    #[serde(default)]
+    pub streams: Option<Box<Streams>>,
+    /// `notifications/cancelled` for calls that were not at work: they had been answered, or never came.
+    #[serde(default)]
+    pub late_cancels: u32,
+    /// `tools/list` came before the first tool call.
+    #[serde(default)]
+    pub listed_first: bool,
     /// How often the id was used after the session had expired.
     pub tries_when_dead: u32,
     /// A number for the client, as far as it can be told.
@@ -178,13 +185,34 @@ pub struct Before {
     pub expired: bool,
     /// When it was created.
     pub created: Moment,
-    /// How many sessions before this one had one tool call each and nothing else, without interruption.
+    /// How many sessions before this one had one tool call each and nothing else but a `tools/list`, without interruption.
     pub single_calls: u32,
+    /// Of them those that asked for `tools/list` before their call: so does a client that goes on, too.
+    #[serde(default)]
+    pub listed_first: u8,
+    /// How many sessions of the client, in a row up to this one, were open and idle when their next one began.
+    #[serde(default)]
+    pub left_open: u16,
+}
+
+/// What a request brought for the first time.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct News {
+    /// It is the first that names the session.
+    pub first_use: bool,
+    /// There may be something to find.
+    pub findings: bool,
 }
 
 impl History {
-    /// Records a request. `negotiated` is the session's revision.
-    pub fn record(&mut self, entry: &Entry, negotiated: Revision) {
+    /// Records a request. `negotiated` is the session's revision. Returns what came for the first time.
+    pub fn record(&mut self, entry: &Entry, negotiated: Revision) -> News {
+        let used = Kinds(self.authorized.0 | self.unauthorized.0).has_more_than_initialize();
+        let mut news = News { first_use: entry.kind != Kind::Initialize && !used, ..News::default() };
+        let mut bump = |count: &mut u32| {
+            news.findings |= *count == 0;
+            bump(count);
+        };
         match entry.authorization {
             Some(token) => {
                 self.authorized.add(entry.kind);
@@ -224,20 +252,7 @@ impl History {
                 bump(&mut self.accept_without_sse);
             }
         }
-    }
-
-    /// Records that a stream's connection ended after `lifetime`, by nobody's wish here.
-    pub fn record_stream(&mut self, lifetime: Duration) {
-        self.lifetimes_ms.get_or_insert_default()[self.streams_ended as usize % LIFETIMES] =
-            u32::try_from(lifetime.as_millis()).unwrap_or(u32::MAX);
-        bump(&mut self.streams_ended);
-    }
-
-    /// The kept lifetimes, in no order.
-    #[must_use]
-    pub fn lifetimes(&self) -> &[u32] {
-        let kept = LIFETIMES.min(self.streams_ended as usize);
-        self.lifetimes_ms.as_deref().map_or(&[], |lifetimes| &lifetimes[..kept])
+        news
     }
 
     /// Whether a GET stream was asked for.
@@ -309,16 +324,5 @@ mod tests {
         assert_eq!((history.v4.other, history.v6.other), (None, None));
         history.record(&Entry { address: "192.0.2.2".parse().ok(), ..ENTRY }, Revision::V2025_06_18);
         assert_eq!(history.v4.from_others, 1);
-    }
-
-    #[test]
-    fn the_last_lifetimes_are_kept() {
-        let mut history = History::default();
-        assert!(history.lifetimes().is_empty());
-        for seconds in 0..10 {
-            history.record_stream(Duration::from_secs(seconds));
-        }
-        assert_eq!((history.streams_ended, history.lifetimes().len()), (10, LIFETIMES));
-        assert_eq!(history.lifetimes()[1], 9000);
     }
 }

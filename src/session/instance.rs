@@ -103,6 +103,14 @@ impl Instance {
     }
 }
 
+/// A number by which the events of a session are told from those of others.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "it must tell nothing of the session's id")]
+pub fn event_tag() -> u32 {
+    let [.., a, b, c, d] = Uuid::new_v4().into_bytes();
+    u32::from_be_bytes([a, b, c, d])
+}
+
 /// The first 8 characters of a session's id: enough to find it in a log, too little to use it.
 #[must_use]
 pub fn prefix(id: Uuid) -> String {

@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use uuid::Uuid;
 
+use super::clients::Client;
 use super::ended::EndReason;
 use super::idle::{List, Slot};
 use super::local::Local;
 use super::record::{Identity, Record};
 use super::saved::Saved;
 use super::shared::{Shared, Weight, lock};
-use super::working::{Around, Effect, Figures, Messages, Working};
+use super::working::{Around, Figures, Left, Messages, Working};
 use crate::clock::Moment;
 use crate::protocol::{CallStream, Id, Revision};
 
@@ -27,6 +28,8 @@ pub struct Session {
     revision: Revision,
     owner: Option<Arc<Identity>>,
     slot: Slot,
+    /// Whose `initialize` made it.
+    client: Client,
     shared: Arc<Shared>,
     /// Requests in flight and open streams: while there are any, the session is not idle.
     holds: AtomicU32,
@@ -71,17 +74,15 @@ impl Access<'_> {
         let around = self.session.around(local);
         let mut working = Working::new(&mut saved.record, Messages::Kept(&mut saved.queue), around);
         let result = change(&mut working);
-        let (requests, effects) = working.finish();
-        (result, Aftermath { requests, effects, queued: self.inside.saved.queue.newest() != newest })
+        let left = working.finish();
+        (result, Aftermath { left, queued: self.inside.saved.queue.newest() != newest })
     }
 }
 
 /// What a change leaves to be done when its lock is given back.
 #[must_use]
 pub struct Aftermath {
-    /// JSON-RPC requests that it counted.
-    pub requests: u32,
-    effects: Vec<Effect>,
+    pub left: Left,
     queued: bool,
 }
 
@@ -96,7 +97,7 @@ impl Drop for Access<'_> {
 }
 
 impl Session {
-    pub(super) fn new(saved: Saved, slot: Slot, shared: Arc<Shared>) -> Self {
+    pub(super) fn new(saved: Saved, slot: Slot, client: Client, shared: Arc<Shared>) -> Self {
         let record = &saved.record;
         let session = Self {
             id: record.id,
@@ -104,6 +105,7 @@ impl Session {
             revision: record.protocol_version,
             owner: record.owner.clone(),
             slot,
+            client,
             shared,
             holds: AtomicU32::new(0),
             ended: AtomicU8::new(0),
@@ -157,7 +159,7 @@ impl Session {
         if aftermath.queued {
             self.wake_streams();
         }
-        aftermath.effects.into_iter().for_each(|effect| effect());
+        aftermath.left.effects.into_iter().for_each(|effect| effect());
     }
 
     /// What is around a change.
@@ -256,6 +258,10 @@ impl Session {
         self.expires().is_some_and(|at| at <= now)
     }
 
+    pub(super) fn client(&self) -> Client {
+        self.client
+    }
+
     pub(super) fn slot(&self) -> Slot {
         self.slot
     }
@@ -316,6 +322,14 @@ impl Session {
         self.wake_streams();
     }
 
+    /// Has the one look at it who looks at sessions that ended ([`SessionManager::last_look`](super::SessionManager::last_look)).
+    /// Not under a lock.
+    pub fn look_back(&self) {
+        if let Some(look) = self.shared.last_look.get() {
+            look(self);
+        }
+    }
+
     /// The event id under which a client finds the rest of a stream whose connection is about to be let go of.
     #[must_use]
     pub fn suspension_id(&self) -> String {
@@ -361,6 +375,6 @@ mod tests {
     /// There may be ten million of them, and what each holds in maps, slots and texts comes on top.
     #[test]
     fn a_session_is_small() {
-        assert!(size_of::<Session>() <= 752, "{} bytes", size_of::<Session>());
+        assert!(size_of::<Session>() <= 768, "{} bytes", size_of::<Session>());
     }
 }

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use uuid::Uuid;
 
+use super::clients::{Client, Clients};
 use super::ended::{EndReason, Tombstone, Tombstones};
 use super::fingerprint::fingerprint;
 use super::guard::{Closed, SessionGuard};
@@ -131,14 +132,17 @@ impl SessionManager {
             }
         };
         let id = self.instance.new_id(now);
-        let client = client(&new);
+        let (client, whose) = (client(&new), new.client);
         // Of the stateless era there is nothing to tell: its sessions have no requests of their own.
         let handshake = !new.protocol_version.is_stateless();
         let before = handshake.then(|| self.clients.insert(client, id)).flatten();
         let mut record = Record::new(id, now, new);
         record.history.client = client;
         record.history.before = before.and_then(|before| self.before(before, now));
-        let session = self.insert(Saved::new(record, self.shared.limits.queue_size));
+        let session = self.insert(Saved::new(record, self.shared.limits.queue_size), whose);
+        if handshake {
+            self.shared.clients.initialized(whose, now);
+        }
         self.counters.created += 1;
         Ok((SessionGuard::begin(session, started), evicted))
     }
@@ -158,15 +162,16 @@ impl SessionManager {
         if saved.record.initialized {
             self.clients.insert(saved.record.history.client, id);
         }
-        let session = self.insert(saved);
+        // Who made it is known where it was made.
+        let session = self.insert(saved, Client::default());
         lock(&self.shared.idle).put_last(session.slot(), List::Fresh);
         session
     }
 
-    fn insert(&mut self, saved: Saved) -> Arc<Session> {
+    fn insert(&mut self, saved: Saved, client: Client) -> Arc<Session> {
         let id = saved.record.id;
         let slot = lock(&self.shared.idle).add(id);
-        let session = Arc::new(Session::new(saved, slot, Arc::clone(&self.shared)));
+        let session = Arc::new(Session::new(saved, slot, client, Arc::clone(&self.shared)));
         self.sessions.insert(id, Arc::clone(&session));
         session
     }
@@ -174,8 +179,12 @@ impl SessionManager {
     /// What became of a session, for the next one of the same client.
     fn before(&self, id: Uuid, now: Moment) -> Option<Before> {
         if let Some(session) = self.sessions.get(&id) {
-            let expired = session.is_expired(now);
-            return Some(session.with_record(|record| summary(record, expired)));
+            let fate = match (session.is_held(), session.is_expired(now)) {
+                (true, _) => Fate::InUse,
+                (false, true) => Fate::Expired,
+                (false, false) => Fate::LeftOpen,
+            };
+            return Some(session.with_record(|record| summary(record, fate)));
         }
         self.tombstones.get(id).map(|stone| stone.before)
     }
@@ -278,7 +287,7 @@ impl SessionManager {
                 owner: session.owner().map(Identity::number),
                 tries: record.history.tries_when_dead.into(),
                 client: record.history.client,
-                before: summary(record, reason == EndReason::Expired),
+                before: summary(record, if reason == EndReason::Expired { Fate::Expired } else { Fate::Ended }),
             };
             (record.last_activity, stone)
         });
@@ -293,6 +302,17 @@ impl SessionManager {
         {
             self.clients.remove(&forgotten.client);
         }
+    }
+
+    /// Has `look` look at every session that has ended, once it is nobody's any more. The first one stays.
+    pub fn last_look(&self, look: impl Fn(&Session) + Send + Sync + 'static) {
+        let _ = self.shared.last_look.set(Box::new(look));
+    }
+
+    /// What is remembered of clients.
+    #[must_use]
+    pub fn clients(&self) -> Arc<Clients> {
+        Arc::clone(&self.shared.clients)
     }
 
     /// Figures over all sessions.
@@ -327,16 +347,37 @@ impl SessionManager {
 }
 
 /// What the next session of the same client is told.
-fn summary(record: &Record, expired: bool) -> Before {
-    let single = record.tool_calls == 1 && record.request_count <= 2;
-    let earlier = record.history.before.map_or(0, |before| before.single_calls);
+fn summary(record: &Record, fate: Fate) -> Before {
+    // `initialize`, a call, and `tools/list`, which the Python SDK sends after a session's first call.
+    let single = record.tool_calls == 1 && record.request_count <= 3;
+    let (history, earlier) = (&record.history, record.history.before.unwrap_or_default());
     Before {
         requests: record.request_count,
         tool_calls: record.tool_calls,
-        expired,
+        expired: fate == Fate::Expired,
         created: record.created,
-        single_calls: if single { earlier.saturating_add(1) } else { 0 },
+        single_calls: if single { earlier.single_calls.saturating_add(1) } else { 0 },
+        listed_first: if single { earlier.listed_first.saturating_add(u8::from(history.listed_first)) } else { 0 },
+        left_open: match fate {
+            Fate::LeftOpen => earlier.left_open.saturating_add(1),
+            Fate::InUse | Fate::Ended => earlier.left_open,
+            // Those before it had been idle for longer.
+            Fate::Expired => 0,
+        },
     }
+}
+
+/// What became of a session by the time that the next one of its client begins.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    /// It is used, by a request or a stream.
+    InUse,
+    /// It is idle, and nobody ended it.
+    LeftOpen,
+    /// It was idle for too long.
+    Expired,
+    /// It was ended.
+    Ended,
 }
 
 /// A number for a client, as far as it can be told: name, version, address, identity.

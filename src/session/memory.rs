@@ -69,5 +69,6 @@ pub(super) fn free(manager: &RwLock<SessionManager>, room: u64) -> Vec<Uuid> {
     }
     // Bound to a name: they are dropped without the lock of the manager, and before the next one looks.
     let ended = write(manager).free_memory(excess);
+    ended.iter().for_each(|session| session.look_back());
     ended.iter().map(|session| session.id()).collect()
 }

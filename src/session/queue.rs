@@ -59,6 +59,10 @@ pub struct Queue {
     dropped: u64,
     /// Streams opened so far: the number of the newest.
     streams: u32,
+    /// A number of its own by which its events are told from those of other sessions. Chosen by chance: it says nothing of
+    /// the session's id.
+    #[serde(default)]
+    tag: u32,
     messages: VecDeque<Message>,
     /// What a newer release wrote beside these.
     #[serde(flatten)]
@@ -79,6 +83,8 @@ struct Stored {
     untold: u64,
     dropped: u64,
     streams: u32,
+    #[serde(default)]
+    tag: u32,
     messages: VecDeque<Message>,
     #[serde(flatten)]
     rest: Rest,
@@ -88,7 +94,7 @@ impl TryFrom<Stored> for Queue {
     type Error = &'static str;
 
     fn try_from(stored: Stored) -> Result<Self, Self::Error> {
-        let Stored { capacity, newest, delivered, untold, dropped, streams, messages, rest } = stored;
+        let Stored { capacity, newest, delivered, untold, dropped, streams, tag, messages, rest } = stored;
         let pending = |message: &&Message| message.position > delivered;
         if capacity == 0 || messages.len() > capacity {
             return Err("the queue holds more messages than it may");
@@ -104,7 +110,7 @@ impl TryFrom<Stored> for Queue {
         }
         let text_bytes = messages.iter().map(|message| message.json.len()).sum();
         let pending = messages.iter().filter(pending).count();
-        Ok(Self { capacity, newest, delivered, untold, dropped, streams, messages, rest, pending, text_bytes })
+        Ok(Self { capacity, newest, delivered, untold, dropped, streams, tag, messages, rest, pending, text_bytes })
     }
 }
 
@@ -119,11 +125,25 @@ impl Queue {
             untold: 0,
             dropped: 0,
             streams: 0,
+            tag: 0,
             messages: VecDeque::new(),
             rest: Rest::default(),
             pending: 0,
             text_bytes: 0,
         }
+    }
+
+    /// The same, with this tag.
+    #[must_use]
+    pub fn tagged(mut self, tag: u32) -> Self {
+        self.tag = tag;
+        self
+    }
+
+    /// What tells its events from those of other sessions: the first part of their ids.
+    #[must_use]
+    pub fn tag(&self) -> u32 {
+        self.tag
     }
 
     /// Appends a notification; where the queue is full, the oldest message is dropped.

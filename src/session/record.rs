@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
+use super::clients::Client;
 use super::fingerprint::fingerprint;
 use super::history::History;
 use super::rest::Rest;
@@ -134,6 +135,8 @@ pub struct NewSession {
     pub owner: Result<Identity, Unbound>,
     /// Where the client is.
     pub address: Option<std::net::IpAddr>,
+    /// Which client it is, as far as a request tells.
+    pub client: Client,
 }
 
 /// Who a request comes from, as far as the proxy or the token says.
@@ -305,6 +308,9 @@ pub struct SeenFinding {
     pub first: Moment,
     /// When it was raised last.
     pub last: Moment,
+    /// It is in the log, and no answer has told the client yet.
+    #[serde(default)]
+    pub untold: bool,
 }
 
 /// How often others tried a session's id.

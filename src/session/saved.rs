@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::instance::event_tag;
 use super::queue::Queue;
 use super::record::Record;
 use super::rest::Rest;
@@ -68,7 +69,8 @@ impl Saved {
     /// A session without messages.
     #[must_use]
     pub fn new(record: Record, queue_size: usize) -> Self {
-        Self { format: Format::WRITTEN, record, queue: Queue::new(queue_size), rest: Rest::default() }
+        let queue = Queue::new(queue_size).tagged(event_tag());
+        Self { format: Format::WRITTEN, record, queue, rest: Rest::default() }
     }
 
     /// Reads what [`Saved::to_json`] wrote, in this release or another.
@@ -104,6 +106,7 @@ mod tests {
     use crate::protocol::{Capabilities, ClientInfo, LogLevel, Revision};
     use crate::session::history::{Entry, Kind, token_hash};
     use crate::session::record::{CustomData, Identity, IdentitySource, NewSession, SeenFinding};
+    use crate::session::streams::{End, Life, Way};
 
     /// A session of which every part is used.
     fn saved() -> Saved {
@@ -116,6 +119,7 @@ mod tests {
                 ..Identity::new("alice", IdentitySource::BearerSub)
             }),
             address: None,
+            client: crate::session::Client::default(),
         };
         let mut record = Record::new(Uuid::from_u128(0x550e_8400_e29b_41d4_a716_4466_5544_0000), Moment(1000), new);
         record.history.record(
@@ -130,12 +134,21 @@ mod tests {
             },
             Revision::V2025_11_25,
         );
-        record.history.record_stream(std::time::Duration::from_secs(60));
+        let streams = record.history.streams.get_or_insert_default();
+        streams.open(Way { proxied: true, envoy_timeout_ms: 60_000 });
+        streams.end(Life { opened: Moment(1000), ms: 60_000, silence_ms: 15_000, end: End::Remote });
         record.intrusions.last = Some(Moment(1500));
         record.state.last_echo = Some("Hello, \"world\"".to_owned());
         record.state.custom_data = CustomData::merge(None, json!({ "b": 1, "a": [null] }).as_object().unwrap()).ok();
-        record.findings.push(SeenFinding { id: "ses.x".to_owned(), count: 2, first: Moment(1), last: Moment(2) });
+        record.findings.push(SeenFinding {
+            id: "ses.x".to_owned(),
+            count: 2,
+            first: Moment(1),
+            last: Moment(2),
+            untold: false,
+        });
         let mut saved = Saved::new(record, 2);
+        saved.queue = Queue::new(2).tagged(7);
         for n in 1..=4 {
             saved.queue.push(LogLevel::Info, format!("{{\"n\":{n}}}").into());
         }

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use uuid::Uuid;
 
+use super::clients::Clients;
 use super::idle::IdleOrder;
 use super::limits::Limits;
+use super::live::Session;
 use crate::clock::Clock;
 
 /// A lock whose holder panicked guards plain data that is still good: one bad request must not take sessions down.
@@ -15,13 +17,19 @@ pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// A last look at a session that has ended.
+type LastLook = Box<dyn Fn(&Session) + Send + Sync>;
+
 /// What all sessions of a manager share.
-#[derive(Debug)]
 pub struct Shared {
     pub clock: Arc<Clock>,
     pub limits: Limits,
     pub idle: Mutex<IdleOrder>,
     pub totals: Totals,
+    /// What is remembered of clients.
+    pub clients: Arc<Clients>,
+    /// Who has a last look at sessions that ended, without a lock.
+    pub last_look: OnceLock<LastLook>,
     /// Sessions that hold more than their share of the memory: those that are evicted when all together hold too much.
     pub large: Mutex<BTreeSet<Uuid>>,
     /// Held while sessions are evicted for memory: what is ended counts until it is dropped, and must not be ended for twice.
@@ -35,6 +43,8 @@ impl Shared {
             limits,
             idle: Mutex::default(),
             totals: Totals::default(),
+            clients: Arc::default(),
+            last_look: OnceLock::new(),
             large: Mutex::default(),
             evicting: Mutex::default(),
         }

@@ -3,52 +3,88 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::clients::Client;
 use super::connections::{Connection, Next, Opened, event_id};
 use super::live::{Inside, Session};
+use super::streams::{End, Life, Way};
 use crate::clock::Moment;
 
 /// A message with its event id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
-    /// `STREAM-POSITION`.
+    /// `SESSION-STREAM-POSITION`.
     pub id: String,
     /// The JSON-RPC notification.
     pub json: Box<str>,
 }
+
+/// What is done when a stream has ended, without a lock.
+type AtEnd = Box<dyn FnOnce(&Arc<Session>) + Send + Sync>;
 
 /// An open stream. While it lives its session is not idle; dropping it closes the connection, and the next newest stream
 /// takes over.
 pub struct Stream {
     session: Arc<Session>,
     connection: Connection,
+    /// What its events' ids begin with.
+    tag: u32,
     position: u64,
     resumed: bool,
+    client: Client,
     opened: Moment,
-    /// The end is no news: it was ended here, or was to end from the start.
-    expected: bool,
+    /// When something was last sent.
+    sent: Moment,
+    /// Who ends it, unless the other end does.
+    end: End,
+    at_end: Option<AtEnd>,
 }
 
 impl Session {
-    /// Opens a stream on the queue, resuming after `last_event_id` where that names an event of this session.
+    /// Opens a stream on the queue for `client`, resuming after `last_event_id` where that names an event of this session.
     #[must_use]
-    pub fn open_stream(self: &Arc<Self>, last_event_id: Option<&str>) -> Stream {
+    pub fn open_stream(self: &Arc<Self>, last_event_id: Option<&str>, client: Client, way: Way) -> Stream {
         let session = Arc::clone(self);
         session.hold();
-        let Opened { connection, position, resumed } = {
+        let opened = session.shared().clock.now();
+        session.shared().clients.opened(client, way, opened);
+        let (tag, Opened { connection, position, resumed }) = {
             let mut access = session.access();
             let Inside { saved, local } = &mut *access.inside;
-            local.connections.open(&mut saved.queue, last_event_id)
+            let streams = saved.record.history.streams.get_or_insert_default();
+            streams.open(way);
+            let at = local.connections.open(&mut saved.queue, last_event_id);
+            if last_event_id.is_some() && !at.resumed {
+                streams.foreign_ids = streams.foreign_ids.saturating_add(1);
+            }
+            (saved.queue.tag(), at)
         };
         session.wake_streams();
-        let opened = session.shared().clock.now();
-        Stream { session, connection, position, resumed, opened, expected: false }
+        let sent = opened;
+        Stream { session, connection, tag, position, resumed, client, opened, sent, end: End::Remote, at_end: None }
     }
 }
 
 impl Stream {
-    /// Says that the stream ends on its own: its lifetime tells nothing.
+    /// Says that the stream ends on its own: its life tells nothing.
     pub fn expect_end(&mut self) {
-        self.expected = true;
+        self.end = End::Polled;
+    }
+
+    /// The server ends it, because it is to end itself.
+    pub fn shut_down(&mut self) {
+        self.end = End::Shutdown;
+    }
+
+    /// Something that is no message was sent on it.
+    pub fn kept_alive(&mut self) {
+        self.sent = self.session.shared().clock.now();
+    }
+
+    /// Has `at_end` happen when it has ended.
+    #[must_use]
+    pub fn with_end(mut self, at_end: impl FnOnce(&Arc<Session>) + Send + Sync + 'static) -> Self {
+        self.at_end = Some(Box::new(at_end));
+        self
     }
 
     /// Whether it continues an earlier stream.
@@ -60,7 +96,7 @@ impl Stream {
     /// The id that names the stream's present position: what a priming event carries.
     #[must_use]
     pub fn position_id(&self) -> String {
-        event_id(self.connection.stream, self.position)
+        event_id(self.tag, self.connection.stream, self.position)
     }
 
     /// The next message, if there is one now. `Err` when the stream is over: its session ended or another connection took
@@ -70,7 +106,7 @@ impl Stream {
     /// [`Over`]
     pub fn try_next(&mut self) -> Result<Option<Event>, Over> {
         if self.session.ended().is_some() {
-            self.expected = true;
+            self.end = End::Session;
             return Err(Over);
         }
         let next = {
@@ -81,11 +117,12 @@ impl Stream {
         match next {
             Next::Delivery(delivery) => {
                 self.position = delivery.position;
+                self.kept_alive();
                 Ok(Some(Event { id: self.position_id(), json: delivery.json }))
             }
             Next::Nothing => Ok(None),
             Next::Displaced => {
-                self.expected = true;
+                self.end = End::Displaced;
                 Err(Over)
             }
         }
@@ -115,14 +152,20 @@ pub struct Over;
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        self.session.access().inside.local.connections.close(self.connection);
-        self.session.wake_streams();
-        let broke_off = !self.expected && self.session.ended().is_none();
-        let lifetime = self.session.shared().clock.now().since(self.opened);
-        self.session.release(Instant::now(), |record| {
-            if broke_off {
-                record.history.record_stream(lifetime);
-            }
+        let session = &self.session;
+        session.access().inside.local.connections.close(self.connection);
+        session.wake_streams();
+        // Whoever notices first that the session ended: the stream, or the client.
+        let end = if session.ended().is_some() { End::Session } else { self.end };
+        let now = session.shared().clock.now();
+        let ms = |since| u32::try_from(now.since(since).as_millis()).unwrap_or(u32::MAX);
+        let life = Life { opened: self.opened, ms: ms(self.opened), silence_ms: ms(self.sent), end };
+        session.shared().clients.ended(self.client, life);
+        session.release(Instant::now(), |record| {
+            record.history.streams.get_or_insert_default().end(life);
         });
+        if let Some(at_end) = self.at_end.take() {
+            at_end(session);
+        }
     }
 }

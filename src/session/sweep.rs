@@ -86,6 +86,7 @@ pub fn sweep(manager: &RwLock<SessionManager>) -> usize {
 fn sweep_chunk(manager: &RwLock<SessionManager>) -> (usize, bool) {
     // Bound to a name: the sessions are dropped after the lock is given back.
     let (ended, more) = write(manager).sweep_some();
+    ended.iter().for_each(|session| session.look_back());
     (ended.len(), more)
 }
 

@@ -6,7 +6,7 @@
 
 use serde_json::{Map, Value};
 
-use super::history::Entry;
+use super::history::{Entry, News};
 use super::local::Local;
 use super::queue::Queue;
 use super::record::{CustomData, CustomDataTooLarge, Record, SeenFinding};
@@ -27,7 +27,19 @@ pub struct Working<'a> {
     around: Around<'a>,
     /// JSON-RPC requests counted.
     requests: u32,
+    /// What the request brought for the first time.
+    news: News,
     effects: Vec<Effect>,
+}
+
+/// What a change leaves to be done when it is kept.
+pub struct Left {
+    /// JSON-RPC requests that it counted.
+    pub requests: u32,
+    /// What the request brought for the first time.
+    pub news: News,
+    /// What is to happen.
+    pub effects: Vec<Effect>,
 }
 
 /// Where its messages are.
@@ -86,7 +98,7 @@ pub enum NotKept {
 }
 
 /// A session in figures: its queue, and what of it is at work in this process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Figures {
     /// Messages not yet delivered.
     pub pending: usize,
@@ -121,12 +133,12 @@ impl Figures {
 
 impl<'a> Working<'a> {
     pub(super) fn new(record: &'a mut Record, messages: Messages<'a>, around: Around<'a>) -> Self {
-        Self { record, messages, around, requests: 0, effects: Vec::new() }
+        Self { record, messages, around, requests: 0, news: News::default(), effects: Vec::new() }
     }
 
-    /// How many requests were counted, and what is to happen once the change is kept.
-    pub(super) fn finish(self) -> (u32, Vec<Effect>) {
-        (self.requests, self.effects)
+    /// What is left to be done once the change is kept.
+    pub(super) fn finish(self) -> Left {
+        Left { requests: self.requests, news: self.news, effects: self.effects }
     }
 
     /// Has `effect` happen once the change is kept: never before, and once also where the change has to run again.
@@ -171,7 +183,9 @@ impl<'a> Working<'a> {
 
     /// Records an HTTP request that entered the session, for the findings.
     pub fn record_request(&mut self, entry: &Entry) {
-        self.record.history.record(entry, self.record.protocol_version);
+        let news = self.record.history.record(entry, self.record.protocol_version);
+        self.news.first_use |= news.first_use;
+        self.news.findings |= news.findings;
     }
 
     /// Records a JSON-RPC request, for the findings.
@@ -180,9 +194,14 @@ impl<'a> Working<'a> {
         let history = &mut self.record.history;
         if method != "ping" && self.record.initialized && !self.record.client_ready {
             history.before_ready = history.before_ready.saturating_add(1);
+            self.news.findings |= history.before_ready == 2;
+        }
+        if self.record.tool_calls == 0 && method == "tools/list" {
+            history.listed_first = true;
         }
         if reused {
             history.reused_ids = history.reused_ids.saturating_add(1);
+            self.news.findings |= history.reused_ids == 1;
         }
     }
 
@@ -192,17 +211,35 @@ impl<'a> Working<'a> {
         self.around.local.calls.has(id)
     }
 
-    /// Counts a finding. Returns whether it is the first of its kind here.
+    /// Counts a finding that the client is told of. Returns whether it is the first time that it is.
     pub fn note_finding(&mut self, id: &str) -> bool {
         let now = self.now();
         let findings = &mut self.record.findings;
         if let Some(seen) = findings.iter_mut().find(|seen| seen.id == id) {
             seen.count += 1;
             seen.last = now;
-            return false;
+            return std::mem::take(&mut seen.untold);
         }
-        findings.push(SeenFinding { id: id.to_owned(), count: 1, first: now, last: now });
+        findings.push(SeenFinding { id: id.to_owned(), count: 1, first: now, last: now, untold: false });
         true
+    }
+
+    /// Notes a finding that the client is not told of yet. Returns whether it is the first of its kind here.
+    pub fn note_untold(&mut self, id: &str) -> bool {
+        let now = self.now();
+        let findings = &mut self.record.findings;
+        let is_first = findings.iter().all(|seen| seen.id != id);
+        if is_first {
+            findings.push(SeenFinding { id: id.to_owned(), count: 1, first: now, last: now, untold: true });
+        }
+        is_first
+    }
+
+    /// A cancellation came for a call that is not at work.
+    pub fn count_late_cancel(&mut self) {
+        let count = &mut self.record.history.late_cancels;
+        *count = count.saturating_add(1);
+        self.news.findings |= *count == 2;
     }
 
     /// `logging/setLevel`: from now on nothing below `level` is delivered.

@@ -449,7 +449,7 @@ mod tests {
     use crate::diagnosis::findings::SessionFacts;
     use crate::diagnosis::testing::jwt;
     use crate::protocol::Revision;
-    use crate::session::{Identity, IdentitySource};
+    use crate::session::{Figures, Identity, IdentitySource};
     use crate::tools::fixture::{SESSION, call, record, request, satisfies};
 
     fn show(given: &[(&str, &str)], record: Option<&Record>) -> Outcome {
@@ -458,7 +458,7 @@ mod tests {
         let (method, uri, now) = (&request.method, &request.uri, request.received_at);
         let mut facts = Facts::new(method, uri, &request.headers, Revision::V2025_06_18, &config, now);
         if let Some(record) = record {
-            facts = facts.with_session(SessionFacts { record, lost: 0, now: record.created });
+            facts = facts.with_session(SessionFacts { record, figures: Figures::default(), now: record.created });
         }
         let found = findings::find(&facts, TOOL.findings);
         let auth = auth_context(&request, &facts, &found);

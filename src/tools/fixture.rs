@@ -15,7 +15,7 @@ use crate::diagnosis::findings;
 use crate::diagnosis::testing::headers;
 use crate::protocol::{Capabilities, Params, Revision};
 use crate::request::{ProxyProof, Request, RequestId};
-use crate::session::{ClientInfo, Identity, Limits, NewSession, Record, SessionManager, Unbound};
+use crate::session::{Client, ClientInfo, Identity, Limits, NewSession, Record, SessionManager, Unbound};
 use crate::system::System;
 
 /// The session id of the samples.
@@ -47,6 +47,7 @@ pub(crate) fn record(owner: Option<Identity>) -> Record {
         client_capabilities: Capabilities::default(),
         owner: owner.ok_or(Unbound::NoIdentity),
         address: None,
+        client: Client::default(),
     };
     Record {
         client_ready: true,

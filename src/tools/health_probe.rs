@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 use serde_json::json;
 
+use super::streams::{self, ShownStreams};
 use super::{Annotations, Call, Context, Handle, NoArguments, Outcome, Tool, ToolError};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -20,7 +21,10 @@ pub(super) const TOOL: Tool = Tool {
     description: "Deep health check: overall status with its reasons, session statistics, memory, queues, and how the \
                   sweep is doing. For load balancers, GET /healthz is cheaper.",
     input_schema: schema::no_arguments,
-    output_schema: || schema::fill(OUTPUT, &[("integer", json!({ "type": ["integer", "null"] }))]),
+    output_schema: || {
+        let integer = json!({ "type": ["integer", "null"] });
+        schema::fill(OUTPUT, &[("integer", integer), ("streams", schema::parse(streams::SCHEMA))])
+    },
     annotations: Annotations::READ_ONLY,
     handle: Handle::None,
     findings: &[],
@@ -47,6 +51,7 @@ const OUTPUT: &str = r#"{
                 "cleanupRuns": "$integer"
             }
         },
+        "streams": "$streams",
         "lastCleanupAt": { "type": ["string", "null"], "format": "date-time" },
         "memory": {
             "type": "object",
@@ -173,6 +178,7 @@ struct Health {
     status: Status,
     reasons: Vec<String>,
     sessions: Sessions,
+    streams: ShownStreams,
     #[serde(serialize_with = "time_or_null")]
     last_cleanup_at: Option<Timestamp>,
     #[serde(skip)]
@@ -270,6 +276,7 @@ fn health(context: &Context<'_>) -> Health {
             requests_in_flight: stats.in_flight,
             cleanup_runs: stats.sweeps,
         },
+        streams: ShownStreams::of(&context.server.clients.streams(), stats.streams),
         last_cleanup_at: stats.last_sweep.map(|at| context.server.clock.wall(at)),
         last_cleanup: stats.last_sweep.map(|at| context.server.clock.now().since(at)),
         memory: Memory {
@@ -362,6 +369,7 @@ fn details(health: &Health) -> String {
          - Sessions Evicted: {evicted}\n\
          - Sessions Refused: {refused}\n\
          - Open Streams: {streams}\n\
+         - Streams: {history}\n\
          - Memory Limit: {limit}\n\
          - File Descriptors: {files}\n\
          - Uptime: {uptime}\n\
@@ -373,6 +381,7 @@ fn details(health: &Health) -> String {
         evicted = sessions.evicted,
         refused = sessions.refused,
         streams = sessions.open_streams,
+        history = health.streams.line(),
         limit = memory.limit_bytes.map_or_else(|| "none".to_owned(), bytes),
         uptime = duration(Duration::from_secs(process.uptime_seconds)),
         version = health.version,

@@ -6,10 +6,13 @@ use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
+use super::streams::{self, ShownStreams};
 use super::{Annotations, Call, Context, Family, Handle, NoArguments, Outcome, Tool, ToolError};
 use crate::diagnosis::{identity, redact};
 use crate::protocol::{Capabilities, ClientInfo, LogLevel, Revision};
 use crate::schema;
+use crate::session::clients::{Denial, Seen};
+use crate::session::streams::Streams;
 use crate::session::{CustomData, Unbound, Working};
 use crate::text::{bytes, duration, rfc3339, shorten, time};
 
@@ -22,7 +25,7 @@ pub(super) const TOOL: Tool = Tool {
     description: "Shows the session: id, age, expiry, counters, queue, streams, client, custom data, and who it is bound \
                   to. Without a session it says how to get one.",
     input_schema: schema::no_arguments,
-    output_schema: || schema::parse(OUTPUT),
+    output_schema: || schema::fill(OUTPUT, &[("streams", schema::parse(streams::SCHEMA))]),
     annotations: Annotations::READ_ONLY,
     handle: Handle::Reads,
     findings: &Family::ALL,
@@ -58,6 +61,11 @@ const OUTPUT: &str = r#"{
                     "required": ["pending", "held", "dropped", "bytes"]
                 },
                 "openStreams": { "type": "integer" },
+                "streams": "$streams",
+                "earlierSessionsLeftOpen": {
+                    "type": "integer",
+                    "description": "Sessions of the same client that were open and idle when this one began"
+                },
                 "initialized": { "type": "boolean" },
                 "clientReady": { "type": "boolean", "description": "notifications/initialized came" },
                 "protocolVersion": { "type": "string" },
@@ -117,6 +125,27 @@ const OUTPUT: &str = r#"{
             },
             "required": ["activeSessions", "maxSessions", "sessionsCreated", "timeoutSeconds"]
         },
+        "client": {
+            "type": "object",
+            "description": "Without a session: what this server remembers of the client (its address or identity, and its User-Agent)",
+            "properties": {
+                "initialized": { "type": "integer", "description": "Sessions that initialize made for it" },
+                "idsUsed": { "type": "integer", "description": "Of them those whose id it used" },
+                "requestsWithoutSession": { "type": "integer" },
+                "sessionsDeleted": { "type": "integer" },
+                "preflights": { "type": "integer" },
+                "refused": {
+                    "type": "array",
+                    "items": {
+                        "type": "object",
+                        "properties": { "why": { "type": "string" }, "count": { "type": "integer" } },
+                        "required": ["why", "count"]
+                    }
+                },
+                "streams": "$streams"
+            },
+            "required": ["initialized", "idsUsed", "requestsWithoutSession", "sessionsDeleted", "preflights", "refused", "streams"]
+        },
         "hint": { "type": "string", "description": "How to get a session" }
     },
     "required": ["session", "server"],
@@ -133,8 +162,46 @@ const HOW_TO: &str = "POST initialize, take the Mcp-Session-Id header of the ans
 struct Information {
     session: Option<ShownSession>,
     server: ShownServer,
+    /// Without a session: what is remembered of the client.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client: Option<ShownClient>,
     #[serde(skip_serializing_if = "Option::is_none")]
     hint: Option<&'static str>,
+}
+
+/// What is remembered of a client: numbers and kinds.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ShownClient {
+    initialized: u32,
+    ids_used: u32,
+    requests_without_session: u32,
+    sessions_deleted: u32,
+    preflights: u32,
+    refused: Vec<ShownRefusal>,
+    streams: ShownStreams,
+}
+
+#[derive(Serialize)]
+struct ShownRefusal {
+    why: &'static str,
+    count: u32,
+}
+
+impl ShownClient {
+    fn of(seen: &Seen) -> Self {
+        let refused = Denial::ALL.map(|why| ShownRefusal { why: why.name(), count: seen.refused(why).count });
+        let streams = &seen.streams;
+        Self {
+            initialized: seen.initialized,
+            ids_used: seen.used,
+            requests_without_session: seen.sessionless,
+            sessions_deleted: seen.deleted,
+            preflights: seen.preflights,
+            refused: refused.into_iter().filter(|refused| refused.count > 0).collect(),
+            streams: ShownStreams::of(streams, u64::from(streams.opened.saturating_sub(streams.all_ended()))),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -162,6 +229,8 @@ struct ShownSession {
     replay_count: u64,
     queue: Queue,
     open_streams: usize,
+    streams: ShownStreams,
+    earlier_sessions_left_open: u16,
     initialized: bool,
     client_ready: bool,
     protocol_version: Revision,
@@ -233,6 +302,8 @@ fn run(context: &Context<'_>, session: Option<&Working<'_>>, _: &NoArguments) ->
             sessions_created: stats.created,
             timeout_seconds: context.server.config.session_timeout.as_secs(),
         },
+        client: (session.is_none() && !context.revision.is_stateless())
+            .then(|| ShownClient::of(&context.server.clients.seen(context.server.client(context.request)))),
         hint: session.is_none().then_some(how_to),
     };
     if let Some(session) = &information.session {
@@ -243,7 +314,9 @@ fn run(context: &Context<'_>, session: Option<&Working<'_>>, _: &NoArguments) ->
          ❌ This request has no session: it came without {without}.\n\
          How to get one: {how_to}."
     );
-    Ok(Outcome::new(text, &information).with(ALL_CLEAR_WITHOUT, server_lines(&information.server)))
+    let mut details = information.client.as_ref().map(client_lines).unwrap_or_default();
+    details += &server_lines(&information.server);
+    Ok(Outcome::new(text, &information).with(ALL_CLEAR_WITHOUT, details))
 }
 
 const ALL_CLEAR: &str = "No problem found in the session, its requests and this request; not checked: what only an issuer can \
@@ -271,6 +344,11 @@ fn shown(context: &Context<'_>, session: &Working<'_>) -> ShownSession {
         replay_count: record.state.replay_count,
         queue: Queue { pending: queue.pending, held: queue.held, dropped: queue.dropped, bytes: queue.bytes },
         open_streams: queue.streams,
+        streams: ShownStreams::of(
+            record.history.streams.as_deref().unwrap_or(&Streams::default()),
+            queue.streams as u64,
+        ),
+        earlier_sessions_left_open: record.history.before.map_or(0, |before| before.left_open),
         initialized: record.initialized,
         client_ready: record.client_ready,
         protocol_version: record.protocol_version,
@@ -345,6 +423,22 @@ fn text(session: &ShownSession) -> String {
     )
 }
 
+fn client_lines(client: &ShownClient) -> String {
+    let refused: Vec<_> = client.refused.iter().map(|ShownRefusal { why, count }| format!("{why}: {count}")).collect();
+    format!(
+        "🧾 This Client So Far:\n\
+         - Sessions Initialized: {}, ids used: {}\n\
+         - Requests Without Session: {}\n\
+         - Streams: {}\n\
+         - Refused: {}\n\n",
+        client.initialized,
+        client.ids_used,
+        client.requests_without_session,
+        client.streams.line(),
+        if refused.is_empty() { "none".to_owned() } else { refused.join(", ") },
+    )
+}
+
 fn server_lines(server: &ShownServer) -> String {
     format!(
         "🖥️ Server:\n\
@@ -381,15 +475,21 @@ fn details(session: &ShownSession) -> String {
          - Client Ready: {ready}\n\
          - Bound To: {bound}\n\
          - Open Streams: {}\n\
+         - Streams: {}\n\
          - Log Level: {}\n\
          - Messages Held For Resuming: {}\n\
          - Messages Lost: {}\n\
          - Custom Data: {custom}",
         session.open_streams,
+        session.streams.line(),
         session.log_level.name(),
         session.queue.held,
         session.queue.dropped,
     );
+    if session.earlier_sessions_left_open > 0 {
+        let count = session.earlier_sessions_left_open;
+        text += &format!("\n- Earlier Sessions Of This Client: {count} open and idle when this one began");
+    }
     if !session.findings_seen.is_empty() {
         let seen = session.findings_seen.iter().map(|seen| format!("{} {}", seen.id, seen.count));
         text += &format!("\n- Findings So Far: {}", seen.collect::<Vec<_>>().join(", "));

@@ -45,10 +45,14 @@ struct Case {
     /// With `MCP_ECHO_STRICT=true`.
     #[serde(default)]
     strict: bool,
+    /// With `MCP_REQUIRE_SESSION=true`.
+    #[serde(default)]
+    require_session: bool,
     /// `MCP_MESSAGE_QUEUE_SIZE`.
     queue: Option<usize>,
     steps: Vec<Step>,
-    /// What is looked at: the session's findings, or those of the last answer (`data.findings`).
+    /// What is looked at: the session's findings, those of the last answer (`data.findings`), or those that sessionInfo shows
+    /// without a session.
     #[serde(default)]
     look_at: LookAt,
 }
@@ -59,6 +63,8 @@ enum LookAt {
     #[default]
     Session,
     Answer,
+    /// What the client is told without a session.
+    Client,
 }
 
 /// One thing to do. Every request names the session and its version and accepts both forms, unless `headers` says
@@ -85,9 +91,16 @@ enum Step {
     Stream {
         #[serde(rename = "for")]
         lasts: String,
+        /// How long before the end something was sent last; the whole life where absent.
+        silence: Option<String>,
         #[serde(default)]
         headers: Headers,
+        /// How often.
+        #[serde(default = "once")]
+        times: u32,
     },
+    /// GET, and so many more GETs, each after a second and with the first event's id: they take the first one's stream.
+    Resume(u32),
     /// DELETE.
     Delete(#[serde(default)] Headers),
     /// The clock moves on, `"3600s"`; expired sessions are swept.
@@ -118,6 +131,7 @@ impl<'a> Story<'a> {
     async fn of(case: &'a Case) -> Self {
         let change = |config: &mut Config| {
             config.strict = case.strict;
+            config.require_session = case.require_session;
             config.message_queue_size = case.queue.unwrap_or(config.message_queue_size);
         };
         let server = TestServer::frozen(change).await;
@@ -210,23 +224,12 @@ impl<'a> Story<'a> {
                     assert!(events.message().await.is_some());
                     self.at_work.push(events);
                 }
-                Step::Stream { lasts, headers } => {
-                    let request = self.request(Method::GET, headers);
-                    let response = self.send(request).await;
-                    if !response.status().is_success() {
-                        self.finish(response).await;
-                        continue;
+                Step::Stream { lasts, silence, headers, times } => {
+                    for _ in 0..*times {
+                        self.stream(duration(lasts), silence.as_deref().map(duration), headers).await;
                     }
-                    self.server.clock.advance(duration(lasts));
-                    drop(response);
-                    let sessions = std::sync::Arc::clone(&self.server.sessions);
-                    within(async move {
-                        while read(&sessions).stats().streams > 0 {
-                            tokio::task::yield_now().await;
-                        }
-                    })
-                    .await;
                 }
+                Step::Resume(times) => self.resume(*times).await,
                 Step::Delete(headers) => {
                     let request = self.request(Method::DELETE, headers);
                     let response = self.send(request).await;
@@ -240,10 +243,62 @@ impl<'a> Story<'a> {
         }
     }
 
+    async fn stream(&mut self, lasts: Duration, silence: Option<Duration>, headers: &Headers) {
+        let request = self.request(Method::GET, headers);
+        let response = self.send(request).await;
+        if !response.status().is_success() {
+            return self.finish(response).await;
+        }
+        let mut events = Events::of(response);
+        if let Some(silence) = silence {
+            self.server.clock.advance(lasts - silence);
+            let call = json!({"method": "tools/call", "params": {"name": "echo", "arguments": {"message": "x"}}});
+            self.post(call, &Headers::new()).await;
+            assert!(events.message().await.is_some());
+            self.server.clock.advance(silence);
+        } else {
+            self.server.clock.advance(lasts);
+        }
+        drop(events);
+        self.no_stream_is_open().await;
+    }
+
+    /// Waits until the server has noticed that its streams' clients left.
+    async fn no_stream_is_open(&mut self) {
+        let sessions = std::sync::Arc::clone(&self.server.sessions);
+        within(async move {
+            while read(&sessions).stats().streams > 0 {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+    }
+
+    async fn resume(&mut self, times: u32) {
+        let mut headers = Headers::new();
+        let request = self.request(Method::GET, &headers);
+        let mut streams = vec![Events::of(self.send(request).await)];
+        let id = streams[0].next().await.and_then(|event| event.id).expect("a primed stream");
+        headers.insert("last-event-id".to_owned(), id.into());
+        for _ in 0..times {
+            self.server.clock.advance(Duration::from_secs(1));
+            let request = self.request(Method::GET, &headers);
+            let newer = Events::of(self.send(request).await);
+            let older = streams.pop().expect("one is open");
+            older.rest().await;
+            streams.push(newer);
+        }
+        drop(streams);
+        self.no_stream_is_open().await;
+    }
+
     /// The findings that are looked at: ids.
     fn found(&self) -> BTreeSet<String> {
-        if self.case.look_at == LookAt::Answer {
-            let findings = self.last.as_ref().map(|answer| &answer["error"]["data"]["findings"]);
+        if self.case.look_at != LookAt::Session {
+            let findings = self.last.as_ref().map(|answer| match self.case.look_at {
+                LookAt::Client => &answer["result"]["structuredContent"]["findings"],
+                _ => &answer["error"]["data"]["findings"],
+            });
             let findings = findings.and_then(Value::as_array).into_iter().flatten();
             return findings
                 .inspect(|finding| assert!(!finding["evidence"].as_array().unwrap().is_empty(), "{finding}"))
@@ -263,8 +318,8 @@ impl<'a> Story<'a> {
         let (record, clock) = (session.record(), &self.server.clock);
         let uri = Uri::from_static("/mcp");
         let facts = Facts::new(&Method::POST, &uri, &self.headers, session.revision(), &config, clock.wall_now());
-        let lost = session.figures().dropped;
-        let facts = facts.with_session(SessionFacts { record: &record, lost, now: clock.now() });
+        let figures = session.figures();
+        let facts = facts.with_session(SessionFacts { record: &record, figures, now: clock.now() });
         let findings: Vec<Finding> = find(&facts, &[Family::Session]);
         assert!(findings.iter().all(|finding| !finding.evidence.is_empty()));
         findings.iter().map(|finding| finding.rule.id.to_owned()).collect()
@@ -317,6 +372,11 @@ async fn the_corpus_raises_what_it_must_and_nothing_else() {
             cases.spawn(async move {
                 let mut story = Story::of(&case).await;
                 story.run().await;
+                if case.look_at == LookAt::Client {
+                    (story.session, story.negotiated) = (None, None);
+                    let call = json!({"method": "tools/call", "params": {"name": "sessionInfo"}});
+                    story.post(call, &Headers::new()).await;
+                }
                 let found = story.found();
                 let wrong = found.contains(&id) != raise;
                 wrong.then(|| format!("{id}: {}: must raise: {raise}; found {found:?}; {:?}", case.name, story.last))

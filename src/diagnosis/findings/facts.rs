@@ -1,6 +1,7 @@
 //! What the rules look at.
 
 use std::cell::OnceCell;
+use std::net::SocketAddr;
 
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, Method, Uri};
@@ -10,6 +11,7 @@ use serde_json::{Map, Value};
 use crate::clock::Moment;
 use crate::config::Config;
 use crate::diagnosis::agreement::{Comparison, comparisons};
+use crate::diagnosis::client;
 use crate::diagnosis::expected::{Asked, Expected};
 use crate::diagnosis::forwarding::{self, PublicUrl};
 use crate::diagnosis::jwks::KeySet;
@@ -18,7 +20,9 @@ use crate::diagnosis::token::{self, Report};
 use crate::diagnosis::verification::{self, Assertion, Verification};
 use crate::protocol::Revision;
 use crate::request::ProxyProof;
-use crate::session::{Identity, Record};
+use crate::session::clients::Seen;
+use crate::session::streams::Streams;
+use crate::session::{Clients, Figures, Identity, Record};
 
 /// The facts of one request. Its token is inspected once, when the first rule asks for it.
 pub struct Facts<'a> {
@@ -45,6 +49,8 @@ pub struct Facts<'a> {
     expected: OnceCell<Expected>,
     keys: Option<&'a KeySet>,
     verification: OnceCell<Verification>,
+    clients: Option<(&'a Clients, Option<SocketAddr>, Moment)>,
+    seen: OnceCell<Option<ClientFacts>>,
     credential: OnceCell<Option<Credential>>,
     public_url: OnceCell<PublicUrl>,
     comparisons: OnceCell<Vec<Comparison>>,
@@ -55,8 +61,16 @@ pub struct Facts<'a> {
 pub struct SessionFacts<'a> {
     /// What is known of it.
     pub record: &'a Record,
-    /// Messages that its queue lost.
-    pub lost: u64,
+    /// Its figures.
+    pub figures: Figures,
+    /// Now, on the sessions' clock.
+    pub now: Moment,
+}
+
+/// What the rules look at of the client that asks, beyond its session.
+pub struct ClientFacts {
+    /// What is remembered of it.
+    pub seen: Seen,
     /// Now, on the sessions' clock.
     pub now: Moment,
 }
@@ -97,6 +111,8 @@ impl<'a> Facts<'a> {
             expected: OnceCell::new(),
             keys: None,
             verification: OnceCell::new(),
+            clients: None,
+            seen: OnceCell::new(),
             credential: OnceCell::new(),
             public_url: OnceCell::new(),
             comparisons: OnceCell::new(),
@@ -115,6 +131,32 @@ impl<'a> Facts<'a> {
     pub fn with_owner(mut self, owner: Option<&'a Identity>) -> Self {
         self.owner = owner;
         self
+    }
+
+    /// With what is remembered of clients: the one that asks comes from `peer`.
+    #[must_use]
+    pub fn with_clients(mut self, clients: &'a Clients, peer: Option<SocketAddr>, now: Moment) -> Self {
+        self.clients = Some((clients, peer, now));
+        self
+    }
+
+    /// What is remembered of the client that asks; looked up once, when the first rule asks for it.
+    #[must_use]
+    pub fn client(&self) -> Option<&ClientFacts> {
+        let look_up = || {
+            let (clients, peer, now) = self.clients?;
+            Some(ClientFacts { seen: clients.seen(client::client(clients, self.headers, peer)), now })
+        };
+        self.seen.get_or_init(look_up).as_ref()
+    }
+
+    /// The streams of the session; without one, those of the client.
+    #[must_use]
+    pub fn streams(&self) -> Option<&Streams> {
+        match self.session {
+            Some(session) => session.record.history.streams.as_deref(),
+            None => self.client().map(|client| &client.seen.streams),
+        }
     }
 
     /// With a token that somebody gave, in place of the request's own.

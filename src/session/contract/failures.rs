@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::double::{Double, Fault};
-use super::places::{LEASE, PATIENCE, Place, QUEUE, Remote, RemoteStream, TIMEOUT, new_session};
+use super::places::{LEASE, PATIENCE, Place, QUEUE, Remote, RemoteStream, TAG, TIMEOUT, new_session};
 use crate::protocol::LogLevel;
 use crate::session::connections::event_id;
 use crate::session::store::{Commit, Committed, Create, Created, Ended, Gone, Outgoing, Store, StoreTime, Token};
@@ -128,7 +128,7 @@ async fn a_position_is_never_given_out_twice_also_after_a_rollback() {
     for _ in 0..3 {
         echo(&a, id).await.unwrap();
     }
-    let last = event_id(stream.stream, stream.position);
+    let last = event_id(TAG, stream.stream, stream.position);
     let mut again = a.open(id, Some(&last)).await;
     let after = a.take(&mut again).await.unwrap();
     assert_eq!(after.len(), 3, "all that came after the rollback");
@@ -344,7 +344,7 @@ async fn a_loss_that_was_not_written_is_told_again() {
 async fn a_stream_that_was_displaced_stays_so() {
     let (a, b, id) = two().await;
     let mut frozen = a.open(id, None).await;
-    let last = event_id(frozen.stream, frozen.position);
+    let last = event_id(TAG, frozen.stream, frozen.position);
     let resumed = b.open(id, Some(&last)).await;
     b.close(resumed).await;
     assert_eq!(a.take(&mut frozen).await, Err(Over));

@@ -9,9 +9,11 @@ use uuid::Uuid;
 use super::double::Double;
 use crate::clock::Clock;
 use crate::protocol::{Capabilities, ClientInfo, Revision};
+use crate::session::clients::Client;
 use crate::session::connections::{event_id, parse_event_id};
 use crate::session::shared::lock;
 use crate::session::store::{Ended, Epoch, Gone, Open, Opened, Store, Take, Taken};
+use crate::session::streams::Way;
 use crate::session::{
     Committer, EndReason, Event, Identity, IdentitySource, Limits, Missing, NewSession, Over, Record, Saved, Session,
     SessionManager, Stream, Unbound, Uncommitted, Working, enter, read, write,
@@ -19,6 +21,8 @@ use crate::session::{
 
 /// Idle time after which a session expires.
 pub const TIMEOUT: Duration = Duration::from_secs(3600);
+/// What the ids of events there begin with.
+pub const TAG: u32 = 0xa11c_e000;
 /// Messages that a session holds.
 pub const QUEUE: usize = 5;
 /// How long a stream is taken for alive after it was last heard of.
@@ -81,6 +85,7 @@ pub fn new_session(who: Option<&str>) -> NewSession {
         client_capabilities: Capabilities::keep(&json!({ "roots": {} })),
         owner: who.map(identity).ok_or(Unbound::NoIdentity),
         address: None,
+        client: Client::default(),
     }
 }
 
@@ -139,7 +144,7 @@ impl Place for Memory {
     }
 
     async fn open(&self, id: Uuid, last_event_id: Option<&str>) -> Stream {
-        self.session(id).open_stream(last_event_id)
+        self.session(id).open_stream(last_event_id, Client::default(), Way::default())
     }
 
     async fn take(&self, stream: &mut Stream) -> Result<Vec<Event>, Over> {
@@ -255,7 +260,7 @@ impl Remote {
                 .into_iter()
                 .map(|message| {
                     stream.position = message.position;
-                    Event { id: event_id(number, message.position), json: message.json }
+                    Event { id: event_id(TAG, number, message.position), json: message.json }
                 })
                 .collect()),
             Taken::Unregistered => {
@@ -305,7 +310,7 @@ impl Place for Remote {
     }
 
     async fn open(&self, id: Uuid, last_event_id: Option<&str>) -> RemoteStream {
-        let resume = last_event_id.and_then(parse_event_id).or(last_event_id.map(|_| (0, 0)));
+        let resume = last_event_id.and_then(|id| parse_event_id(TAG, id)).or(last_event_id.map(|_| (0, 0)));
         let open = Open { replica: self.replica, lease: LEASE, resume, again: None };
         let Opened { epoch, stream, position, .. } = self.store.open(id, open).await.unwrap().what.unwrap();
         RemoteStream { id, epoch, stream, position }

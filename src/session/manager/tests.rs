@@ -8,6 +8,7 @@ use serde_json::json;
 use super::*;
 use crate::protocol::{Capabilities, ClientInfo, LogLevel, Revision, notice};
 use crate::session::memory::free;
+use crate::session::streams::Way;
 use crate::session::{IdentitySource, MAX_CUSTOM_DATA, MAX_RUNNING, NotKept, REMEMBERED, State, Unbound, sweep};
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -26,6 +27,7 @@ fn new_session(owner: Option<&str>) -> NewSession {
         client_capabilities: Capabilities::keep(&json!({})),
         owner: owner.map(identity).ok_or(Unbound::NoIdentity),
         address: None,
+        client: Client::default(),
     }
 }
 
@@ -66,7 +68,7 @@ fn a_session_with_work_or_a_stream_does_not_expire() {
     let id = guard.session().id();
     clock.advance(3 * HOUR);
     assert_eq!(sweep(&manager), 0);
-    let stream = guard.session().open_stream(None);
+    let stream = guard.session().open_stream(None, Client::default(), Way::default());
     drop(guard);
     clock.advance(3 * HOUR);
     assert_eq!(sweep(&manager), 0);
@@ -152,7 +154,7 @@ fn an_idle_session_is_told_once_before_it_expires() {
     sweep(&manager);
     sweep(&manager);
     let guard = enter(&manager, id, None, |_| ()).unwrap();
-    let mut stream = guard.session().open_stream(None);
+    let mut stream = guard.session().open_stream(None, Client::default(), Way::default());
     let notice = stream.try_next().unwrap().unwrap().json;
     assert!(notice.contains("\"notice\"") && notice.contains("expires in 5m 0s"), "{notice}");
     assert_eq!(stream.try_next(), Ok(None));

@@ -13,6 +13,14 @@ pub(super) const RULES: &[Rule] = &[
         reference: "MCP 2025-03-26 and later, basic/transports, Listening for Messages from the Server",
         check: get_missing,
     },
+    Rule {
+        id: "ses.cancel_late",
+        severity: Severity::Info,
+        meaning: "the client cancels calls that are not at work: they had been answered, or never came",
+        fix: "send notifications/cancelled only while a request waits for its answer; nothing was lost",
+        reference: "MCP 2024-11-05 and later, basic/utilities/cancellation",
+        check: cancel_late,
+    },
 ];
 
 /// `notifications/initialized` did not come.
@@ -45,6 +53,15 @@ fn id_reused(rule: &'static Rule, facts: &Facts<'_>) -> Option<Finding> {
     let count = facts.handshake()?.history.reused_ids;
     let summary = "a request had the id of another one that was still at work";
     (count > 0).then(|| Finding::new(rule, summary, "such requests", &count.to_string()))
+}
+
+/// Such cancellations before they are worth a word: one may have crossed the answer.
+const LATE_CANCELS: u32 = 2;
+
+fn cancel_late(rule: &'static Rule, facts: &Facts<'_>) -> Option<Finding> {
+    let count = facts.handshake()?.history.late_cancels;
+    let summary = "calls were cancelled that were not at work: they had been answered, or never came";
+    (count >= LATE_CANCELS).then(|| Finding::new(rule, summary, "such cancellations", &count.to_string()))
 }
 
 /// Requests before the missing GET stream is worth a word.

@@ -2,6 +2,7 @@
 
 use super::{Facts, Finding, Rule, Severity};
 use crate::diagnosis::findings::rule::where_refused;
+use crate::session::history::Before;
 use crate::session::{EndReason, InstanceName};
 use crate::text::duration;
 
@@ -12,26 +13,17 @@ pub(super) const RULES: &[Rule] = &[
         id: "ses.per_call",
         severity: Severity::Info,
         meaning: "the client opens a session for every tool call: nothing is kept from one to the next",
-        fix: "keep the Mcp-Session-Id of initialize and send it with every call, or expect nothing that a session keeps",
+        fix: "keep one session open for all calls (one client object, not one for each call), or expect nothing that a session keeps",
         reference: "MCP SEP-2567, Motivation: hosted clients that open a session per call",
         check: per_call,
     },
     Rule {
         id: "ses.no_delete",
         severity: Severity::Info,
-        meaning: "the session before, of the same client, expired: the client did not end it",
-        fix: "send DELETE with the Mcp-Session-Id when the session is no longer needed",
+        meaning: "earlier sessions of the same client are still open, or expired: the client did not end them",
+        fix: "send DELETE with the Mcp-Session-Id when the session is no longer needed; else it is kept for MCP_SESSION_TIMEOUT",
         reference: "MCP 2025-03-26 and later, basic/transports, Session Management",
         check: no_delete,
-    },
-    Rule {
-        id: "ses.stream_timeout",
-        severity: Severity::Warning,
-        meaning: "GET streams end after the same time again and again, one that is known for a time-out on the way",
-        fix: "raise the limit on a whole answer, which keep-alives do not reset; if one counts silence, set \
-              MCP_SSE_KEEPALIVE_INTERVAL below it",
-        reference: "Envoy route timeout, nginx proxy_read_timeout, AWS ALB idle timeout, Cloudflare Proxy Read Timeout, undici bodyTimeout",
-        check: stream_timeout,
     },
     Rule {
         id: "ses.queue_overflow",
@@ -84,6 +76,16 @@ pub fn dead_id(reason: EndReason, at: &str, tries: u32) -> Finding {
     }
 }
 
+/// A request that names, for the `tries`-th time in a row, an id that is no session here: one that nobody remembers.
+#[must_use]
+pub fn unknown_id(tries: u32) -> Option<Finding> {
+    (tries > 1).then(|| {
+        let summary = format!("the same id of no session came {tries} times: the client does not heed the 404");
+        let fix = "have the client POST initialize without an Mcp-Session-Id header when it gets 404";
+        Finding::new(&DEAD_ID_REUSED, summary, "requests with this id in a row", &tries.to_string()).with_fix(fix)
+    })
+}
+
 /// A request that names a session of the instance `maker`, at the instance `here`. `replica`: `maker` made it while this
 /// instance ran.
 #[must_use]
@@ -105,56 +107,48 @@ pub fn other_replica(maker: InstanceName, here: InstanceName, replica: bool) -> 
     }
 }
 
+/// Sessions of one call that asked for the list of tools before it: a person who starts a client for one call makes such
+/// a session, too.
+const LISTED_FIRST: u32 = 3;
+
 fn per_call(rule: &'static Rule, facts: &Facts<'_>) -> Option<Finding> {
     let record = facts.handshake()?;
-    let before = record.history.before.filter(|before| before.single_calls > 0)?;
-    if record.tool_calls > 1 || record.request_count > 2 {
+    let Before { single_calls, listed_first, .. } = record.history.before?;
+    if record.tool_calls > 1 || record.request_count > 3 {
+        return None;
+    }
+    if single_calls == u32::from(listed_first) && single_calls < LISTED_FIRST {
         return None;
     }
     let summary = "the client seems to open a session for every tool call; what a session keeps is lost each time";
-    let what = "sessions before this one with one tool call and nothing else";
-    let finding = Finding::new(rule, summary, what, &before.single_calls.to_string());
+    let what = "sessions before this one with one tool call and nothing else but tools/list";
+    let finding = Finding::new(rule, summary, what, &single_calls.to_string());
     Some(finding.and_evidence("tool calls in this session", &record.tool_calls.to_string()))
 }
 
+/// Sessions that are still open and idle when the next one begins, before they are worth a word: one is a restart.
+const LEFT_OPEN: u16 = 2;
+
 fn no_delete(rule: &'static Rule, facts: &Facts<'_>) -> Option<Finding> {
     let record = facts.handshake()?;
-    let before = record.history.before.filter(|before| before.expired)?;
-    let summary = "the session before, of the same client, expired without DELETE";
-    let age = duration(record.created.since(before.created));
-    let finding = Finding::new(rule, summary, "the session before was created", &format!("{age} before this one"));
-    Some(finding.and_evidence("its requests", &before.requests.to_string()))
-}
-
-/// Time-outs that end streams, in seconds, and whose they are.
-const TIMEOUTS: [(u32, &str); 4] = [
-    (60, "a route's timeout in Envoy; nginx, HAProxy and AWS load balancers (all 60 s) count silence only"),
-    (100, "the Cloudflare proxy read timeout (100 s; 120 s in newer plans)"),
-    (125, "Cloudflare (ends idle answers after about 125 s)"),
-    (300, "undici bodyTimeout in Node.js clients, the read timeout of the Python SDK, or Railway (all 300 s)"),
-];
-
-/// How exactly a lifetime must match, in milliseconds.
-const NEAR_MS: u32 = 2000;
-
-fn stream_timeout(rule: &'static Rule, facts: &Facts<'_>) -> Option<Finding> {
-    let lifetimes = facts.session?.record.history.lifetimes();
-    let found = TIMEOUTS.into_iter().filter_map(|(seconds, culprits)| {
-        let near = |lifetime: &&u32| lifetime.abs_diff(seconds * 1000) <= NEAR_MS;
-        let matching: Vec<_> = lifetimes.iter().filter(near).map(ToString::to_string).collect();
-        // Once is chance.
-        if matching.len() < 2 {
-            return None;
-        }
-        let summary = format!("{} GET streams ended after {seconds} s, give or take 2 s", matching.len());
-        let finding = Finding::new(rule, summary, "lifetimes in ms", &matching.join(", "));
-        Some(finding.and_evidence("known for this time", culprits))
+    let before = record.history.before?;
+    let age = format!("{} before this one", duration(record.created.since(before.created)));
+    let expired = before.expired.then(|| {
+        let summary = "the session before, of the same client, expired without DELETE";
+        let finding = Finding::new(rule, summary, "the session before was created", &age);
+        finding.and_evidence("its requests", &before.requests.to_string())
     });
-    Finding::joined(found)
+    let left_open = (before.left_open >= LEFT_OPEN).then(|| {
+        let count = before.left_open;
+        let summary = format!("{count} earlier sessions of this client were still open and idle when this one began");
+        Finding::new(rule, summary, "earlier sessions that nobody ended", &count.to_string())
+            .and_evidence("the last of them was created", &age)
+    });
+    Finding::joined(expired.into_iter().chain(left_open))
 }
 
 fn queue_overflow(rule: &'static Rule, facts: &Facts<'_>) -> Option<Finding> {
-    let lost = facts.session?.lost;
+    let lost = facts.session?.figures.dropped;
     let summary = "messages for the GET stream were lost because the queue was full";
     (lost > 0).then(|| Finding::new(rule, summary, "messages lost", &lost.to_string()))
 }

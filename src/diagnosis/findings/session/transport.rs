@@ -47,7 +47,7 @@ const CONTENT_TYPE_WRONG: Rule = Rule {
     check: where_refused,
 };
 /// No `Mcp-Session-Id`.
-pub const SESSION_HEADER_MISSING: Rule = Rule {
+const SESSION_HEADER_MISSING: Rule = Rule {
     id: "http.session_header_missing",
     severity: Severity::Warning,
     meaning: "a request other than initialize names no session",
@@ -94,6 +94,12 @@ pub fn content_type(headers: &HeaderMap) -> Finding {
 pub fn accept(headers: &HeaderMap, missing: &str) -> Finding {
     let summary = format!("the Accept header does not list {missing}");
     Finding::new(&ACCEPT_INCOMPLETE, summary, "Accept", &shown(headers, ACCEPT.as_str()))
+}
+
+/// No `Mcp-Session-Id`, where it is needed.
+#[must_use]
+pub fn session_missing(summary: &str) -> Finding {
+    Finding::new(&SESSION_HEADER_MISSING, summary, "Mcp-Session-Id", "absent")
 }
 
 /// A version that is not the negotiated one.
