@@ -13,6 +13,7 @@ mod harmless;
 pub mod headers;
 pub mod identity;
 pub mod issuer;
+pub mod issuers;
 pub mod jwks;
 pub mod origin;
 pub mod placeholder;
@@ -21,7 +22,9 @@ pub mod products;
 pub mod proxies;
 pub mod quote;
 pub mod redact;
+pub mod remedies;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod token;
+pub mod urls;
 pub mod verification;

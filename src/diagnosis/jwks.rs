@@ -231,7 +231,7 @@ mod tests {
             (("alg", json!("ES384")), "with alg `ES384`, which cannot be checked here"),
             (("crv", json!("secp256k1")), "not supported"),
         ] {
-            let error = parse(&json!({"keys": [ec(&[change.clone()])]})).unwrap_err();
+            let error = parse(&json!({"keys": [ec(std::slice::from_ref(&change))]})).unwrap_err();
             assert!(error.contains(reason), "{change:?}: {error}");
             let both = parse(&json!({"keys": [ec(&[change]), ec(&[])]})).unwrap();
             assert_eq!((both.keys.len(), both.unusable().len()), (1, 1));

@@ -77,7 +77,7 @@ impl Engine {
         guard.count_requests(1);
         guard.session().change(note);
         if let Some(evicted) = evicted {
-            evicted.look_back();
+            self.look(&evicted);
             tracing::warn!(
                 session = prefix(evicted.id()),
                 "evicted the longest-idle session: there were as many as may be"

@@ -109,7 +109,7 @@ impl Engine {
 
     /// Looks for what is wrong with a session that may ask for nothing that tells: it is counted, and logged at first sight.
     #[cold]
-    fn look(&self, session: &Session) {
+    pub(super) fn look(&self, session: &Session) {
         let Server { config, clock, .. } = &self.server;
         let (method, uri, headers) = (Method::POST, Uri::from_static("/mcp"), HeaderMap::new());
         let told: Vec<Told> = session.change(|working| {
@@ -179,7 +179,7 @@ impl Engine {
         let revision = self.revision(Some(&guard), named);
         self.check_strictly(caller, Kind::Delete, Some(&guard), revision, named, &[])?;
         write(&self.server.sessions).end(guard.session(), EndReason::Deleted);
-        guard.session().look_back();
+        self.look(guard.session());
         self.server.clients.deleted(caller.client(&self.server), self.server.clock.now());
         Ok(guard.session().id())
     }

@@ -11,7 +11,7 @@ use std::net::IpAddr;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use super::shared::lock;
+use super::lock::lock;
 use super::streams::{Life, Streams, Way};
 use crate::clock::Moment;
 

@@ -20,9 +20,9 @@ use tracing::Span;
 use uuid::Uuid;
 
 use super::live::Session;
+use super::lock::lock;
 use super::record::Record;
 use super::saved::Saved;
-use super::shared::lock;
 use super::store::{
     Commit, Committed, Create, Created, Down, Gone, Later, Loaded, Outgoing, Reply, Store, StoreFigures, StoreTime,
     Token,

@@ -11,9 +11,10 @@ use super::clients::Client;
 use super::ended::EndReason;
 use super::idle::{List, Slot};
 use super::local::Local;
+use super::lock::lock;
 use super::record::{Identity, Record};
 use super::saved::Saved;
-use super::shared::{Shared, Weight, lock};
+use super::shared::{Shared, Weight};
 use super::working::{Around, Figures, Left, Messages, Working};
 use crate::clock::Moment;
 use crate::protocol::{CallStream, Id, Revision};
@@ -320,14 +321,6 @@ impl Session {
         self.inside().local.calls.cancel_all();
         self.forget_suspended();
         self.wake_streams();
-    }
-
-    /// Has the one look at it who looks at sessions that ended ([`SessionManager::last_look`](super::SessionManager::last_look)).
-    /// Not under a lock.
-    pub fn look_back(&self) {
-        if let Some(look) = self.shared.last_look.get() {
-            look(self);
-        }
     }
 
     /// The event id under which a client finds the rest of a stream whose connection is about to be let go of.

@@ -15,11 +15,13 @@ use super::guard::{Closed, SessionGuard};
 use super::history::Before;
 use super::idle::List;
 use super::instance::{Instance, Maker, Name};
+use super::last_look::LastLook;
 use super::limits::Limits;
 use super::live::Session;
+use super::lock::lock;
 use super::record::{Identity, NewSession, Record};
 use super::saved::Saved;
-use super::shared::{Shared, lock};
+use super::shared::Shared;
 use super::stats::{Counters, Stats};
 use super::working::Working;
 use crate::clock::{Clock, Moment};
@@ -99,6 +101,7 @@ pub struct SessionManager {
     pub(super) counters: Counters,
     instance: Instance,
     pub(super) shared: Arc<Shared>,
+    pub(super) last_look: Arc<LastLook>,
 }
 
 impl SessionManager {
@@ -113,6 +116,7 @@ impl SessionManager {
             counters: Counters::default(),
             instance: Instance::new(clock.now()),
             shared: Arc::new(Shared::new(limits, clock)),
+            last_look: Arc::default(),
         }
     }
 
@@ -306,7 +310,7 @@ impl SessionManager {
 
     /// Has `look` look at every session that has ended, once it is nobody's any more. The first one stays.
     pub fn last_look(&self, look: impl Fn(&Session) + Send + Sync + 'static) {
-        let _ = self.shared.last_look.set(Box::new(look));
+        self.last_look.set(look);
     }
 
     /// What is remembered of clients.

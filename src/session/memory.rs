@@ -10,8 +10,8 @@ use uuid::Uuid;
 use super::ended::EndReason;
 use super::instance::prefix;
 use super::live::Session;
+use super::lock::lock;
 use super::manager::{SessionManager, read, write};
-use super::shared::lock;
 
 impl SessionManager {
     /// Whether sessions hold more memory than they may together.
@@ -69,6 +69,9 @@ pub(super) fn free(manager: &RwLock<SessionManager>, room: u64) -> Vec<Uuid> {
     }
     // Bound to a name: they are dropped without the lock of the manager, and before the next one looks.
     let ended = write(manager).free_memory(excess);
-    ended.iter().for_each(|session| session.look_back());
+    let look = Arc::clone(&read(manager).last_look);
+    for session in &ended {
+        look.at(session);
+    }
     ended.iter().map(|session| session.id()).collect()
 }

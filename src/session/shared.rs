@@ -2,23 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use uuid::Uuid;
 
 use super::clients::Clients;
 use super::idle::IdleOrder;
 use super::limits::Limits;
-use super::live::Session;
 use crate::clock::Clock;
-
-/// A lock whose holder panicked guards plain data that is still good: one bad request must not take sessions down.
-pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// A last look at a session that has ended.
-type LastLook = Box<dyn Fn(&Session) + Send + Sync>;
 
 /// What all sessions of a manager share.
 pub struct Shared {
@@ -28,8 +19,6 @@ pub struct Shared {
     pub totals: Totals,
     /// What is remembered of clients.
     pub clients: Arc<Clients>,
-    /// Who has a last look at sessions that ended, without a lock.
-    pub last_look: OnceLock<LastLook>,
     /// Sessions that hold more than their share of the memory: those that are evicted when all together hold too much.
     pub large: Mutex<BTreeSet<Uuid>>,
     /// Held while sessions are evicted for memory: what is ended counts until it is dropped, and must not be ended for twice.
@@ -44,7 +33,6 @@ impl Shared {
             idle: Mutex::default(),
             totals: Totals::default(),
             clients: Arc::default(),
-            last_look: OnceLock::new(),
             large: Mutex::default(),
             evicting: Mutex::default(),
         }

@@ -9,8 +9,8 @@ use tokio_util::sync::CancellationToken;
 use super::ended::EndReason;
 use super::idle::List;
 use super::live::Session;
+use super::lock::lock;
 use super::manager::{SessionManager, read, write};
-use super::shared::lock;
 use crate::protocol::{LogLevel, notice};
 
 /// The most sessions that a sweep looks at under one write lock: some 200 µs, their memory included, so that nobody who
@@ -86,7 +86,10 @@ pub fn sweep(manager: &RwLock<SessionManager>) -> usize {
 fn sweep_chunk(manager: &RwLock<SessionManager>) -> (usize, bool) {
     // Bound to a name: the sessions are dropped after the lock is given back.
     let (ended, more) = write(manager).sweep_some();
-    ended.iter().for_each(|session| session.look_back());
+    let look = Arc::clone(&read(manager).last_look);
+    for session in &ended {
+        look.at(session);
+    }
     (ended.len(), more)
 }
 

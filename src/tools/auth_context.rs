@@ -392,7 +392,7 @@ fn details(auth: &AuthContext) -> String {
     }
     lines.push("🛡️ Proxies and Products:".to_owned());
     for proxy in &auth.proxies {
-        lines.push(format!("- Proxy: {} ({})", proxy.name, proxy.evidence.join(", ")));
+        lines.push(format!("- Proxy: {} ({})", proxy.name(), proxy.evidence.join(", ")));
     }
     for product in &auth.products {
         lines.push(format!("- Identity: {} ({})", product.name, product.headers.join(", ")));

@@ -7,7 +7,7 @@ use mcp_echo_stateful::session::read;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::exchange::{Answer, assert_says};
+use crate::exchange::{Answer, assert_says, data_alone};
 use crate::modern::{CAPABILITIES, MODERN, Modern, VERSION};
 use crate::server::{TestServer, handshake_only, initialize, tool_call, within};
 
@@ -91,7 +91,7 @@ async fn a_server_of_the_stateless_era_alone_tells_older_clients_what_it_speaks(
     for version in HANDSHAKE.into_iter().chain([MODERN, "nonsense"]) {
         let answer = Answer::to(server.post(&initialize(version))).await;
         let error = answer.error(400, -32022, &json!(0));
-        assert_eq!(error["data"], json!({"supported": supported, "requested": version}));
+        assert_eq!(data_alone(&error), json!({"supported": supported, "requested": version}));
         assert_says(&error, &[MODERN]);
         assert!(answer.header("mcp-session-id").is_none());
     }

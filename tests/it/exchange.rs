@@ -113,3 +113,12 @@ pub fn assert_says(error: &Value, words: &[&str]) {
         assert!(message.contains(word), "{word:?} is missing in {message:?}");
     }
 }
+
+/// An error's data without the findings: that the client was refused before, and why.
+pub fn data_alone(error: &Value) -> Value {
+    let mut data = error["data"].clone();
+    if let Some(members) = data.as_object_mut() {
+        members.remove("findings");
+    }
+    data
+}

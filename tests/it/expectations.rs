@@ -1,5 +1,6 @@
 //! What the server is told to expect: of proxies and of tokens.
 
+use mcp_echo_stateful::clock::Clock;
 use serde_json::{Value, json};
 
 use crate::server::{TestServer, configured, tool_call};
@@ -42,7 +43,7 @@ async fn the_public_url_is_the_one_that_is_set_whatever_headers_tell() {
 
 /// Claims of a token that is good now, with changes; null removes.
 fn claims(change: &Value) -> Value {
-    let now = jiff::Timestamp::now().as_second();
+    let now = Clock::new().wall_now().as_second();
     let mut claims = json!({
         "iss": "https://as.acme.example/realms/w", "sub": "1001", "aud": "https://mcp.acme.example/mcp", "client_id": "c",
         "scope": "mcp:tools mcp:read", "iat": now - 60, "exp": now + 3000, "jti": "1",
@@ -61,7 +62,7 @@ async fn decode(server: &TestServer, arguments: &Value) -> (String, Value) {
     let call = server.post(&tool_call("bearerDecode", arguments)).header("mcp-protocol-version", "2025-06-18");
     let answer: Value = call.send().await.unwrap().json().await.unwrap();
     let result = &answer["result"];
-    assert_eq!(result["isError"], Value::Null, "{result}");
+    assert_eq!(result["isError"], false, "{result}");
     (result["content"][0]["text"].as_str().unwrap().to_owned(), result["structuredContent"].clone())
 }
 
@@ -163,10 +164,10 @@ async fn keys_are_read_again_when_the_file_is_replaced_and_kept_when_it_breaks()
 async fn each_claim_has_its_own_line() {
     let key = Key::Ec(1);
     let (server, _file) = told(&json!([key.jwk("e")])).await;
-    let now = jiff::Timestamp::now().as_second();
+    let now = Clock::new().wall_now().as_second();
     for (change, check, id) in [
-        (json!({"exp": now - 3600}), "exp", "tok.expired"),
-        (json!({"nbf": now + 3600}), "nbf", "tok.nbf_future"),
+        (json!({"iat": now - 7200, "exp": now - 3600}), "exp", "tok.expired"),
+        (json!({"nbf": now + 1800}), "nbf", "tok.nbf_future"),
         (json!({"iss": "https://as.acme.example/realms/w/"}), "iss", "tok.iss_mismatch"),
         (json!({"aud": "https://other.example.org/mcp"}), "aud", "tok.aud_mismatch"),
         (json!({"scope": "mcp:read"}), "scopes", "tok.scope_insufficient"),

@@ -121,7 +121,7 @@ struct Story<'a> {
     /// The second in which it began.
     began: i64,
     last: Option<Value>,
-    /// Calls at work.
+    /// Calls and streams at work.
     at_work: Vec<Events>,
     /// The headers of the last request.
     headers: HeaderMap,
@@ -288,8 +288,7 @@ impl<'a> Story<'a> {
             older.rest().await;
             streams.push(newer);
         }
-        drop(streams);
-        self.no_stream_is_open().await;
+        self.at_work.append(&mut streams);
     }
 
     /// The findings that are looked at: ids.
@@ -375,7 +374,8 @@ async fn the_corpus_raises_what_it_must_and_nothing_else() {
                 if case.look_at == LookAt::Client {
                     (story.session, story.negotiated) = (None, None);
                     let call = json!({"method": "tools/call", "params": {"name": "sessionInfo"}});
-                    story.post(call, &Headers::new()).await;
+                    let version = ("mcp-protocol-version".to_owned(), case.version.as_str().into());
+                    story.post(call, &Headers::from_iter([version])).await;
                 }
                 let found = story.found();
                 let wrong = found.contains(&id) != raise;

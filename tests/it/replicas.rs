@@ -67,7 +67,7 @@ async fn a_session_of_another_replica_is_told_as_such() {
     assert!(session.text("echo", json!({"message": "still there"})).await.contains("still there"));
     let probe = second.session("2025-06-18").await.call("healthProbe", json!({})).await;
     let raised = &probe["structuredContent"]["findingsRaised"];
-    assert_eq!(raised[0], json!({"id": "ses.other_replica", "count": 3}), "{raised}");
+    assert!(raised.as_array().unwrap().contains(&json!({"id": "ses.other_replica", "count": 3})), "{raised}");
 }
 
 #[tokio::test]

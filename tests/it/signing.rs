@@ -5,7 +5,6 @@ use std::sync::LazyLock;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ed25519_dalek::Signer as _;
-use p256::ecdsa::signature::Signer as _;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use rsa::pkcs1v15;

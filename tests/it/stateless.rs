@@ -12,7 +12,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
-use crate::exchange::{Answer, assert_says};
+use crate::exchange::{Answer, assert_says, data_alone};
 use crate::modern::{CAPABILITIES, CLIENT_INFO, LOG_LEVEL, MODERN, Modern, SERVER_INFO, VERSION, base64};
 use crate::revisions::{object, satisfies};
 use crate::server::{Event, Events, TestServer, least_arguments, tool_call, within};
@@ -234,7 +234,7 @@ async fn a_version_that_is_not_served_is_answered_with_those_that_discovery_name
     for version in ["2099-01-01", "2026-07-29", "v999", "1900-01-01", "2026-7-28", "DRAFT-2027-v1"] {
         for request in every_method() {
             let error = request.meta(VERSION, version).id("v").ask(&server).await.error(400, UNSUPPORTED, &json!("v"));
-            assert_eq!(error["data"], json!({"supported": supported, "requested": version}));
+            assert_eq!(data_alone(&error), json!({"supported": supported, "requested": version}));
             assert_says(&error, &["Unsupported protocol version", MODERN, "2024-11-05"]);
         }
     }
@@ -249,7 +249,7 @@ async fn a_version_that_is_not_served_is_told_of_also_where_only_the_header_name
         {
             let answer = Answer::to(server.post(&body).header("mcp-protocol-version", version)).await;
             let error = answer.error(400, UNSUPPORTED, &json!(1));
-            assert_eq!(error["data"], json!({"supported": supported, "requested": version}));
+            assert_eq!(data_alone(&error), json!({"supported": supported, "requested": version}));
         }
         let note = json!({"jsonrpc": "2.0", "method": "notifications/cancelled"});
         let answer = Answer::to(server.post(&note).header("mcp-protocol-version", version)).await;

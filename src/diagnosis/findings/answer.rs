@@ -41,7 +41,7 @@ pub fn section(verdict: &str, findings: &[Finding]) -> String {
                 text += &format!("\n  Seen: {what}: {value}");
             }
         }
-        text += &format!("\n  Fix: {}\n  Reference: {}", finding.fix, finding.rule.reference);
+        text += &format!("\n  Fix: {}\n  Reference: {}", finding.fix, finding.reference());
     }
     text
 }

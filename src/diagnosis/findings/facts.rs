@@ -14,8 +14,11 @@ use crate::diagnosis::agreement::{Comparison, comparisons};
 use crate::diagnosis::client;
 use crate::diagnosis::expected::{Asked, Expected};
 use crate::diagnosis::forwarding::{self, PublicUrl};
+use crate::diagnosis::issuers::{self, Issuer};
 use crate::diagnosis::jwks::KeySet;
-use crate::diagnosis::redact::decode;
+use crate::diagnosis::proxies;
+use crate::diagnosis::redact::{self, decode};
+use crate::diagnosis::remedies::{self, Remedy, Topic};
 use crate::diagnosis::token::{self, Report};
 use crate::diagnosis::verification::{self, Assertion, Verification};
 use crate::protocol::Revision;
@@ -54,6 +57,7 @@ pub struct Facts<'a> {
     credential: OnceCell<Option<Credential>>,
     public_url: OnceCell<PublicUrl>,
     comparisons: OnceCell<Vec<Comparison>>,
+    gateways: OnceCell<Vec<proxies::Seen>>,
 }
 
 /// What the rules look at of a session.
@@ -116,6 +120,7 @@ impl<'a> Facts<'a> {
             credential: OnceCell::new(),
             public_url: OnceCell::new(),
             comparisons: OnceCell::new(),
+            gateways: OnceCell::new(),
         }
     }
 
@@ -283,6 +288,31 @@ impl<'a> Facts<'a> {
     pub fn comparisons(&self) -> &[Comparison] {
         self.comparisons
             .get_or_init(|| comparisons(self.headers, self.claims(), self.owner, self.proxy == ProxyProof::Proven))
+    }
+
+    /// The gateways that were seen, nearest the fault first.
+    #[must_use]
+    pub fn gateways(&self) -> &[proxies::Seen] {
+        self.gateways.get_or_init(|| proxies::gateways(self.headers))
+    }
+
+    /// The product that issued the token, as far as the token gives it away.
+    #[must_use]
+    pub fn issuer_product(&self) -> Option<Issuer> {
+        issuers::issuer(self.signed().or_else(|| self.report())?)
+    }
+
+    /// What to set for `topic` at the product that was seen: the first gateway that has something to set, else the
+    /// issuer. `None` where none was seen; the rule's own fix is then all there is to say.
+    #[must_use]
+    pub fn remedy(&self, topic: Topic) -> Option<Remedy> {
+        remedies::of_gateways(self.gateways(), topic).or_else(|| remedies::of_issuer(self.issuer_product()?, topic))
+    }
+
+    /// `remedy` in words, with this server's URL where it needs one.
+    #[must_use]
+    pub fn remedy_text(&self, remedy: &Remedy) -> String {
+        remedy.text(self.public_url().url().map(|url| redact::escape(&redact::uri(&url)).into_owned()).as_deref())
     }
 
     /// The first value of a header as text, trimmed.

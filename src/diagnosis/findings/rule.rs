@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::facts::Facts;
 use crate::diagnosis::redact;
+use crate::diagnosis::remedies::Topic;
 use crate::text::shorten;
 
 /// How bad it is.
@@ -86,6 +87,8 @@ pub struct Finding {
     pub evidence: Vec<String>,
     /// How to mend it, in the imperative, with this request's own values where that helps.
     pub fix: String,
+    /// Where the fix of the product that was seen is documented.
+    pub source: Option<&'static str>,
 }
 
 /// Characters of a value shown as evidence: a URL fits, a page does not.
@@ -96,7 +99,13 @@ impl Finding {
     /// given through [`redact::header`].
     #[must_use]
     pub fn new(rule: &'static Rule, summary: impl Into<String>, what: &str, value: &str) -> Self {
-        let finding = Self { rule, summary: summary.into(), evidence: Vec::with_capacity(1), fix: rule.fix.to_owned() };
+        let finding = Self {
+            rule,
+            summary: summary.into(),
+            evidence: Vec::with_capacity(1),
+            fix: rule.fix.to_owned(),
+            source: None,
+        };
         finding.and_evidence(what, value)
     }
 
@@ -113,6 +122,24 @@ impl Finding {
     pub fn with_fix(mut self, fix: impl Into<String>) -> Self {
         self.fix = fix.into();
         self
+    }
+
+    /// With what the product that was seen has to be told of `topic`, behind the fix so far; unchanged where none was
+    /// seen that has something to set.
+    #[must_use]
+    pub fn fitted(mut self, facts: &Facts<'_>, topic: Topic) -> Self {
+        if let Some(remedy) = facts.remedy(topic) {
+            self.fix = format!("{}; {}", self.fix, facts.remedy_text(&remedy));
+            self.source = Some(remedy.source);
+        }
+        self
+    }
+
+    /// The rule's reference, and where the fix is documented.
+    #[must_use]
+    pub fn reference(&self) -> String {
+        let rule = self.rule.reference;
+        self.source.map_or_else(|| rule.to_owned(), |source| format!("{rule}; {source}"))
     }
 
     /// Several findings of one rule as one: its summaries one after the other, all its evidence.
@@ -135,7 +162,7 @@ impl Finding {
             summary: &'a str,
             evidence: &'a [String],
             fix: &'a str,
-            reference: &'static str,
+            reference: &'a str,
         }
 
         json!(FindingJson {
@@ -144,7 +171,7 @@ impl Finding {
             summary: &self.summary,
             evidence: &self.evidence,
             fix: &self.fix,
-            reference: self.rule.reference,
+            reference: &self.reference(),
         })
     }
 }

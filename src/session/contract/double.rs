@@ -14,8 +14,8 @@ use uuid::Uuid;
 
 use super::stored::Stored;
 use crate::session::ended::EndReason;
+use crate::session::lock::lock;
 use crate::session::saved::{Saved, Unreadable};
-use crate::session::shared::lock;
 use crate::session::store::{
     Commit, Committed, Create, Created, Down, Ended, Epoch, Gone, Later, Loaded, Open, Opened, Reply, Store, StoreTime,
     Take, Taken, Token,

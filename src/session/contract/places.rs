@@ -11,7 +11,7 @@ use crate::clock::Clock;
 use crate::protocol::{Capabilities, ClientInfo, Revision};
 use crate::session::clients::Client;
 use crate::session::connections::{event_id, parse_event_id};
-use crate::session::shared::lock;
+use crate::session::lock::lock;
 use crate::session::store::{Ended, Epoch, Gone, Open, Opened, Store, Take, Taken};
 use crate::session::streams::Way;
 use crate::session::{

@@ -1,7 +1,5 @@
 //! Headers that tell of a request's way: schemes, hosts, sizes, and what should have been left behind on it.
 
-use std::net::IpAddr;
-
 use http::header::{CONNECTION, HOST};
 use http::{HeaderMap, HeaderName};
 
@@ -9,10 +7,10 @@ use super::super::{Facts, Finding, Rule, Severity};
 use super::{MOST_SHOWN, with_headers};
 use crate::diagnosis::forwarding::{first, without_default_port};
 use crate::diagnosis::headers::{Category, category, title_case};
-use crate::diagnosis::origin::is_loopback_host;
 use crate::diagnosis::products;
 use crate::diagnosis::proxies::{Proxy, proxies};
 use crate::diagnosis::redact;
+use crate::diagnosis::urls::is_inner_host;
 
 /// The rules on a request's way.
 pub(in crate::diagnosis::findings) const RULES: &[Rule] = &[
@@ -117,7 +115,7 @@ fn http_behind_tls(rule: &'static Rule, facts: &Facts<'_>) -> Option<Finding> {
         let summary = format!("{told} for {shown}, and {} tells of TLS", title_case(tls));
         return with_headers(rule, summary, headers, &[tls, name, "forwarded", "x-forwarded-host"]);
     }
-    if !is_public(host) {
+    if is_inner_host(host) {
         return None;
     }
     let summary = format!("{told} for the public name {shown}: URLs made from this request begin with http://");
@@ -141,30 +139,6 @@ fn tls_telltale(headers: &HeaderMap) -> Option<&'static str> {
     ];
     let says = |name: &str, value: &str| first(headers, name).is_some_and(|said| said.eq_ignore_ascii_case(value));
     TELLTALES.iter().find(|(name, value)| says(name, value)).map(|(name, _)| *name)
-}
-
-/// Whether `host` (with or without a port) is a name or address of the public internet: no loopback or private address
-/// (RFC 1918, RFC 4193, RFC 6598), no name without a dot, no name that is for private use (RFC 6761, RFC 6762,
-/// RFC 8375, ICANN's `.internal`, and what container platforms use).
-pub(super) fn is_public(host: &str) -> bool {
-    const PRIVATE: [&str; 11] =
-        ["localhost", "local", "internal", "lan", "home", "home.arpa", "test", "invalid", "intranet", "corp", "svc"];
-    let uri: Option<http::uri::Authority> = host.parse().ok();
-    let Some(name) = uri.as_ref().map(|authority| authority.host().to_ascii_lowercase()) else { return false };
-    let bare = name.trim_matches(['[', ']']).trim_end_matches('.');
-    match bare.parse::<IpAddr>() {
-        Ok(IpAddr::V4(ip)) => {
-            let shared = ip.octets()[0] == 100 && ip.octets()[1] & 0b1100_0000 == 64;
-            !(ip.is_loopback() || ip.is_private() || ip.is_link_local() || ip.is_unspecified() || shared)
-        }
-        Ok(IpAddr::V6(ip)) => {
-            !(ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local() || ip.is_unspecified())
-        }
-        Err(_) => {
-            let private = |ending: &str| bare.strip_suffix(ending).is_some_and(|rest| rest.ends_with('.'));
-            bare.contains('.') && !is_loopback_host(bare) && !PRIVATE.iter().any(|ending| private(ending))
-        }
-    }
 }
 
 fn rewritten_host(rule: &'static Rule, facts: &Facts<'_>) -> Option<Finding> {
@@ -272,10 +246,10 @@ fn is_for_the_whole_way(name: &str) -> bool {
 fn fingerprint(rule: &'static Rule, facts: &Facts<'_>) -> Option<Finding> {
     let headers = facts.headers;
     let found = proxies(headers);
-    let known = found.iter().map(|proxy| proxy.name).collect::<Vec<_>>().join(", ");
+    let known = found.iter().map(Proxy::name).collect::<Vec<_>>().join(", ");
     let summary = format!("proxies that the headers tell of: {known}");
-    let mut evidence = found.iter().map(|proxy: &Proxy| (proxy.name, proxy.evidence.join(", ")));
+    let mut evidence = found.iter().map(|proxy: &Proxy| (proxy.name(), proxy.evidence.join(", ")));
     let (name, told) = evidence.next()?;
-    let finding = Finding::new(rule, summary, name, &told);
-    Some(evidence.fold(finding, |finding, (name, told)| finding.and_evidence(name, &told)))
+    let finding = Finding::new(rule, summary, &name, &told);
+    Some(evidence.fold(finding, |finding, (name, told)| finding.and_evidence(&name, &told)))
 }

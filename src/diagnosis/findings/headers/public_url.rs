@@ -1,8 +1,8 @@
 //! The URL that is set, and another one that the headers tell.
 
 use super::super::{Facts, Finding, Rule, Severity};
-use super::path::is_public;
 use crate::diagnosis::redact;
+use crate::diagnosis::urls::is_inner_host;
 
 /// The rule on `MCP_PUBLIC_URL`.
 pub(in crate::diagnosis::findings) const RULES: &[Rule] = &[Rule {
@@ -21,7 +21,7 @@ fn differs(rule: &'static Rule, facts: &Facts<'_>) -> Option<Finding> {
     let told = facts.told_url();
     let says = |name: &str| told.sources.contains(&name);
     let host = told.host.as_deref()?;
-    let host_told = says("X-Forwarded-Host") || says("Forwarded") || is_public(host);
+    let host_told = says("X-Forwarded-Host") || says("Forwarded") || !is_inner_host(host);
     let scheme_told = says("X-Forwarded-Proto") || says("Forwarded");
     let other = (host_told && *host != set.host)
         || (scheme_told && told.scheme != set.scheme)

@@ -70,7 +70,7 @@ fn other_end(streams: &Streams) -> &'static str {
 /// Milliseconds as seconds to a tenth.
 fn seconds(ms: u32) -> String {
     let tenths = (ms + 50) / 100;
-    if tenths % 10 == 0 { format!("{} s", tenths / 10) } else { format!("{}.{} s", tenths / 10, tenths % 10) }
+    if tenths.is_multiple_of(10) { format!("{} s", tenths / 10) } else { format!("{}.{} s", tenths / 10, tenths % 10) }
 }
 
 fn get_loop(rule: &'static Rule, facts: &Facts<'_>) -> Option<Finding> {

@@ -157,17 +157,13 @@ pub fn standing(facts: &Facts<'_>, found: &[Finding], checks: &[Check]) -> Optio
         let names = checks.iter().filter(|check| check.result == result && names.contains(&check.name));
         names.map(|check| check.name).collect::<Vec<_>>().join(", ")
     };
-    let note = match error {
-        Some(error) => format!("by its times alone: {}", error.rule.id),
-        None => {
-            let missing = of(Outcome::NotChecked, &["signature", "iss", "aud"]);
-            let passed = of(Outcome::Passed, &["signature", "exp", "nbf", "iss", "aud", "scopes"]);
-            if missing.is_empty() {
-                format!("passed: {passed}")
-            } else {
-                format!("by its times alone; not checked: {missing}")
-            }
-        }
+    let missing = of(Outcome::NotChecked, &["signature", "iss", "aud"]);
+    let note = if let Some(error) = error {
+        format!("by its times alone: {}", error.rule.id)
+    } else if missing.is_empty() {
+        format!("passed: {}", of(Outcome::Passed, &["signature", "exp", "nbf", "iss", "aud", "scopes"]))
+    } else {
+        format!("by its times alone; not checked: {missing}")
     };
     Some(Standing { status: status.name(), note })
 }
