@@ -31,17 +31,18 @@ use serde_json::{Map, Value, json};
 
 pub use call::{Call, Function, NoArguments, Ongoing, RawArguments, Run, Streaming};
 pub use outbox::{Outbox, Sent};
-pub use registry::{Entry, HANDLE, Mirrored, Registry, TTL_MS};
+pub use registry::{Entry, HANDLE, HOW_TO_GET_A_HANDLE, Mirrored, Registry, TTL_MS};
 pub use seen::{FindingCounts, LastPreflight};
 
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, ResponseMode};
 use crate::diagnosis::client;
 use crate::diagnosis::findings::{self, Facts, Family, Finding, SessionFacts};
 use crate::diagnosis::jwks::KeySet;
 use crate::keys::Keys;
 use crate::protocol::{Meta, Params, Revision};
 use crate::request::Request;
+use crate::request::headers::Accept;
 use crate::session::{Client, Clients, Full, NotKept, Record, SessionManager, Stats, Working, read};
 use crate::system::System;
 
@@ -83,6 +84,8 @@ pub enum Handle {
     None,
     /// It works on the session that the handle names.
     Reads,
+    /// The same, and can do nothing without.
+    Needs,
     /// The same, and without a handle a session is made for it.
     Makes,
 }
@@ -307,22 +310,41 @@ impl Context<'_> {
     #[must_use]
     pub fn client_capabilities(&self, session: Option<&Record>) -> Map<String, Value> {
         match (self.client, session) {
-            (Some(client), _) => client.client_capabilities.clone(),
-            (None, Some(record)) => match record.client_capabilities.to_value() {
-                Value::Object(capabilities) => capabilities,
-                _ => Map::new(),
-            },
+            (Some(client), _) => client.client_capabilities.to_map(),
+            (None, Some(record)) => record.client_capabilities.to_map(),
             (None, None) => Map::new(),
+        }
+    }
+
+    /// Why no progress of this call can reach its client, where none can. Clients end a call after a time of their own (60 s
+    /// in the TypeScript SDK) unless progress comes.
+    #[must_use]
+    pub fn without_progress(&self) -> Option<&'static str> {
+        let accepts = Accept::of(&self.request.headers).accepts;
+        match self.message.meta().get("progressToken") {
+            None | Some(Value::Null) => Some(
+                "no progressToken came, so no progress can keep the client's time-out off (_meta has none; the TypeScript SDK \
+                 sends one only where onprogress is given, resetTimeoutOnProgress alone does nothing)",
+            ),
+            Some(_) if self.message.progress_token().is_none() => Some(
+                "the progressToken in _meta is neither a string nor a number, so no progress can keep the client's time-out off",
+            ),
+            Some(_) if !accepts.sse => Some(
+                "a progressToken came, but Accept allows no text/event-stream: nothing can be sent before the answer, so no \
+                 progress can keep the client's time-out off",
+            ),
+            Some(_) if accepts.json && self.server.config.response == ResponseMode::Json => Some(
+                "a progressToken came, but MCP_ECHO_RESPONSE=json: nothing can be sent before the answer, so no progress can \
+                 keep the client's time-out off",
+            ),
+            Some(_) => None,
         }
     }
 
     /// Tells the client how far the call is, if it asked (`_meta.progressToken`) and can be told. `progress` must grow
     /// from one call to the next (MCP basic/utilities/progress). A client too slow to read misses some.
     pub fn progress(&self, progress: u64, total: u64, message: &str) {
-        let token = self.message.meta().get("progressToken");
-        let (Some(token), Some(outbox)) = (token.filter(|t| t.is_string() || t.is_number()), self.outbox) else {
-            return;
-        };
+        let (Some(token), Some(outbox)) = (self.message.progress_token(), self.outbox) else { return };
         let mut params = json!({ "progressToken": token, "progress": progress, "total": total });
         if self.revision.has_progress_messages() {
             params["message"] = message.into();

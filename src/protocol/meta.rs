@@ -46,7 +46,7 @@ impl ClientInfo {
     }
 }
 
-/// A client's capabilities as a session keeps them: JSON text, since values would take ten times as much.
+/// A client's capabilities as sessions and calls keep them: JSON text, since values would take ten times as much.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Capabilities(Box<str>);
 
@@ -62,6 +62,15 @@ impl Capabilities {
     #[must_use]
     pub fn to_value(&self) -> Value {
         serde_json::from_str(&self.0).unwrap_or_default()
+    }
+
+    /// The same as the object that it is; empty where nothing was kept.
+    #[must_use]
+    pub fn to_map(&self) -> Map<String, Value> {
+        match self.to_value() {
+            Value::Object(capabilities) => capabilities,
+            _ => Map::new(),
+        }
     }
 
     /// Memory held, in bytes.
@@ -103,7 +112,7 @@ pub struct Meta {
     /// Who the client is, if it says.
     pub client_info: Option<ClientInfo>,
     /// What the client can do.
-    pub client_capabilities: Map<String, Value>,
+    pub client_capabilities: Capabilities,
     /// The least level of log messages that it wants; none without.
     pub log_level: Option<LogLevel>,
 }
@@ -124,7 +133,7 @@ impl Meta {
         if version.is_none() {
             problems.push(format!("`_meta[\"{META_VERSION}\"]` is required: a string such as \"2026-07-28\""));
         }
-        let capabilities = meta.get(META_CLIENT_CAPABILITIES).and_then(Value::as_object);
+        let capabilities = meta.get(META_CLIENT_CAPABILITIES).filter(|value| value.is_object());
         if capabilities.is_none() {
             problems.push(format!(
                 "`_meta[\"{META_CLIENT_CAPABILITIES}\"]` is required: an object, {{}} if the client has none"
@@ -147,7 +156,7 @@ impl Meta {
             (Some(version), Some(capabilities)) if problems.is_empty() => Ok(Self {
                 version: version.to_owned(),
                 client_info,
-                client_capabilities: capabilities.clone(),
+                client_capabilities: Capabilities::keep(capabilities),
                 log_level,
             }),
             _ => Err(problems),

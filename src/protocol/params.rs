@@ -42,6 +42,20 @@ impl Params {
         self.arguments.take().map(|arguments| *arguments).unwrap_or_default()
     }
 
+    /// `_meta.progressToken`, where it is one: a string or a number (MCP basic/utilities/progress).
+    #[must_use]
+    pub fn progress_token(&self) -> Option<&Value> {
+        self.meta().get("progressToken").filter(|token| token.is_string() || token.is_number())
+    }
+
+    /// Lets go of all but `_meta.progressToken`: what a call that takes its time still needs. As a tree the rest takes up to
+    /// a hundred times its bytes.
+    pub fn keep_progress_token(&mut self) {
+        let token = self.progress_token().cloned();
+        let kept = |token| Box::new(Value::Object(Map::from_iter([("progressToken".to_owned(), token)])));
+        *self = Self { meta: token.map(kept), ..Self::default() };
+    }
+
     /// Any other parameter.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Value> {
@@ -120,8 +134,21 @@ impl<'de> Deserialize<'de> for Parameter {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn of_a_call_that_takes_its_time_only_the_progress_token_is_kept() {
+        let read = |json: Value| serde_json::from_value::<Params>(json).unwrap();
+        let mut params =
+            read(json!({ "name": "echo", "_meta": { "progressToken": 1, "more": [[0]] }, "other": [[0]] }));
+        params.keep_progress_token();
+        assert_eq!(params, read(json!({ "_meta": { "progressToken": 1 } })));
+        let mut without = read(json!({ "name": "echo", "_meta": { "progressToken": [1] } }));
+        without.keep_progress_token();
+        assert_eq!(without, Params::default());
+    }
 
     proptest! {
         #[test]

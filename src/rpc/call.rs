@@ -12,7 +12,7 @@ use super::seal::{answered, seal};
 use crate::diagnosis::jwks::KeySet;
 use crate::protocol::{Answer, Params, RpcError};
 use crate::session::{self, EndReason, NotKept, Session, SessionGuard, Stats, Working, write};
-use crate::text::{did_you_mean, shorten};
+use crate::text::{did_you_mean, rfc3339, shorten};
 use crate::tools::{Call, Context, Entry, Function, Handle, Ongoing, Run, Tool, ToolError};
 
 /// The longest `_meta.progressToken`, in bytes: every progress notification repeats it. Clients count, or send UUIDs.
@@ -86,6 +86,7 @@ impl Engine {
         // Counted before it waits: the client has made it, even if it cancels it.
         in_session(subject.session.as_ref(), count);
         subject.is_counted = subject.session.is_some();
+        job.params.keep_progress_token();
         Begun::Waiting(Box::new(Waiting { job, tool, call, subject, started }))
     }
 
@@ -238,10 +239,12 @@ async fn put_off(context: &Context<'_>, delay: Duration) {
     let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     let started = tokio::time::Instant::now();
     let mut passed = Duration::ZERO;
+    // With the time, so that a person can compare: what arrives long after was held back on the way.
+    let sent = || rfc3339(context.server.clock.wall_now());
     while passed < delay {
-        context.progress(ms(passed), ms(delay), &format!("answering in {} ms", ms(delay - passed)));
+        context.progress(ms(passed), ms(delay), &format!("sent {}; answering in {} ms", sent(), ms(delay - passed)));
         passed = (passed + PROGRESS_INTERVAL).min(delay);
         tokio::time::sleep_until(started + passed).await;
     }
-    context.progress(ms(delay), ms(delay), "answering now");
+    context.progress(ms(delay), ms(delay), &format!("sent {}; answering now", sent()));
 }

@@ -1,6 +1,5 @@
 //! Sessions of the stateless era: named by a handle, or made for a call (MCP 2026-07-28 basic/index, Statelessness).
 
-use serde_json::Value;
 use tracing::Span;
 use uuid::Uuid;
 
@@ -9,7 +8,6 @@ use super::job::Job;
 use super::methods::{binding, unbindable};
 use crate::config::SessionBinding;
 use crate::diagnosis::{findings, identity};
-use crate::protocol::Capabilities;
 use crate::request::Request;
 use crate::session::{self, Client, Full, Missing, NewSession, SessionGuard, Working, prefix, write};
 use crate::tools::{HANDLE, ToolError};
@@ -55,9 +53,7 @@ impl Engine {
         let new = NewSession {
             protocol_version: job.revision,
             client_info: client.and_then(|client| client.client_info.clone()).unwrap_or_default(),
-            client_capabilities: client
-                .map(|client| Capabilities::keep(&Value::Object(client.client_capabilities.clone())))
-                .unwrap_or_default(),
+            client_capabilities: client.map(|client| client.client_capabilities.clone()).unwrap_or_default(),
             owner,
             address: None,
             client: Client::default(),

@@ -67,7 +67,9 @@ fn job(call: Call, admitted: &Admitted, caller: &Caller<'_>) -> Job {
 
 #[inline(never)]
 fn initialize(engine: &Engine, caller: &Caller<'_>, call: &Call) -> Result<Reply, Refused> {
-    let named = engine.named(caller)?;
+    // Negotiated by the body, whatever the header says: that is for the requests after it (MCP 2025-06-18 basic/transports,
+    // Protocol Version Header), and some clients send a version here that no server has.
+    let named = engine.named(caller).unwrap_or_default();
     // Not noted: the session's history has the `initialize` that it began with.
     if let Some(guard) = engine.enter(caller, None, |_| {})? {
         let message = "Invalid Request: session already initialized; leave Mcp-Session-Id out to start another, or DELETE it first";

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::protocol::{Id, Revision, RpcError, message, server_meta};
 use crate::session::NotKept;
-use crate::tools::{Outcome, ToolError};
+use crate::tools::{HOW_TO_GET_A_HANDLE, Outcome, ToolError};
 
 /// A result (schema `CallToolResult`).
 #[derive(Serialize)]
@@ -74,7 +74,7 @@ pub fn refuse(id: &Id, tool: &str, error: &ToolError, revision: Revision) -> Res
         ToolError::InvalidArguments(problems) => invalid(tool, problems, revision, failed),
         ToolError::SessionRequired(what) => {
             let hint = if revision.is_stateless() {
-                "call echo without sessionId: it makes a session and returns its handle; pass that as sessionId"
+                HOW_TO_GET_A_HANDLE
             } else {
                 "POST initialize, then send its Mcp-Session-Id header with every request"
             };

@@ -9,6 +9,7 @@ use super::arguments::Rules;
 use super::{Call, Handle, RawArguments, Tool, ToolError};
 use crate::diagnosis::findings;
 use crate::protocol::{Revision, server_meta};
+use crate::schema;
 
 /// How long a client may keep `tools/list` and `server/discover` of the stateless era, in milliseconds: neither changes
 /// while the server runs, and an hour after an update nobody should work with the old ones (MCP 2026-07-28
@@ -17,6 +18,10 @@ pub const TTL_MS: u64 = 3_600_000;
 
 /// The name that a handle has among the arguments.
 pub const HANDLE: &str = "sessionId";
+
+/// How a client of the stateless era comes by a session.
+pub const HOW_TO_GET_A_HANDLE: &str =
+    "call echo without sessionId: it makes a session and returns its handle; pass that as sessionId";
 
 /// What `x-mcp-header` makes of the handle: `Mcp-Param-Session`.
 const HANDLE_HEADER: &str = "Session";
@@ -143,6 +148,7 @@ fn input_schema(tool: &Tool, stateless: bool) -> Value {
             "The handle of a session, as an earlier call returned it; without it a new session is made. It expires when it \
              is not used for a while: sessionInfo says when"
         }
+        Handle::Needs => "The handle of a session: call echo without one first, and pass the sessionId that it returns",
         Handle::Reads => "The handle of a session, as echo returned it",
         Handle::None => return schema,
     };
@@ -200,10 +206,18 @@ fn describe(tool: &Tool, revision: Revision) -> Value {
         listed["title"] = tool.title.into();
     }
     listed["description"] = tool.description.into();
-    listed["inputSchema"] = input_schema(tool, revision.is_stateless());
+    let mut arguments = input_schema(tool, revision.is_stateless());
+    if tool.handle == Handle::Needs && revision.is_stateless() {
+        // Only as it is listed: a model that is told leaves it out less often. Without it the tool answers how to get one.
+        match &mut arguments["required"] {
+            Value::Array(required) => required.push(HANDLE.into()),
+            none => *none = json!([HANDLE]),
+        }
+    }
+    listed["inputSchema"] = schema::portable(arguments);
     let output_schema = output_schema(tool);
     if revision.has_titles() && !output_schema.is_null() {
-        listed["outputSchema"] = output_schema;
+        listed["outputSchema"] = schema::portable(output_schema);
     }
     if revision.has_annotations() {
         listed["annotations"] = tool.annotations.to_json(tool.title);
@@ -222,6 +236,27 @@ mod tests {
                 assert!(schema["type"].is_string(), "{}: {schema}", tool.name);
                 assert!(!schema.to_string().contains("\"$"), "{}: {schema}", tool.name);
             }
+        }
+    }
+
+    #[test]
+    fn no_schema_that_is_listed_has_a_list_of_types() {
+        for revision in Revision::ALL {
+            let listed = list(crate::tools::TOOLS, revision).to_string();
+            assert!(!listed.contains(r#""type":["#), "{revision}: {listed}");
+        }
+    }
+
+    #[test]
+    fn what_only_a_session_can_answer_requires_its_handle() {
+        for revision in Revision::ALL {
+            let required = |name: &str| {
+                let tool = crate::tools::TOOLS.iter().find(|tool| tool.name == name).unwrap();
+                describe(tool, revision)["inputSchema"]["required"].clone()
+            };
+            let expected = if revision.is_stateless() { json!([HANDLE]) } else { Value::Null };
+            assert_eq!(required("replayLastEcho"), expected, "{revision}");
+            assert_eq!((required("echo"), required("sessionInfo")), (json!(["message"]), Value::Null), "{revision}");
         }
     }
 

@@ -2,9 +2,11 @@
 
 use serde::Serialize;
 
-use super::{Annotations, Call, Context, Handle, NoArguments, Outcome, Tool, ToolError};
+use super::{Annotations, Call, Context, HOW_TO_GET_A_HANDLE, Handle, NoArguments, Outcome, Tool, ToolError};
 use crate::schema;
 use crate::session::Working;
+
+const REQUIRED: &str = "Session required for replay functionality";
 
 const NOTHING_YET: &str = "No previous echo message found in this session. Use the echo tool first!";
 
@@ -19,7 +21,7 @@ pub(super) const TOOL: Tool = Tool {
     input_schema: schema::no_arguments,
     output_schema: || schema::parse(OUTPUT),
     annotations: Annotations { read_only: false, idempotent: false },
-    handle: Handle::Reads,
+    handle: Handle::Needs,
     findings: &[],
     call: |raw| Call::of(raw, run),
 };
@@ -31,10 +33,10 @@ const OUTPUT: &str = r#"{
         "message": { "type": ["string", "null"], "description": "The last echo" },
         "echoCount": { "type": "integer", "minimum": 0, "description": "Its number in the session; 0 without one" },
         "replayCount": { "type": "integer", "minimum": 0, "description": "Replays so far, this one included" },
-        "sessionId": { "type": "string" },
-        "hint": { "type": "string", "description": "What may be wrong" }
+        "sessionId": { "type": "string", "description": "Absent where the call named no session" },
+        "hint": { "type": "string", "description": "What may be wrong, and what to do" }
     },
-    "required": ["found", "message", "echoCount", "replayCount", "sessionId"],
+    "required": ["found", "message", "echoCount", "replayCount"],
     "additionalProperties": false
 }"#;
 
@@ -46,15 +48,16 @@ struct Facts {
     message: Option<String>,
     echo_count: u64,
     replay_count: u64,
-    session_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     hint: Option<&'static str>,
 }
 
-fn run(_: &Context<'_>, session: Option<&mut Working<'_>>, _: &NoArguments) -> Result<Outcome, ToolError> {
-    let session = session.ok_or(ToolError::SessionRequired("Session required for replay functionality"))?;
+fn run(context: &Context<'_>, session: Option<&mut Working<'_>>, _: &NoArguments) -> Result<Outcome, ToolError> {
+    let Some(session) = session else { return without_session(context) };
     let id = session.record.id;
-    let mut facts = Facts { session_id: id.to_string(), ..Facts::default() };
+    let mut facts = Facts { session_id: Some(id.to_string()), ..Facts::default() };
     let Some(replay) = session.replay() else {
         // This call is counted already.
         if session.record.tool_calls > 1 {
@@ -70,4 +73,14 @@ fn run(_: &Context<'_>, session: Option<&mut Working<'_>>, _: &NoArguments) -> R
     (facts.found, facts.echo_count, facts.replay_count) = (true, replay.echo_count, replay.replay_count);
     facts.message = Some(replay.message);
     Ok(Outcome::new(text, &facts))
+}
+
+/// In the stateless era a result that says so, in both forms: clients show a model one or the other, and of an error only a
+/// sentence of their own.
+fn without_session(context: &Context<'_>) -> Result<Outcome, ToolError> {
+    if !context.revision.is_stateless() {
+        return Err(ToolError::SessionRequired(REQUIRED));
+    }
+    let facts = Facts { hint: Some(HOW_TO_GET_A_HANDLE), ..Facts::default() };
+    Ok(Outcome { is_error: true, ..Outcome::new(format!("{REQUIRED}: {HOW_TO_GET_A_HANDLE}"), &facts) })
 }

@@ -7,9 +7,10 @@ use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 
 use super::{Annotations, Call, Context, Family, Handle, NoArguments, Outcome, Tool, ToolError};
+use crate::diagnosis::redact;
 use crate::schema;
 use crate::session::Working;
-use crate::text::{duration, rfc3339, shorten, time_ms};
+use crate::text::{duration, rfc3339, shell_quoted, shorten, time_ms};
 
 pub(super) const TOOL: Tool = Tool {
     name: "requestTiming",
@@ -46,6 +47,13 @@ const OUTPUT: &str = r#"{
             },
             "required": ["ageSeconds", "requests", "averageResponseTimeMs"]
         },
+        "sentAt": { "type": "string", "format": "date-time", "description": "When this answer was made" },
+        "progressToken": { "type": "boolean", "description": "Whether _meta of this call has one" },
+        "progressNote": { "type": "string", "description": "Why no progress can reach this client, where none can" },
+        "tryBuffering": {
+            "type": "string",
+            "description": "A curl command that shows whether something on the way holds events back"
+        },
         "trace": {
             "type": "object",
             "description": "Trace context (W3C) as it arrived: in headers, and in _meta of the call",
@@ -57,7 +65,10 @@ const OUTPUT: &str = r#"{
             "required": ["header", "meta"]
         }
     },
-    "required": ["requestStart", "processingTimeMs", "rating", "activeSessions", "pendingMessages", "session", "trace"],
+    "required": [
+        "requestStart", "processingTimeMs", "rating", "activeSessions", "pendingMessages", "session", "sentAt", "progressToken",
+        "trace"
+    ],
     "additionalProperties": false
 }"#;
 
@@ -89,6 +100,13 @@ struct Timing {
     active_sessions: usize,
     pending_messages: u64,
     session: Option<SessionTiming>,
+    #[serde(serialize_with = "as_rfc3339")]
+    sent_at: Timestamp,
+    progress_token: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    progress_note: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    try_buffering: Option<String>,
     trace: Trace,
 }
 
@@ -116,10 +134,17 @@ fn as_rfc3339<S: Serializer>(at: &Timestamp, serializer: S) -> Result<S::Ok, S::
 fn run(context: &Context<'_>, session: Option<&Working<'_>>, _: &NoArguments) -> Result<Outcome, ToolError> {
     let timing = timing(context, session);
     let all_clear = match &timing.session {
-        Some(_) => "No problem found in what this session's requests did so far",
-        None => "No problem found; not checked: how the requests of a session follow each other, since there is none",
+        Some(_) => {
+            "No problem found in what this session's requests did so far; not checked: what the way here adds or holds back, \
+             since the time above is this server's own"
+        }
+        None => {
+            "No problem found; not checked: how the requests of a session follow each other, since there is none, and what the \
+             way here adds or holds back, since the time above is this server's own"
+        }
     };
-    Ok(Outcome::new(text(&timing), &timing).with(all_clear, trace_lines(&timing.trace)))
+    let details = format!("{}\n\n{}", stream_lines(&timing), trace_lines(&timing.trace));
+    Ok(Outcome::new(text(&timing), &timing).with(all_clear, details))
 }
 
 fn timing(context: &Context<'_>, session: Option<&Working<'_>>) -> Timing {
@@ -145,8 +170,40 @@ fn timing(context: &Context<'_>, session: Option<&Working<'_>>) -> Timing {
                 average_response_time_ms: record.average_handling_ms(),
             }
         }),
+        sent_at: context.server.clock.wall_now(),
+        progress_token: context.message.progress_token().is_some(),
+        progress_note: context.without_progress(),
+        try_buffering: context.facts(None).public_url().url().map(|url| try_buffering(context, &redact::value(&url))),
         trace: trace(context),
     }
+}
+
+/// A call of five seconds with progress, each line with the time at which it arrived: for bash, zsh and their kin.
+fn try_buffering(context: &Context<'_>, url: &str) -> String {
+    const CALL: &str = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"echo","arguments":{"message":"late","delayMs":5000},"_meta":{"progressToken":1}}}"#;
+    let token = context.request.header("authorization").map_or("", |_| r#" -H "Authorization: Bearer $TOKEN""#);
+    let session = if context.server.config.require_session { r#" -H "Mcp-Session-Id: $SESSION""# } else { "" };
+    format!(
+        "curl -sS -N --fail-with-body {}{token}{session} -H 'Content-Type: application/json' -H 'Accept: application/json, \
+         text/event-stream' -d {} | while IFS= read -r line; do echo \"$(date -u +%T) $line\"; done",
+        shell_quoted(url),
+        shell_quoted(CALL),
+    )
+}
+
+/// What the processing time does not show: whether answers stream through to the client.
+fn stream_lines(timing: &Timing) -> String {
+    let mut lines = format!("🌊 Streaming:\n- This answer was made at {}", rfc3339(timing.sent_at));
+    lines += &match timing.progress_note {
+        Some(note) => format!("\n- ℹ️ {note}"),
+        None => "\n- A progressToken came: progress can reach this client".to_owned(),
+    };
+    if let Some(command) = &timing.try_buffering {
+        lines += "\n- Does something on the way hold events back? Run this where the client is. Each line begins with the time at \
+                  which it arrived, each progress message says when it was sent: all of them at once at the end is buffering";
+        lines += &format!("\n{command}");
+    }
+    lines
 }
 
 fn text(timing: &Timing) -> String {
