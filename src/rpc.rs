@@ -67,8 +67,8 @@ impl Engine {
     #[must_use]
     pub fn new(server: Server, tools: &'static [Tool], shutdown: CancellationToken) -> Arc<Self> {
         let engine = Arc::new(Self {
+            tools: Registry::new(tools, server.config.handle_header),
             server,
-            tools: Registry::new(tools),
             shutdown,
             calls: TaskTracker::new(),
             waiting: Semaphore::new(MAX_CALLS),

@@ -32,7 +32,7 @@ use serde_json::{Map, Value, json};
 pub use call::{Call, Function, NoArguments, Ongoing, RawArguments, Run, Streaming};
 pub use outbox::{Outbox, Sent};
 pub use registry::{Entry, HANDLE, HOW_TO_GET_A_HANDLE, Mirrored, Registry, TTL_MS};
-pub use seen::{FindingCounts, LastPreflight};
+pub use seen::FindingCounts;
 
 use crate::clock::Clock;
 use crate::config::{Config, ResponseMode};
@@ -225,8 +225,6 @@ pub struct Server {
     pub clients: Arc<Clients>,
     /// How often each finding was raised.
     pub findings: FindingCounts,
-    /// The last preflight that came.
-    pub preflight: LastPreflight,
 }
 
 impl Server {
@@ -238,10 +236,9 @@ impl Server {
         sessions: Arc<RwLock<SessionManager>>,
         system: Arc<System>,
     ) -> Self {
-        let (findings, preflight) = (FindingCounts::default(), LastPreflight::default());
         let keys = Keys::of(&config);
         let clients = read(&sessions).clients();
-        Self { config, clock, sessions, keys, system, clients, findings, preflight }
+        Self { config, clock, sessions, keys, system, clients, findings: FindingCounts::default() }
     }
 
     /// Which client sends a request.

@@ -4,9 +4,10 @@
 //! Rules are those of the Fetch standard (fetch.spec.whatwg.org), sections 2.2.1 (methods), 2.2.2 (headers), 3.3 (CORS
 //! protocol).
 
-mod preflight;
+mod beyond;
 mod simulation;
 
+use http::header::{ACCESS_CONTROL_REQUEST_METHOD, ORIGIN};
 use http::{HeaderMap, Uri};
 
 use super::forwarding::public_url;
@@ -15,7 +16,7 @@ use super::origin::{contains, is_loopback_host, is_loopback_origin, serialise};
 use crate::config::{Config, Origins};
 use crate::protocol::Revision;
 
-pub use preflight::Preflight;
+pub use beyond::Beyond;
 pub use simulation::{Attempt, Point, Verdict, simulate};
 
 /// What `Access-Control-Allow-Methods` lists.
@@ -90,15 +91,7 @@ pub const NEEDS: [Needs; 5] = [
     Needs {
         revision: "2026-07-28",
         methods: &["POST", "OPTIONS"],
-        headers: &[
-            "Content-Type",
-            "Accept",
-            "Authorization",
-            "MCP-Protocol-Version",
-            "Mcp-Method",
-            "Mcp-Name",
-            "Mcp-Param-Session",
-        ],
+        headers: &["Content-Type", "Accept", "Authorization", "MCP-Protocol-Version", "Mcp-Method", "Mcp-Name"],
         exposed: &["WWW-Authenticate", "MCP-Protocol-Version", "Retry-After"],
     },
 ];
@@ -143,6 +136,16 @@ impl<'a> Policy<'a> {
             Some(origins) => Self::Origins(origins),
             None if is_loopback_host(&config.host) => Self::Loopback,
             None => Self::Off,
+        }
+    }
+
+    /// What `MCP_CORS_ORIGINS` is set to, for people.
+    #[must_use]
+    pub fn setting(config: &Config) -> String {
+        match &config.cors_origins {
+            None => "unset".to_owned(),
+            Some(Origins::Only(list)) if list.is_empty() => "none".to_owned(),
+            Some(origins) => origins.to_string(),
         }
     }
 
@@ -252,6 +255,13 @@ impl Class {
             Self::CrossOrigin
         }
     }
+}
+
+/// Whether an OPTIONS request is a preflight: one with `Origin` and `Access-Control-Request-Method` (Fetch standard,
+/// CORS-preflight request).
+#[must_use]
+pub fn is_preflight(headers: &HeaderMap) -> bool {
+    headers.contains_key(ORIGIN) && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
 }
 
 /// The origin that the client knows this server by.

@@ -20,7 +20,7 @@ use super::refusal::Why;
 use super::{Arrival, Connection, HEALTH_PATH, Http, MCP_PATHS};
 use crate::config::ProxySecret;
 use crate::diagnosis::client::client;
-use crate::diagnosis::cors::Preflight;
+use crate::diagnosis::cors;
 use crate::diagnosis::redact::{self, HIDDEN, MAX_LOGGED, SESSION_SHOWN, loggable, unrevealing};
 use crate::protocol::Message;
 use crate::protocol::message::Body;
@@ -139,13 +139,10 @@ impl Observed {
         let given = request.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok());
         let id = given.and_then(RequestId::accept).unwrap_or_else(RequestId::generate);
         let path = request.uri().path();
-        if request.method() == Method::OPTIONS
-            && let Some(preflight) = Preflight::of(request.headers(), http.engine.server.clock.now())
-        {
+        if request.method() == Method::OPTIONS && cors::is_preflight(request.headers()) {
             let server = &http.engine.server;
             let client = client(&server.clients, request.headers(), Some(connection.peer));
-            server.clients.preflight(client, preflight.at);
-            server.preflight.keep(preflight);
+            server.clients.preflight(client, server.clock.now());
         }
         let head = Head { method: request.method().clone(), path: loggable_path(path) };
         // Nothing is written for a span that nobody will see.

@@ -12,7 +12,7 @@ use crate::diagnosis::redact;
 use crate::protocol::{Params, RpcError};
 use crate::request::headers;
 use crate::text::shorten;
-use crate::tools::{Mirrored, Registry};
+use crate::tools::{Entry, Mirrored, Registry};
 
 /// `Mcp-Method` (MCP 2026-07-28 streamable-http, Standard Request Headers).
 const METHOD: HeaderName = HeaderName::from_static("mcp-method");
@@ -37,6 +37,15 @@ pub fn check_tool_call(tools: &Registry, headers: &HeaderMap, params: &Params) -
     let none = Map::new();
     let arguments = params.arguments().as_object().unwrap_or(&none);
     entry.mirrored().iter().try_for_each(|mirrored| check_mirrored(headers, mirrored, arguments))
+}
+
+/// Whether a call names a session by its handle and does not repeat it in a header, where the tool asks for that.
+pub fn lacks_handle(tools: &Registry, headers: &HeaderMap, params: &Params) -> bool {
+    let Some(arguments) = params.arguments().as_object() else { return false };
+    let entry = params.name().as_str().and_then(|name| tools.get(name));
+    entry.into_iter().flat_map(Entry::mirrored).any(|mirrored| {
+        mirrored.is_handle() && mirrored.value(arguments).is_some() && !headers.contains_key(mirrored.header.as_str())
+    })
 }
 
 /// A header that must repeat a text of the body.
@@ -71,7 +80,14 @@ fn check_mirrored(headers: &HeaderMap, mirrored: &Mirrored, arguments: &Map<Stri
             "{shown} header is {} but the argument {path} is not there; send both or neither",
             quoted(shown, &header)
         ))),
-        (Some(_), None) => Err(mismatch(format!("the {shown} header is required and must repeat the argument {path}"))),
+        (Some(_), None) => {
+            let remedy = if mirrored.is_handle() {
+                "; SDKs in a browser cannot send it: for them run the server without MCP_HANDLE_HEADER"
+            } else {
+                ""
+            };
+            Err(mismatch(format!("the {shown} header is required and must repeat the argument {path}{remedy}")))
+        }
         (Some(value), Some(header)) if agrees(value, &header) => Ok(()),
         (Some(value), Some(header)) => Err(mismatch(format!(
             "{shown} header value {} does not match the argument {path} {}",

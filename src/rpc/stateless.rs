@@ -8,6 +8,7 @@ use super::job::Job;
 use super::running::{Calls, Disconnect};
 use super::strict::Asked;
 use super::{Caller, Engine, mirror, subscriptions, unknown_method};
+use crate::diagnosis::findings;
 use crate::protocol::meta::named_version;
 use crate::protocol::{Call, Content, Failure, Meta, Notification, Refused, Reply, Revision, RpcError};
 use crate::session::history::Kind;
@@ -94,7 +95,15 @@ fn check(engine: &Engine, caller: &Caller<'_>, call: &Call) -> Result<Meta, RpcE
     match call.method.as_str() {
         "tools/call" => {
             if let Some(headers) = headers {
-                mirror::check_tool_call(&engine.tools, headers, &call.params)?;
+                mirror::check_tool_call(&engine.tools, headers, &call.params).map_err(|error| {
+                    if !mirror::lacks_handle(&engine.tools, headers, &call.params) {
+                        return error;
+                    }
+                    let finding = findings::session::handle_header_missing();
+                    let findings = serde_json::json!({ "findings": [finding.to_json()] });
+                    engine.tell_of_refusal(finding);
+                    error.with_data(findings)
+                })?;
             }
         }
         "server/discover" | "tools/list" | "subscriptions/listen" => {}

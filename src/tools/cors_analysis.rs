@@ -11,7 +11,7 @@ use crate::diagnosis::proxies::proxies;
 use crate::diagnosis::{products, redact};
 use crate::schema;
 use crate::session::Working;
-use crate::text::{rfc3339, shell_quoted};
+use crate::text::shell_quoted;
 
 /// See the module's documentation.
 pub(crate) const TOOL: Tool = Tool {
@@ -73,21 +73,16 @@ const OUTPUT: &str = r#"{
             "properties": {"needed": {"type": "boolean"}, "reasons": {"type": "array", "items": {"type": "string"}}},
             "required": ["needed", "reasons"]
         },
-        "lastPreflight": {
-            "type": ["object", "null"],
-            "description": "the last preflight that reached this server; null when none did",
-            "properties": {
-                "at": {"type": "string", "format": "date-time"},
-                "origin": {"type": "string"},
-                "method": {"type": "string"},
-                "headers": {"type": "string"}
-            },
-            "required": ["at", "origin", "method", "headers"]
+        "preflightsSeen": {
+            "type": "integer",
+            "minimum": 0,
+            "description": "preflights that reached this server from this client's address and User-Agent"
         },
         "policy": {
             "type": "object",
             "properties": {
                 "setBy": {"type": "string", "enum": ["server", "proxy", "nobody"]},
+                "setting": {"type": "string", "description": "what MCP_CORS_ORIGINS is set to"},
                 "origins": {"type": "string"},
                 "allowMethods": {"type": "array", "items": {"type": "string"}},
                 "allowHeaders": {"type": "array", "items": {"type": "string"}},
@@ -96,12 +91,17 @@ const OUTPUT: &str = r#"{
                 "credentials": {"type": "boolean"}
             },
             "required": [
-                "setBy", "origins", "allowMethods", "allowHeaders", "exposeHeaders", "maxAgeSeconds", "credentials"
+                "setBy", "setting", "origins", "allowMethods", "allowHeaders", "exposeHeaders", "maxAgeSeconds", "credentials"
             ]
         },
         "tryPreflight": {
             "type": ["string", "null"],
             "description": "the preflight as a curl command, to see what answers it out there; null where none is needed"
+        },
+        "mustComeBack": {
+            "type": "array",
+            "items": {"type": "string"},
+            "description": "what the answer to that command must be like"
         },
         "points": {
             "type": "array",
@@ -132,19 +132,23 @@ const OUTPUT: &str = r#"{
             }
         }
     },
-    "required": ["simulated", "request", "preflight", "policy", "points", "needs", "lastPreflight", "tryPreflight"]
+    "required": ["simulated", "request", "preflight", "policy", "points", "needs", "preflightsSeen", "tryPreflight", "mustComeBack"]
 }"#;
 
 #[derive(Serialize)]
 struct Analysis {
     simulated: bool,
-    #[serde(rename = "lastPreflight")]
-    last_preflight: Option<LastPreflight>,
+    #[serde(rename = "preflightsSeen")]
+    preflights_seen: u32,
     #[serde(skip)]
     behind_proxy: bool,
+    #[serde(skip)]
+    handle_header: bool,
     /// The preflight as a command, whoever answers it out there.
     #[serde(rename = "tryPreflight")]
     try_preflight: Option<String>,
+    #[serde(rename = "mustComeBack")]
+    must_come_back: Vec<String>,
     request: ShownRequest,
     preflight: Preflight,
     policy: ShownPolicy,
@@ -176,25 +180,13 @@ struct Preflight {
 #[serde(rename_all = "camelCase")]
 struct ShownPolicy {
     set_by: &'static str,
+    setting: String,
     origins: &'static str,
     allow_methods: &'static [&'static str],
     allow_headers: &'static [&'static str],
     expose_headers: &'static [&'static str],
     max_age_seconds: u32,
     credentials: bool,
-}
-
-/// The last preflight that reached this server.
-#[derive(Serialize)]
-struct LastPreflight {
-    at: String,
-    origin: String,
-    method: String,
-    headers: String,
-}
-
-fn none_if_empty(headers: &str) -> &str {
-    if headers.is_empty() { "no headers of the script's" } else { headers }
 }
 
 #[derive(Serialize)]
@@ -286,18 +278,16 @@ fn analyse(context: &Context<'_>, arguments: &Arguments) -> Result<Analysis, Too
     let points = cors::simulate(&attempt, needs, config);
     let policy = Policy::of(config);
     let on = policy != Policy::Off;
-    let last_preflight = server.preflight.get().map(|seen| LastPreflight {
-        at: rfc3339(server.clock.wall(seen.at)),
-        origin: seen.origin,
-        method: seen.method,
-        headers: seen.headers,
-    });
+    let preflights_seen = server.clients.seen(server.client(request)).preflights;
     let url = context.facts(None).public_url().url();
     let try_preflight = url.filter(|_| !reasons.is_empty()).map(|url| preflight_command(&safe(&url), &attempt));
+    let must_come_back = if try_preflight.is_some() { must_come_back(&attempt, needs) } else { Vec::new() };
     Ok(Analysis {
-        last_preflight,
+        preflights_seen,
+        must_come_back,
         try_preflight,
         behind_proxy,
+        handle_header: config.handle_header && revision.is_stateless(),
         simulated: arguments.origin.is_some() || arguments.method.is_some() || arguments.headers.is_some(),
         preflight: Preflight { needed: !reasons.is_empty(), reasons },
         policy: ShownPolicy {
@@ -306,6 +296,7 @@ fn analyse(context: &Context<'_>, arguments: &Arguments) -> Result<Analysis, Too
                 (false, true) => "proxy",
                 (false, false) => "nobody",
             },
+            setting: redact::value(&Policy::setting(config)).into_owned(),
             origins: policy.name(),
             allow_methods: if on { &cors::ALLOW_METHODS } else { &[] },
             allow_headers: if on { &cors::ALLOW_HEADERS } else { &[] },
@@ -369,6 +360,32 @@ fn preflight_command(url: &str, attempt: &Attempt<'_>) -> String {
     )
 }
 
+/// What the answer to the preflight must be like, and the answer after it (Fetch standard sections 4.8 and 4.10).
+fn must_come_back(attempt: &Attempt<'_>, needs: &cors::Needs) -> Vec<String> {
+    let origin = attempt.origin.unwrap_or_default();
+    let mut asked: Vec<_> = attempt.headers.iter().map(|name| name.to_ascii_lowercase()).collect();
+    asked.retain(|name| !cors::is_safelisted(name) && !cors::is_forbidden(name));
+    asked.sort_unstable();
+    let mut lines = vec![
+        "status 200 or 204, not a redirect and not 401 or 403: a gateway must not ask a preflight for a token"
+            .to_owned(),
+        format!("Access-Control-Allow-Origin: {origin} (or *, where no cookies are sent), once"),
+    ];
+    if !["GET", "HEAD", "POST"].contains(&attempt.method) {
+        lines.push(format!("Access-Control-Allow-Methods: with {}", attempt.method));
+    }
+    if !asked.is_empty() {
+        let wildcard =
+            if asked.iter().any(|name| name == "authorization") { "; * does not cover authorization" } else { "" };
+        lines.push(format!("Access-Control-Allow-Headers: with {}{wildcard}", asked.join(", ")));
+    }
+    lines.push(format!(
+        "and on the answer after it, a 401 too: Access-Control-Allow-Origin again, and Access-Control-Expose-Headers: {}",
+        needs.exposed.join(", ")
+    ));
+    lines
+}
+
 /// What the schema cannot say: names must be such as a browser could send.
 fn check(arguments: &Arguments) -> Result<(), ToolError> {
     let mut problems = Vec::new();
@@ -420,19 +437,24 @@ fn details(analysis: &Analysis, found: &[Finding]) -> String {
     let mut lines = vec!["🛂 Who sets CORS here:".to_owned()];
     lines.push(match policy.set_by {
         "server" => format!("- This server, for {}", policy.origins),
-        "proxy" => "- Not this server, whose own CORS is off (MCP_CORS_ORIGINS): the proxy in front has to".to_owned(),
-        _ => "- Nobody: this server's own CORS is off (MCP_CORS_ORIGINS), and no proxy is seen in front".to_owned(),
+        "proxy" => format!(
+            "- Not this server, whose own CORS is off (MCP_CORS_ORIGINS is {}): the proxy in front has to",
+            policy.setting
+        ),
+        _ => format!(
+            "- Nobody: this server's own CORS is off (MCP_CORS_ORIGINS is {}), and no proxy is seen in front",
+            policy.setting
+        ),
     });
     if policy.set_by == "server" {
         lines.push(format!("- Allow-Methods: {}", policy.allow_methods.join(", ")));
         lines.push(format!("- Allow-Headers: {}", policy.allow_headers.join(", ")));
         lines.push(format!("- Expose-Headers: {}", policy.expose_headers.join(", ")));
     }
-    lines.push(match &analysis.last_preflight {
-        None => "- Last preflight seen here: none. If browsers send some, something in front answers them".to_owned(),
-        Some(LastPreflight { at, origin, method, headers }) => {
-            format!("- Last preflight seen here: {at}, from {origin}, for {method} with {}", none_if_empty(headers))
-        }
+    lines.push(match analysis.preflights_seen {
+        0 => "- Preflights that came here from this client: none. If its browser sends some, something in front answers them"
+            .to_owned(),
+        count => format!("- Preflights that came here from this client: {count}"),
     });
     lines.push("\n🧪 Check by check:".to_owned());
     // One cause is one line; the structured form has all that follows from it.
@@ -444,18 +466,22 @@ fn details(analysis: &Analysis, found: &[Finding]) -> String {
     }
     if let Some(command) = &analysis.try_preflight {
         lines.push(format!("\n🔁 The preflight, to try from where the browser is:\n{command}"));
+        lines.push("What must come back:".to_owned());
+        lines.extend(analysis.must_come_back.iter().map(|line| format!("- {line}")));
     }
-    lines.push("\n📚 Needed by revision:".to_owned());
-    // Revisions that need the same are one entry.
-    let alike = |a: &Needs, b: &Needs| (a.methods, a.headers, a.exposed) == (b.methods, b.headers, b.exposed);
-    for group in analysis.needs.chunk_by(alike) {
-        let Needs { methods, headers, exposed, .. } = &group[0];
-        let name =
-            |needs: &Needs| format!("{}{}", needs.revision, if needs.current { " (this request's)" } else { "" });
-        lines.push(format!("- {}", group.iter().map(name).collect::<Vec<_>>().join(", ")));
-        lines.push(format!("  Allow-Methods: {}", methods.join(", ")));
-        lines.push(format!("  Allow-Headers: {}", headers.join(", ")));
-        lines.push(format!("  Expose-Headers: {}", exposed.join(", ")));
+    // The other revisions' are in the structured form.
+    if let Some(Needs { revision, methods, headers, exposed, .. }) = analysis.needs.iter().find(|needs| needs.current) {
+        lines.push(format!("\n📚 What {revision} needs of whoever sets CORS:"));
+        lines.push(format!("- Allow-Methods: {}", methods.join(", ")));
+        lines.push(format!("- Allow-Headers: {}", headers.join(", ")));
+        lines.push(format!("- Expose-Headers: {}", exposed.join(", ")));
+    }
+    if analysis.handle_header {
+        lines.push(
+            "\n🎟️ MCP_HANDLE_HEADER is on: calls with sessionId need Mcp-Param-Session, which SDKs in a browser never send; \
+             each such call is refused"
+                .to_owned(),
+        );
     }
     lines.join("\n")
 }

@@ -24,12 +24,14 @@ pub const HOW_TO_GET_A_HANDLE: &str =
     "call echo without sessionId: it makes a session and returns its handle; pass that as sessionId";
 
 /// What `x-mcp-header` makes of the handle: `Mcp-Param-Session`.
-const HANDLE_HEADER: &str = "Session";
+pub const HANDLE_HEADER: &str = "Session";
 
 /// A table of tools, ready to serve.
 pub struct Registry {
     entries: Vec<Entry>,
     tools: &'static [Tool],
+    /// Whether clients are asked to repeat a handle in a header.
+    mirrors_handle: bool,
     /// The result of `tools/list`, by revision: rendered when it is asked for first, so that the start does not wait for
     /// revisions that nobody speaks.
     lists: [OnceLock<Bytes>; Revision::ALL.len()],
@@ -54,6 +56,12 @@ pub struct Mirrored {
 }
 
 impl Mirrored {
+    /// Whether it is a session's handle.
+    #[must_use]
+    pub fn is_handle(&self) -> bool {
+        self.path == [HANDLE]
+    }
+
     /// The argument's value, if it is there and not `null`.
     #[must_use]
     pub fn value<'a>(&self, arguments: &'a Map<String, Value>) -> Option<&'a Value> {
@@ -64,27 +72,29 @@ impl Mirrored {
 }
 
 impl Registry {
-    /// Makes the tools of a table ready.
+    /// Makes the tools of a table ready. `mirrors_handle` (`MCP_HANDLE_HEADER`) asks clients to repeat a session's handle in
+    /// [`HANDLE_HEADER`].
     #[must_use]
-    pub fn new(tools: &'static [Tool]) -> Self {
+    pub fn new(tools: &'static [Tool], mirrors_handle: bool) -> Self {
         let entries = tools
             .iter()
             .map(|tool| {
-                let stateless = input_schema(tool, true);
+                let stateless = input_schema(tool, Era::Stateless { mirrors_handle });
                 Entry {
                     tool,
                     mirrored: mirrored(&stateless, &[]),
-                    input_schemas: [Rules::of(&input_schema(tool, false)), Rules::of(&stateless)],
+                    input_schemas: [Rules::of(&input_schema(tool, Era::Handshake)), Rules::of(&stateless)],
                 }
             })
             .collect();
-        Self { entries, tools, lists: Default::default() }
+        Self { entries, tools, mirrors_handle, lists: Default::default() }
     }
 
     /// The result of `tools/list` at `revision`, as JSON.
     #[must_use]
     pub fn list(&self, revision: Revision) -> Bytes {
-        self.lists[revision as usize].get_or_init(|| Bytes::from(list(self.tools, revision).to_string())).clone()
+        let list = || Bytes::from(list(self.tools, Era::of(revision, self.mirrors_handle), revision).to_string());
+        self.lists[revision as usize].get_or_init(list).clone()
     }
 
     /// The tool called `name`.
@@ -140,8 +150,23 @@ impl Entry {
     }
 }
 
+/// What input schemas differ by.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Era {
+    /// Sessions have a header.
+    Handshake,
+    /// Sessions are an argument.
+    Stateless { mirrors_handle: bool },
+}
+
+impl Era {
+    const fn of(revision: Revision, mirrors_handle: bool) -> Self {
+        if revision.is_stateless() { Self::Stateless { mirrors_handle } } else { Self::Handshake }
+    }
+}
+
 /// A tool's input schema in an era: with the handle in the stateless one, where it has one.
-fn input_schema(tool: &Tool, stateless: bool) -> Value {
+fn input_schema(tool: &Tool, era: Era) -> Value {
     let mut schema = (tool.input_schema)();
     let meaning = match tool.handle {
         Handle::Makes => {
@@ -152,9 +177,12 @@ fn input_schema(tool: &Tool, stateless: bool) -> Value {
         Handle::Reads => "The handle of a session, as echo returned it",
         Handle::None => return schema,
     };
-    if stateless {
-        schema["properties"][HANDLE] =
-            json!({ "type": "string", "description": meaning, "x-mcp-header": HANDLE_HEADER });
+    if let Era::Stateless { mirrors_handle } = era {
+        let handle = &mut schema["properties"][HANDLE];
+        *handle = json!({ "type": "string", "description": meaning });
+        if mirrors_handle {
+            handle["x-mcp-header"] = HANDLE_HEADER.into();
+        }
     }
     schema
 }
@@ -185,8 +213,8 @@ fn mirrored(schema: &Value, path: &[String]) -> Vec<Mirrored> {
 }
 
 /// The result of `tools/list` at `revision`.
-fn list(tools: &[Tool], revision: Revision) -> Value {
-    let listed: Vec<Value> = tools.iter().map(|tool| describe(tool, revision)).collect();
+fn list(tools: &[Tool], era: Era, revision: Revision) -> Value {
+    let listed: Vec<Value> = tools.iter().map(|tool| describe(tool, era, revision)).collect();
     if !revision.is_stateless() {
         return json!({ "tools": listed });
     }
@@ -200,13 +228,13 @@ fn list(tools: &[Tool], revision: Revision) -> Value {
 }
 
 /// A tool as `tools/list` of `revision` shows it.
-fn describe(tool: &Tool, revision: Revision) -> Value {
+fn describe(tool: &Tool, era: Era, revision: Revision) -> Value {
     let mut listed = json!({ "name": tool.name });
     if revision.has_titles() {
         listed["title"] = tool.title.into();
     }
     listed["description"] = tool.description.into();
-    let mut arguments = input_schema(tool, revision.is_stateless());
+    let mut arguments = input_schema(tool, era);
     if tool.handle == Handle::Needs && revision.is_stateless() {
         // Only as it is listed: a model that is told leaves it out less often. Without it the tool answers how to get one.
         match &mut arguments["required"] {
@@ -242,7 +270,7 @@ mod tests {
     #[test]
     fn no_schema_that_is_listed_has_a_list_of_types() {
         for revision in Revision::ALL {
-            let listed = list(crate::tools::TOOLS, revision).to_string();
+            let listed = list(crate::tools::TOOLS, Era::of(revision, true), revision).to_string();
             assert!(!listed.contains(r#""type":["#), "{revision}: {listed}");
         }
     }
@@ -252,7 +280,7 @@ mod tests {
         for revision in Revision::ALL {
             let required = |name: &str| {
                 let tool = crate::tools::TOOLS.iter().find(|tool| tool.name == name).unwrap();
-                describe(tool, revision)["inputSchema"]["required"].clone()
+                describe(tool, Era::of(revision, false), revision)["inputSchema"]["required"].clone()
             };
             let expected = if revision.is_stateless() { json!([HANDLE]) } else { Value::Null };
             assert_eq!(required("replayLastEcho"), expected, "{revision}");

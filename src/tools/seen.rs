@@ -1,9 +1,8 @@
-//! What this server saw so far that tools tell of: each behind a lock of its own.
+//! What this server saw so far that tools tell of.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::diagnosis::cors::Preflight;
 use crate::diagnosis::findings::Rule;
 
 /// How often each rule fired since the server started: for healthProbe, and to know a first sight.
@@ -22,23 +21,6 @@ impl FindingCounts {
     /// By id.
     #[must_use]
     pub fn by_id(&self) -> BTreeMap<&'static str, u64> {
-        lock(&self.0).clone()
-    }
-}
-
-/// The last preflight; `None` before the first.
-#[derive(Debug, Default)]
-pub struct LastPreflight(Mutex<Option<Preflight>>);
-
-impl LastPreflight {
-    /// Keeps one.
-    pub fn keep(&self, preflight: Preflight) {
-        *lock(&self.0) = Some(preflight);
-    }
-
-    /// It.
-    #[must_use]
-    pub fn get(&self) -> Option<Preflight> {
         lock(&self.0).clone()
     }
 }

@@ -45,6 +45,9 @@ struct Case {
     /// With `MCP_ECHO_STRICT=true`.
     #[serde(default)]
     strict: bool,
+    /// With `MCP_HANDLE_HEADER=true`.
+    #[serde(default)]
+    handle_header: bool,
     /// With `MCP_REQUIRE_SESSION=true`.
     #[serde(default)]
     require_session: bool,
@@ -132,6 +135,7 @@ impl<'a> Story<'a> {
         let change = |config: &mut Config| {
             config.strict = case.strict;
             config.require_session = case.require_session;
+            config.handle_header = case.handle_header;
             config.message_queue_size = case.queue.unwrap_or(config.message_queue_size);
         };
         let server = TestServer::frozen(change).await;

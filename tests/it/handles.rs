@@ -117,9 +117,13 @@ async fn a_handle_leads_back_to_what_was_kept() {
 async fn without_a_handle_there_is_nothing_to_replay_and_the_way_to_one_is_told() {
     let server = TestServer::start().await;
     for arguments in [json!({}), json!({"sessionId": null})] {
-        let error = Modern::call("replayLastEcho", arguments.clone()).ask(&server).await.error(200, -32602, &json!(1));
-        assert_says(&error, &["Session required"]);
-        assert!(error["data"]["hint"].as_str().unwrap().contains("call echo without sessionId"), "{error}");
+        // A result, in both forms: clients show a model one of them, and of an error only a sentence of their own.
+        let result = Modern::call("replayLastEcho", arguments.clone()).result(&server).await;
+        assert_eq!(result["isError"], true, "{result}");
+        for shown in [&result["content"][0]["text"], &result["structuredContent"]["hint"]] {
+            assert!(shown.as_str().unwrap().contains("call echo without sessionId"), "{result}");
+        }
+        assert!(result["content"][0]["text"].as_str().unwrap().starts_with("Session required for replay"), "{result}");
         let result = Modern::call("sessionInfo", arguments).result(&server).await;
         assert_eq!(result["structuredContent"]["session"], Value::Null);
         assert!(result["content"][0]["text"].as_str().unwrap().contains("call echo without sessionId"), "{result}");
@@ -128,8 +132,16 @@ async fn without_a_handle_there_is_nothing_to_replay_and_the_way_to_one_is_told(
 }
 
 #[tokio::test]
-async fn the_header_repeats_the_handle() {
+async fn a_handle_needs_no_header() {
     let server = TestServer::start().await;
+    let one = new_handle(&server).await;
+    info(&one).without("mcp-param-session").facts(&server).await;
+    info(&one).header("mcp-param-session", "of an earlier list").facts(&server).await;
+}
+
+#[tokio::test]
+async fn where_it_is_asked_for_the_header_repeats_the_handle() {
+    let server = TestServer::with(|config| config.handle_header = true).await;
     let (one, other) = (new_handle(&server).await, new_handle(&server).await);
     for call in every_use(&one) {
         let wrong = [
@@ -145,6 +157,9 @@ async fn the_header_repeats_the_handle() {
             let error = call.id("h").ask(&server).await.error(400, -32020, &json!("h"));
             assert_says(&error, &["Header mismatch", "Mcp-Param-Session"]);
         }
+        let error = call.clone().without("mcp-param-session").ask(&server).await.error(400, -32020, &json!(1));
+        assert_says(&error, &["browser", "MCP_HANDLE_HEADER"]);
+        assert_eq!(error["data"]["findings"][0]["id"], "http.handle_header_missing");
         call.header("mcp-param-session", base64(&one)).facts(&server).await;
     }
     assert_eq!(info(&one).facts(&server).await["session"]["echoCount"], 2, "only what agreed was done");

@@ -82,6 +82,8 @@ async fn every_error_message_says_what_to_do() {
 #[tokio::test]
 async fn without_a_handle_the_stateless_era_says_how_to_get_one() {
     let server = TestServer::start().await;
-    let answer = Answer::to(Modern::call("replayLastEcho", json!({})).to(&server)).await.json();
-    assert_says(&answer["error"], &["Session required for replay functionality", "call echo without sessionId"]);
+    let result = Modern::call("replayLastEcho", json!({})).result(&server).await;
+    let shown = result["content"][0]["text"].as_str().unwrap();
+    assert!(shown.starts_with("Session required for replay functionality"), "{shown}");
+    assert!(shown.contains("call echo without sessionId"), "{shown}");
 }

@@ -243,7 +243,6 @@ async fn a_rejected_initialize_leaves_nothing_behind() {
         ("null id", 400, post(&null_id)),
         ("without an id", 400, post(&notification)),
         ("in a batch", 200, post(&json!([good]))),
-        ("bad version header", 400, post(&good).header("mcp-protocol-version", "1.0")),
         ("foreign Origin", 403, post(&good).header("origin", "https://evil.example")),
         ("foreign Host", 403, post(&good).header("host", "evil.example")),
         ("unknown session", 404, post(&good).header("mcp-session-id", UNKNOWN_ID)),

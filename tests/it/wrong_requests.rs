@@ -430,7 +430,6 @@ async fn a_version_that_is_not_served_is_refused_with_those_that_are() {
         let requests = [
             (session.post(&ping()), json!("p-1")),
             (server.post(&ping()), json!("p-1")),
-            (server.post(&initialize("2025-06-18")), json!(0)),
             (session.post(&json!({"jsonrpc": "2.0", "method": "notifications/initialized"})), Value::Null),
             (get(&server).header("mcp-session-id", &session.id), Value::Null),
             (delete(&server).header("mcp-session-id", &session.id), Value::Null),

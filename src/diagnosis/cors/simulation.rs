@@ -1,6 +1,6 @@
 //! A browser's request, played through against this server's own policy, point by point.
 
-use super::{ALLOW_HEADERS, ALLOW_METHODS, Class, EXPOSE_HEADERS, Needs, Policy, is_forbidden, list_allows};
+use super::{ALLOW_HEADERS, ALLOW_METHODS, Beyond, Class, EXPOSE_HEADERS, Needs, Policy, is_forbidden, list_allows};
 use crate::config::{Config, Origins};
 use crate::diagnosis::origin::origin_allowed;
 
@@ -100,6 +100,10 @@ pub fn simulate(attempt: &Attempt<'_>, needs: &Needs, config: &Config) -> Vec<Po
     if !class.needs_cors() {
         points.note("class", "same-origin: no preflight, every header can be read");
         return points.0;
+    }
+    let own = attempt.own_origin.filter(|_| !attempt.behind_proxy);
+    if let Some(beyond) = own.and_then(|own| Beyond::of(origin, own)) {
+        points.note("beyond-cors", beyond.meaning());
     }
     let judged_here = points.0.len();
     let allowed = served && policy.allows(origin);

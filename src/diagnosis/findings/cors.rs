@@ -9,7 +9,7 @@ use http::{HeaderName, Method, Uri};
 use super::headers::with_headers;
 use super::{Facts, Finding, Rule, Severity};
 use crate::config::{Config, Origins};
-use crate::diagnosis::cors::{self, Attempt, Class, Needs, Point, Policy, Verdict, needs};
+use crate::diagnosis::cors::{self, Attempt, Beyond, Class, Needs, Point, Policy, Verdict, needs};
 use crate::diagnosis::headers::title_case;
 use crate::diagnosis::origin::is_loopback_host;
 use crate::diagnosis::proxies::proxies;
@@ -83,6 +83,22 @@ pub(super) const RULES: &[Rule] = &[
               have a proxy allow credentials",
         reference: "Fetch standard section 3.3.5 (CORS protocol and credentials)",
         check: cookies,
+    },
+    Rule {
+        id: "cors.mixed_content",
+        severity: Severity::Error,
+        meaning: "A page of https calls http: browsers block that as mixed content, whatever CORS says",
+        fix: "give the server https, at a proxy that ends TLS, or open the page from http",
+        reference: "W3C Mixed Content section 4.4; Secure Contexts section 3.1",
+        check: played,
+    },
+    Rule {
+        id: "cors.local_network",
+        severity: Severity::Warning,
+        meaning: "A page of the internet calls this machine or a private network: Chrome asks its user first",
+        fix: "allow local network access for the page, or open the page from this machine",
+        reference: "WICG Local Network Access; Chrome 142",
+        check: played,
     },
     Rule {
         id: "cors.proxy_answers",
@@ -188,6 +204,18 @@ fn judge(rule: &'static Rule, attempt: &Attempt<'_>, needs: &Needs, config: &Con
     let shown = redact::value(origin).into_owned();
     let found = |id: &str, summary: String| (rule.id == id).then(|| Finding::new(rule, summary, "Origin", origin));
 
+    if let "cors.mixed_content" | "cors.local_network" = rule.id {
+        // What came is past the browser; and behind a proxy the name and the scheme may be inner ones.
+        let seen_whole = stage != Stage::Arrived && !attempt.behind_proxy;
+        let beyond = Beyond::of(origin, attempt.own_origin?).filter(|_| seen_whole)?;
+        let id = match beyond {
+            Beyond::MixedContent => "cors.mixed_content",
+            Beyond::LocalNetwork => "cors.local_network",
+        };
+        let finding = found(id, beyond.meaning().to_owned())?;
+        let own = attempt.own_origin.unwrap_or_default();
+        return Some(finding.and_evidence("This server's origin", own).with_fix(beyond.fix()));
+    }
     let own_host = attempt.own_origin.and_then(|own| own.parse::<Uri>().ok());
     let is_local = own_host.is_some_and(|own| own.host().is_some_and(is_loopback_host));
     if failed("scheme").is_some() && !is_local {
@@ -227,7 +255,7 @@ fn judge(rule: &'static Rule, attempt: &Attempt<'_>, needs: &Needs, config: &Con
         };
         let lists = format!("{} (headers), {} (methods)", needs.headers.join(", "), needs.methods.join(", "));
         let finding = found("cors.proxy_answers", summary)?
-            .and_evidence("MCP_CORS_ORIGINS", policy.name())
+            .and_evidence("MCP_CORS_ORIGINS", &Policy::setting(config))
             .and_evidence(&format!("{} needs allowed", needs.revision), &lists)
             .and_evidence(&format!("{} needs exposed", needs.revision), &needs.exposed.join(", "));
         return Some(finding);
@@ -247,7 +275,7 @@ fn judge(rule: &'static Rule, attempt: &Attempt<'_>, needs: &Needs, config: &Con
         format!("a script of {shown} can neither pass the preflight nor read the answer")
     };
     let finding = found("cors.no_allow_origin", summary)?;
-    let finding = finding.and_evidence("MCP_CORS_ORIGINS", policy.name()).with_fix(fix);
+    let finding = finding.and_evidence("MCP_CORS_ORIGINS", &Policy::setting(config)).with_fix(fix);
     Some(if attempt.headers.is_empty() {
         finding
     } else {

@@ -7,8 +7,14 @@ use super::{Facts, Finding, Rule, Severity};
 use crate::diagnosis::findings::rule::where_refused;
 use crate::diagnosis::redact;
 
-pub(super) const RULES: &[Rule] =
-    &[VERSION_HEADER_MISSING, VERSION_HEADER_MISMATCH, ACCEPT_INCOMPLETE, CONTENT_TYPE_WRONG, SESSION_HEADER_MISSING];
+pub(super) const RULES: &[Rule] = &[
+    VERSION_HEADER_MISSING,
+    VERSION_HEADER_MISMATCH,
+    ACCEPT_INCOMPLETE,
+    CONTENT_TYPE_WRONG,
+    SESSION_HEADER_MISSING,
+    HANDLE_HEADER_MISSING,
+];
 
 /// No `MCP-Protocol-Version`.
 pub const VERSION_HEADER_MISSING: Rule = Rule {
@@ -55,6 +61,24 @@ const SESSION_HEADER_MISSING: Rule = Rule {
     reference: "MCP 2025-03-26 and later, basic/transports, Session Management",
     check: where_refused,
 };
+
+/// No `Mcp-Param-Session` beside a handle.
+const HANDLE_HEADER_MISSING: Rule = Rule {
+    id: "http.handle_header_missing",
+    severity: Severity::Warning,
+    meaning: "a call of 2026-07-28 names a session and does not repeat it in Mcp-Param-Session, as MCP_HANDLE_HEADER asks",
+    fix: "run the server without MCP_HANDLE_HEADER, unless a load balancer routes by that header: SDKs in a browser never send \
+          it (typescript-sdk#2327)",
+    reference: "MCP 2026-07-28 basic/transports/streamable-http, Custom Headers from Tool Parameters",
+    check: where_refused,
+};
+
+/// No `Mcp-Param-Session` beside a handle, where it is asked for.
+#[must_use]
+pub fn handle_header_missing() -> Finding {
+    let summary = "the call names a session and does not repeat it in Mcp-Param-Session";
+    Finding::new(&HANDLE_HEADER_MISSING, summary, "Mcp-Param-Session", "absent")
+}
 
 fn version_missing(rule: &'static Rule, facts: &Facts<'_>) -> Option<Finding> {
     let record = facts.handshake().filter(|record| record.history.version_absent > 0)?;
