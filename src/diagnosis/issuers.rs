@@ -1,7 +1,9 @@
 //! The product that issued a token, as far as its claims give it away. Whoever makes a token may write any claim: this
 //! picks advice, and proves nothing.
 
-use super::token::Report;
+use serde_json::Value;
+
+use super::token::{Decoded, Report};
 
 /// An authorization server, or a service that is one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -26,11 +28,16 @@ pub enum Issuer {
     Ping,
     FusionAuth,
     Logto,
+    Adfs,
+    Duende,
+    Firebase,
+    GithubActions,
+    Kubernetes,
 }
 
 impl Issuer {
     /// All of them, in the order of the pages.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 24] = [
         Self::Keycloak,
         Self::Entra,
         Self::Okta,
@@ -50,6 +57,11 @@ impl Issuer {
         Self::Ping,
         Self::FusionAuth,
         Self::Logto,
+        Self::Adfs,
+        Self::Duende,
+        Self::Firebase,
+        Self::GithubActions,
+        Self::Kubernetes,
     ];
 
     /// Its name.
@@ -75,6 +87,11 @@ impl Issuer {
             Self::Ping => "PingOne",
             Self::FusionAuth => "FusionAuth",
             Self::Logto => "Logto",
+            Self::Adfs => "AD FS",
+            Self::Duende => "IdentityServer",
+            Self::Firebase => "Firebase",
+            Self::GithubActions => "GitHub Actions",
+            Self::Kubernetes => "Kubernetes",
         }
     }
 }
@@ -90,12 +107,13 @@ const HOSTS: &[(&str, Issuer)] = &[
     (".okta.com", Issuer::Okta),
     (".oktapreview.com", Issuer::Okta),
     (".okta-emea.com", Issuer::Okta),
+    (".okta-gov.com", Issuer::Okta),
     (".auth0.com", Issuer::Auth0),
     (".auth0app.com", Issuer::Auth0),
     ("accounts.google.com", Issuer::Google),
-    ("securetoken.google.com", Issuer::Google),
+    ("securetoken.google.com", Issuer::Firebase),
     ("github.com", Issuer::GitHub),
-    ("token.actions.githubusercontent.com", Issuer::GitHub),
+    ("token.actions.githubusercontent.com", Issuer::GithubActions),
     (".supabase.co", Issuer::Supabase),
     (".clerk.accounts.dev", Issuer::Clerk),
     (".zitadel.cloud", Issuer::Zitadel),
@@ -114,60 +132,92 @@ const HOSTS: &[(&str, Issuer)] = &[
     (".fusionauth.io", Issuer::FusionAuth),
 ];
 
-/// The product that issued the token of `report`: by the host or path of `iss`, else by claims that only it writes, else
-/// by the prefix of an opaque token.
+impl Issuer {
+    /// The product that issued a token: by the host or path of `iss`, else by claims that only it writes.
+    #[must_use]
+    pub fn of(token: &Decoded) -> Option<Self> {
+        let iss = token.claim_str("iss").or_else(|| token.param_str("iss")).unwrap_or_default();
+        Self::by_url(iss).or_else(|| Self::by_claims(token))
+    }
+
+    fn by_url(iss: &str) -> Option<Self> {
+        let iss = iss.to_ascii_lowercase();
+        let rest = iss.split_once("://").map_or(iss.as_str(), |(_, rest)| rest);
+        let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host);
+        let is_of = |known: &str| host == known || (known.starts_with('.') && host.ends_with(known));
+        if let Some((_, issuer)) = HOSTS.iter().find(|(known, _)| is_of(known)) {
+            return Some(*issuer);
+        }
+        let rules = [
+            (Self::Cognito, host.starts_with("cognito-idp.") && host.contains(".amazonaws.com")),
+            (Self::Ping, host.starts_with("auth.pingone.")),
+            (Self::Keycloak, path.contains("/realms/")),
+            (Self::Authentik, path.contains("/application/o/")),
+            (Self::Adfs, path.starts_with("/adfs")),
+            (Self::Kubernetes, host.starts_with("kubernetes.default.svc")),
+            (Self::Glewlwyd, path.contains("/api/oidc") || path.contains("/api/glwd")),
+            (Self::Supabase, path.ends_with("/auth/v1")),
+        ];
+        rules.into_iter().find_map(|(issuer, fits)| fits.then_some(issuer))
+    }
+
+    fn by_claims(token: &Decoded) -> Option<Self> {
+        let has = |name: &str| token.has(name);
+        let object = |name: &str| token.claim(name).is_some_and(Value::is_object);
+        let said = |name: &str, value: &str| token.claim_str(name) == Some(value);
+        let starts = |name: &str, start: &str| token.claim_str(name).is_some_and(|text| text.starts_with(start));
+        let any = |start: &str| {
+            token.payload.as_ref().is_some_and(|payload| payload.members.keys().any(|name| name.starts_with(start)))
+        };
+        let of_keycloak = ["Bearer", "DPoP", "ID", "Refresh", "Offline", "Logout"];
+        let rules = [
+            // Keycloak writes the kind of token into a claim, as no other does.
+            (Self::Keycloak, token.claim_str("typ").is_some_and(|typ| of_keycloak.contains(&typ))),
+            (Self::Keycloak, object("realm_access") || object("resource_access")),
+            (Self::Cognito, has("token_use")),
+            (Self::Entra, has("tid") && (has("oid") || has("xms_tcdt") || has("uti"))),
+            (Self::Zitadel, any("urn:zitadel:iam:")),
+            (Self::Firebase, object("firebase")),
+            (Self::Kubernetes, object("kubernetes.io")),
+            (Self::Descope, has("drn")),
+            (Self::Clerk, starts("sid", "sess_") && starts("sub", "user_")),
+            (Self::Okta, has("cid") && (has("uid") || (has("scp") && has("ver")))),
+            (Self::Auth0, has("gty") || any("https://auth0.com/") || starts("sub", "auth0|")),
+            (Self::OryHydra, object("ext") && token.claim("scp").is_some_and(Value::is_array)),
+            (Self::FusionAuth, has("applicationId")),
+            (Self::Glewlwyd, said("type", "access_token") && has("client_id")),
+            (Self::Supabase, has("aal") && object("app_metadata")),
+            (Self::Duende, is_static_audience(token)),
+        ];
+        rules.into_iter().find_map(|(issuer, fits)| fits.then_some(issuer))
+    }
+}
+
+/// IdentityServer's `EmitStaticAudienceClaim`: `ISSUER/resources`.
+fn is_static_audience(token: &Decoded) -> bool {
+    let issuer = token.claim_str("iss").unwrap_or_default();
+    let is_static = |aud: &str| aud.strip_prefix(issuer.trim_end_matches('/')) == Some("/resources");
+    !issuer.is_empty() && token.audience().into_iter().any(is_static)
+}
+
+/// The product that issued the token of `report`, by the prefix of an opaque one too.
 #[must_use]
 pub fn issuer(report: &Report) -> Option<Issuer> {
     let token = &report.token;
-    let iss = token.claim_str("iss").or_else(|| token.param_str("iss")).unwrap_or_default().to_ascii_lowercase();
-    let rest = iss.split_once("://").map_or(iss.as_str(), |(_, rest)| rest);
-    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-    let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host);
-    let by_host = HOSTS.iter().find(|(known, _)| host == *known || (known.starts_with('.') && host.ends_with(known)));
-    if let Some((_, issuer)) = by_host {
-        return Some(*issuer);
-    }
-    if host.starts_with("cognito-idp.") && host.contains(".amazonaws.com") {
-        return Some(Issuer::Cognito);
-    }
-    let has = |name: &str| token.has(name);
-    let any = |start: &str| {
-        token.payload.as_ref().is_some_and(|payload| payload.members.keys().any(|name| name.starts_with(start)))
-    };
-    let said = |name: &str, value: &str| token.claim_str(name) == Some(value);
-    let starts = |name: &str, start: &str| token.claim_str(name).is_some_and(|text| text.starts_with(start));
-    let rules = [
-        (Issuer::Keycloak, path.contains("/realms/") || has("realm_access") || has("resource_access")),
-        // Keycloak writes the kind of token into a claim, as no other does.
-        (Issuer::Keycloak, said("typ", "Bearer") && has("azp")),
-        (Issuer::Authentik, path.contains("/application/o/")),
-        (Issuer::Cognito, has("token_use")),
-        (Issuer::Entra, has("tid") && (has("oid") || has("xms_tcdt") || has("uti"))),
-        (Issuer::Zitadel, any("urn:zitadel:iam:")),
-        (Issuer::Descope, has("drn")),
-        (Issuer::Clerk, starts("sid", "sess_") && starts("sub", "user_")),
-        (Issuer::Okta, has("cid") && has("scp") && has("ver")),
-        (Issuer::Auth0, has("gty") || any("https://auth0.com/")),
-        (Issuer::OryHydra, has("ext") && has("scp") && has("client_id")),
-        (Issuer::FusionAuth, has("applicationId") && has("authenticationType")),
-        (Issuer::Glewlwyd, said("type", "access_token") && has("client_id")),
-        (Issuer::Glewlwyd, path.contains("/api/oidc") || path.contains("/api/glwd")),
-        (Issuer::Supabase, path.ends_with("/auth/v1") || (has("session_id") && has("app_metadata") && has("aal"))),
-    ];
-    if let Some((issuer, _)) = rules.into_iter().find(|(_, fits)| *fits) {
-        return Some(issuer);
-    }
     // What is known of a token without claims stands in the evidence of its kind.
     let told = |name: &str| token.payload.is_none() && report.kind_evidence.contains(name);
-    [(Issuer::GitHub, " GitHub "), (Issuer::Google, " Google ")]
-        .into_iter()
-        .find_map(|(issuer, name)| told(name).then_some(issuer))
+    Issuer::of(token).or_else(|| {
+        [(Issuer::GitHub, " GitHub "), (Issuer::Google, " Google ")]
+            .into_iter()
+            .find_map(|(issuer, name)| told(name).then_some(issuer))
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use jiff::Timestamp;
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
     use crate::diagnosis::testing::jwt;
@@ -186,6 +236,13 @@ mod tests {
             (json!({"iss": "https://cognito-idp.eu-west-1.amazonaws.com/x"}), Some(Issuer::Cognito)),
             (json!({"iss": "https://id.example.com/application/o/mcp/"}), Some(Issuer::Authentik)),
             (json!({"iss": "https://acme.example", "urn:zitadel:iam:org:id": "1"}), Some(Issuer::Zitadel)),
+            (json!({"iss": "https://securetoken.google.com/p"}), Some(Issuer::Firebase)),
+            (json!({"iss": "https://fs.acme.example/adfs"}), Some(Issuer::Adfs)),
+            (
+                json!({"iss": "https://id.acme.example", "aud": "https://id.acme.example/resources"}),
+                Some(Issuer::Duende),
+            ),
+            (json!({"iss": "accounts.google.com"}), Some(Issuer::Google)),
             (json!({"iss": "https://evil-okta.com/"}), None),
             (json!({"iss": "https://okta.com.evil.example/"}), None),
             (json!({"iss": "https://id.example.com", "sub": "1", "scope": "mcp"}), None),

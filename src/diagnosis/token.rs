@@ -18,6 +18,7 @@ mod fault;
 mod format;
 mod key;
 mod kind;
+mod masked;
 mod node;
 mod opaque;
 mod own_key;
@@ -41,7 +42,7 @@ use sha2::{Digest as _, Sha256};
 
 pub use algorithm::{Algorithm, Protection, algorithm};
 pub use clean::{Cleaned, clean};
-pub use decoded::{Binding, Decoded, Grants, Signature, strings};
+pub use decoded::{Binding, Decoded, Grants, Signature, StandIn, strings};
 pub use document::{Document, MAX_DEPTH, type_name};
 pub use dpop::{NotAUrl, Proof, url_difference};
 pub use format::Format;

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::facts::Facts;
 use crate::diagnosis::redact;
-use crate::diagnosis::remedies::Topic;
+use crate::diagnosis::remedies::{Remedy, Topic};
 use crate::text::shorten;
 
 /// How bad it is.
@@ -127,8 +127,14 @@ impl Finding {
     /// With what the product that was seen has to be told of `topic`, behind the fix so far; unchanged where none was
     /// seen that has something to set.
     #[must_use]
-    pub fn fitted(mut self, facts: &Facts<'_>, topic: Topic) -> Self {
-        if let Some(remedy) = facts.remedy(topic) {
+    pub fn fitted(self, facts: &Facts<'_>, topic: Topic) -> Self {
+        self.remedied(facts, facts.remedy(topic))
+    }
+
+    /// With a product's remedy behind the fix so far.
+    #[must_use]
+    pub fn remedied(mut self, facts: &Facts<'_>, remedy: Option<Remedy>) -> Self {
+        if let Some(remedy) = remedy {
             self.fix = format!("{}; {}", self.fix, facts.remedy_text(&remedy));
             self.source = Some(remedy.source);
         }

@@ -8,7 +8,9 @@
 //! - an audience that is no URL, or none with issuers that put none in: see `audience`.
 //! - an Entra v1 issuer: what Entra gives an API whose manifest does not ask for version 2.
 //! - no `typ` `at+jwt`, claims of RFC 9068 that are missing: Keycloak, Entra, Cognito and others came before it.
-//! - a life of more than a day: Entra's continuous access evaluation gives up to 28 hours; nothing breaks by it.
+//! - a life of more than a week: nothing breaks by it.
+//! - scopes that are only for logging in: what Keycloak and Okta grant to everybody; whether a server wants more, this one
+//!   does not know.
 //!
 //! An ID token is a warning: the MCP specification and RFC 9068 have it refused, but where oauth2-proxy passes
 //! Authorization on it is the one that the server is set up for.
@@ -22,7 +24,11 @@ mod claims;
 mod dpop;
 mod expected;
 pub(super) mod form;
+mod grants;
 mod header;
+mod kind;
+pub(super) mod profile;
+mod scopes;
 mod times;
 
 pub use checks::{Check, Outcome, Standing, checks, standing};
@@ -31,8 +37,18 @@ use super::{Facts, Finding, Rule};
 use crate::diagnosis::token::Format;
 
 /// The family's rules: the form first, for what is broken says nothing else.
-pub(super) const TABLES: &[&[Rule]] =
-    &[form::RULES, header::RULES, expected::RULES, times::RULES, audience::RULES, claims::RULES, dpop::RULES];
+pub(super) const TABLES: &[&[Rule]] = &[
+    form::RULES,
+    kind::RULES,
+    header::RULES,
+    expected::RULES,
+    times::RULES,
+    audience::RULES,
+    claims::RULES,
+    scopes::RULES,
+    dpop::RULES,
+    profile::RULES,
+];
 
 /// What the verdict says of a token that nothing is wrong with, `found` being its infos.
 #[must_use]

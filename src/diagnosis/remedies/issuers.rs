@@ -262,5 +262,36 @@ pub const ISSUERS: &[Row<Issuer>] = {
             "name an API resource with the resource parameter: without one the token is opaque",
             "docs.logto.io: Access token, opaque token",
         ),
+        row(
+            Adfs,
+            Audience,
+            "a Web API in the application group whose identifier is {url}, and the client sends it as resource",
+            "learn.microsoft.com: AD FS OpenID Connect/OAuth flows and application scenarios",
+        ),
+        row(
+            Duende,
+            Audience,
+            "an API resource whose name is {url}, with the scopes that clients ask for; EmitStaticAudienceClaim off",
+            "docs.duendesoftware.com: IdentityServer, API resources",
+        ),
+        row(
+            Firebase,
+            Audience,
+            "Firebase gives backends its ID token by design: have the server expect iss \
+             https://securetoken.google.com/PROJECT and aud PROJECT, or put an authorization server in front",
+            "firebase.google.com: Verify ID tokens",
+        ),
+        row(
+            GithubActions,
+            Audience,
+            "core.getIDToken(\"{url}\"), or &audience={url} behind ACTIONS_ID_TOKEN_REQUEST_URL",
+            "docs.github.com: OpenID Connect, customizing the audience value",
+        ),
+        row(
+            Kubernetes,
+            Audience,
+            "audiences: [{url}] in the TokenRequest, or in the projected serviceAccountToken volume",
+            "kubernetes.io: Service account token volume projection",
+        ),
     ]
 };

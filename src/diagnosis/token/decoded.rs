@@ -17,6 +17,17 @@ pub struct Signature {
     pub bytes: Option<usize>,
     /// It begins like ASN.1 DER, with a length that fits.
     pub der: bool,
+    /// What stands in its place.
+    pub stand_in: Option<StandIn>,
+}
+
+/// What stands where a signature was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StandIn {
+    /// `SIGNATURE_REMOVED_BY_GOOGLE`: Cloud Run has checked the token and lets nobody behind it send it on.
+    RemovedByGoogle,
+    /// `***`, `[REDACTED]`, `<signature>`: what logs and displays show.
+    Mask,
 }
 
 /// Everything a token says.
@@ -103,10 +114,16 @@ impl Decoded {
         self.param(name)?.as_str()
     }
 
-    /// A claim.
+    /// A claim. Of an encrypted token the header may repeat `iss`, `sub` and `aud` (RFC 7519 section 5.3).
     #[must_use]
     pub fn claim(&self, name: &str) -> Option<&Value> {
-        self.payload.as_ref()?.members.get(name)
+        match &self.payload {
+            Some(payload) => payload.members.get(name),
+            None if matches!(self.format, Format::Jwe | Format::JweJson) && matches!(name, "iss" | "sub" | "aud") => {
+                self.param(name)
+            }
+            None => None,
+        }
     }
 
     /// A claim that is a string.
@@ -200,6 +217,22 @@ impl Decoded {
     #[must_use]
     pub fn is_encrypted(&self) -> bool {
         self.param("enc").is_some()
+    }
+
+    /// It is encrypted with a secret that only its issuer has, and says nothing but who that is: what Auth0 gives clients
+    /// that ask for no audience (Auth0, Access Tokens: opaque access tokens; auth0/nextjs-auth0#1809).
+    #[must_use]
+    pub fn is_for_its_issuer(&self) -> bool {
+        self.format == Format::Jwe
+            && self.alg() == Some("dir")
+            && self.param_str("iss").is_some()
+            && ["aud", "typ", "cty", "kid"].into_iter().all(|name| self.param(name).is_none())
+    }
+
+    /// Something took the signature off after checking it.
+    #[must_use]
+    pub fn is_signature_removed(&self) -> bool {
+        self.signature.is_some_and(|signature| signature.stand_in == Some(StandIn::RemovedByGoogle))
     }
 
     /// `b64` is false: the payload is not base64url (RFC 7797).

@@ -87,14 +87,35 @@ impl TokenKind {
         }
     }
 
-    /// Why a token of this kind gives access to nothing; `None` for one that may.
+    /// Why a token of this kind gives access to nothing, and what to do with it; `None` for one that may.
     #[must_use]
-    pub const fn why_wrong(self) -> Option<&'static str> {
+    pub const fn why_wrong(self) -> Option<(&'static str, &'static str)> {
         match self {
-            Self::RefreshToken => Some("it goes to the token endpoint and nowhere else"),
-            Self::DpopProof => Some("it goes into the DPoP header, beside the access token"),
-            Self::LogoutToken | Self::SecurityEvent => Some("it tells of an event"),
-            Self::Assertion => Some("it goes to the authorization server, which gives an access token for it"),
+            Self::RefreshToken => Some((
+                "it goes to the token endpoint and nowhere else",
+                "send the access_token of the token endpoint's answer; with this one ask that endpoint for the next \
+                 (grant_type=refresh_token)",
+            )),
+            Self::DpopProof => Some((
+                "it goes into the DPoP header, beside the access token",
+                "send `Authorization: DPoP ACCESS-TOKEN` and this proof as `DPoP: PROOF`",
+            )),
+            Self::LogoutToken => Some((
+                "it tells that somebody logged out",
+                "have the issuer send it to the back-channel logout URI of the client, and send the access token here",
+            )),
+            Self::SecurityEvent => Some((
+                "it tells of an event",
+                "have it sent to the receiver of such events, and send the access token here",
+            )),
+            Self::Assertion => Some((
+                "it goes to the authorization server, which gives an access token for it",
+                "exchange it at the token endpoint and send the access_token of the answer",
+            )),
+            Self::Credential => Some((
+                "it is shown to a verifier of credentials, who gives an access token for it",
+                "present it where it is asked for, and send the access token that comes of it",
+            )),
             _ => None,
         }
     }
@@ -139,9 +160,7 @@ pub(super) fn by_typ(typ: &str) -> Option<(TokenKind, &'static str)> {
 pub(super) fn classify(token: &Decoded) -> (TokenKind, String) {
     match token.format {
         Format::Basic => return (TokenKind::Password, "Basic credentials carry a user name and a password".to_owned()),
-        Format::Jwe | Format::JweJson => {
-            return (TokenKind::Unknown, "the claims are encrypted: only the holder of the key can tell".to_owned());
-        }
+        Format::Jwe | Format::JweJson => return encrypted(token),
         _ if token.header.is_none() && token.payload.is_none() => {
             return (TokenKind::Unknown, "there is nothing to tell it by".to_owned());
         }
@@ -150,10 +169,26 @@ pub(super) fn classify(token: &Decoded) -> (TokenKind, String) {
     if let Some((kind, meaning)) = token.typ().as_deref().and_then(by_typ) {
         return (kind, format!("the header's typ says so: {meaning}"));
     }
-    [gateway, by_token_use, by_events, refresh, id_token, access_token, proof_without_typ, self_issued, entra]
+    [gateway, google, by_token_use, by_events, refresh, id_token, access_token, proof_without_typ, self_issued, entra]
         .into_iter()
         .find_map(|rule| rule(token))
         .unwrap_or_else(|| (TokenKind::Unknown, no_evidence(token).to_owned()))
+}
+
+/// What an encrypted token's header says (RFC 7516 section 4.1, RFC 7519 section 5.3).
+fn encrypted(token: &Decoded) -> (TokenKind, String) {
+    if let Some((kind, meaning)) = token.typ().as_deref().and_then(by_typ) {
+        return (kind, format!("the claims are encrypted; the header's typ says so: {meaning}"));
+    }
+    if token.is_for_its_issuer() {
+        return (
+            TokenKind::AccessToken,
+            "it is encrypted with its issuer's own secret (dir, iss and nothing else in the header): Auth0's access token \
+             for UserInfo"
+                .to_owned(),
+        );
+    }
+    (TokenKind::Unknown, "the claims are encrypted: only the holder of the key can tell".to_owned())
 }
 
 fn no_evidence(token: &Decoded) -> &'static str {
@@ -198,6 +233,26 @@ fn gateway(token: &Decoded) -> Option<(TokenKind, String)> {
         );
     }
     None
+}
+
+/// Google's access tokens are opaque (Google Identity, Token types): its JWTs are ID tokens, those of service accounts too.
+fn google(token: &Decoded) -> Option<(TokenKind, String)> {
+    if token.is_signature_removed() {
+        return said(
+            TokenKind::IdToken,
+            "Cloud Run took the signature off after it had checked this ID token of Google's",
+        );
+    }
+    let issuer = token.claim_str("iss")?.trim_start_matches("https://");
+    match issuer {
+        "accounts.google.com" => {
+            said(TokenKind::IdToken, "iss is accounts.google.com: Google's access tokens are no JWTs")
+        }
+        _ if issuer.starts_with("securetoken.google.com/") => {
+            said(TokenKind::IdToken, "iss is securetoken.google.com: Firebase gives out ID tokens")
+        }
+        _ => None,
+    }
 }
 
 fn by_token_use(token: &Decoded) -> Option<(TokenKind, String)> {

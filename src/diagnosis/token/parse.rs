@@ -11,6 +11,7 @@ use super::document::Document;
 use super::fault::Fault;
 use super::format::Format;
 use super::kind::TokenKind;
+use super::masked;
 use super::opaque;
 use super::own_key::{self, OwnSignature};
 use super::problem::Problem;
@@ -179,14 +180,18 @@ fn read_payload(parsed: &mut Parsed, payload: &str) {
 }
 
 fn read_signature(parsed: &mut Parsed, number: usize, signature: &str) {
+    let stand_in = masked::stand_in(signature);
     let decoded = segment::decode(signature);
     let bytes = decoded.as_ref().ok().map(|(bytes, _)| bytes);
     parsed.token.signature = Some(Signature {
+        stand_in,
         characters: signature.chars().count(),
         bytes: if signature.is_empty() { Some(0) } else { bytes.map(Vec::len) },
         der: bytes.is_some_and(|bytes| matches!(bytes[..], [0x30, n, 0x02, ..] if usize::from(n) + 2 == bytes.len())),
     });
     match decoded {
+        // What stands there instead has a rule of its own.
+        _ if stand_in.is_some() => {}
         Ok((_, oddities)) => parsed.add(oddities),
         Err(Fault::Empty) => {}
         Err(fault) => parsed.problems.push(Problem::of(number, "signature", &fault)),

@@ -3,7 +3,7 @@
 use super::{Facts, Finding, Rule};
 use crate::diagnosis::findings::{Severity, credentials};
 use crate::diagnosis::quote::{quote, quote_all};
-use crate::diagnosis::token::{Format, Masked, Protection, Removed, Report, TokenKind, algorithm};
+use crate::diagnosis::token::{Format, Masked, Protection, Removed, Report, StandIn, TokenKind, algorithm};
 
 /// What stands where a token should. Who shows the `Authorization` header shows these as well.
 pub(in crate::diagnosis::findings) const PRESENCE: &[Rule] = &[
@@ -100,6 +100,23 @@ pub(super) const RULES: &[Rule] = &[
         reference: "RFC 7519 sections 5.2 and 7.2",
         check: nested,
     },
+    Rule {
+        id: "tok.signature_removed",
+        severity: Severity::Warning,
+        meaning: "Cloud Run checked the ID token in Authorization and took its signature off",
+        fix: "send the ID token for Cloud Run in X-Serverless-Authorization, and the access token for this server in \
+              Authorization; a server that is to trust Cloud Run's check must not verify the signature again",
+        reference: "Google Cloud: Cloud Run, Authenticating service-to-service, X-Serverless-Authorization",
+        check: signature_removed,
+    },
+    Rule {
+        id: "tok.masked",
+        severity: Severity::Error,
+        meaning: "A mask stands in the place of the signature, as logs and displays write it",
+        fix: "take the token from the client or the token endpoint's answer, whole",
+        reference: "RFC 7515 section 7.1",
+        check: masked,
+    },
 ];
 
 fn empty(rule: &'static Rule, facts: &Facts<'_>) -> Option<Finding> {
@@ -148,12 +165,27 @@ fn malformed(rule: &'static Rule, facts: &Facts<'_>) -> Option<Finding> {
     Some(Finding::new(rule, fault, "form", form.title()))
 }
 
+/// Something else stands where the signature was.
+fn signature_removed(rule: &'static Rule, facts: &Facts<'_>) -> Option<Finding> {
+    let report = facts.report().filter(|report| report.token.is_signature_removed())?;
+    let summary = "Cloud Run checked this ID token and put SIGNATURE_REMOVED_BY_GOOGLE in the place of its signature: nobody \
+                   behind it can verify the token";
+    Some(Finding::new(rule, summary, "aud", &report.token.audience().join(", ")))
+}
+
+fn masked(rule: &'static Rule, facts: &Facts<'_>) -> Option<Finding> {
+    let signature = facts.report()?.token.signature.filter(|signature| signature.stand_in == Some(StandIn::Mask))?;
+    let summary =
+        "a mask stands in the place of the signature: this was copied from a log or a display, not from the client";
+    Some(Finding::new(rule, summary, "characters of the signature", &signature.characters.to_string()))
+}
+
 /// What is wrong with the signature by its size alone (RFC 7518 section 3). Of one that is missing, or of `none`, the rule
 /// on unsecured tokens tells.
 fn signature_fault(report: &Report) -> Option<String> {
     let (signature, name) = (report.token.signature?, report.token.alg()?);
     let known = algorithm(name);
-    if signature.characters == 0 || known.protection == Protection::None {
+    if signature.characters == 0 || known.protection == Protection::None || signature.stand_in.is_some() {
         return None;
     }
     let bytes = signature.bytes?;

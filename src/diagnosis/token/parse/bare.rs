@@ -174,8 +174,12 @@ pub(super) fn paseto(text: &str, now: Timestamp) -> Parsed {
                 "the token was cut when copied: copy it again, whole",
             )),
             Some(end) => {
-                parsed.token.signature =
-                    Some(Signature { characters: signature.div_ceil(3) * 4, bytes: Some(signature), der: false });
+                parsed.token.signature = Some(Signature {
+                    characters: signature.div_ceil(3) * 4,
+                    bytes: Some(signature),
+                    der: false,
+                    stand_in: None,
+                });
                 parsed.token.payload =
                     std::str::from_utf8(&bytes[..end]).ok().and_then(|text| Document::parse(text).ok());
             }
