@@ -9,6 +9,7 @@ mod authentication;
 pub mod cors;
 mod credentials;
 mod facts;
+mod fitting;
 mod headers;
 mod identity;
 mod rule;
@@ -78,7 +79,8 @@ impl Family {
 #[must_use]
 pub fn find(facts: &Facts<'_>, families: &[Family]) -> Vec<Finding> {
     let rules = families.iter().flat_map(|family| family.rules());
-    let mut found: Vec<Finding> = rules.filter_map(|rule| (rule.check)(rule, facts)).collect();
+    let found = rules.filter_map(|rule| (rule.check)(rule, facts));
+    let mut found: Vec<Finding> = found.map(|finding| fitting::fit(finding, facts)).collect();
     // What explains a refusal only where nothing else does.
     if found.iter().any(|finding| finding.rule.severity > Severity::Info) {
         found.retain(|finding| finding.rule.id != token::profile::NOT_AT_JWT);

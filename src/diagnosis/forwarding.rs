@@ -8,6 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use http::header::HOST;
 use http::{HeaderMap, HeaderName, Uri};
 
+use super::origin::is_internal;
 use super::redact::decode;
 use crate::config::EndpointUrl;
 
@@ -71,9 +72,14 @@ impl PublicUrl {
     }
 }
 
-/// The URL that the client used for `uri`: from `Forwarded` (RFC 7239 sections 5.3 and 5.4), else from
-/// `X-Forwarded-Proto`, `-Host`, `-Port` and `-Prefix`, else from `Host` (or `:authority`) and plain HTTP. Of a list
-/// the first entry counts: the proxy nearest to the client wrote it, or the client itself.
+/// Headers in which a gateway tells the path before it rewrote it, besides `X-Forwarded-Prefix`: Envoy's `prefix_rewrite`,
+/// Traefik's `ReplacePath`.
+const ORIGINAL_PATH: [&str; 2] = ["x-envoy-original-path", "x-replaced-path"];
+
+/// The URL that the client used for `uri`: from `X-Forwarded-Proto`, `-Host`, `-Port` and `-Prefix`, from `Host` (or
+/// `:authority`), and from `Forwarded` (RFC 7239 sections 5.3 and 5.4) what those leave open: gateways in wide use hand a
+/// client's `Forwarded` on as it came. Else it is plain HTTP. Of a list the first entry counts: the proxy nearest to the
+/// client wrote it, or the client itself.
 #[must_use]
 pub fn public_url(headers: &HeaderMap, uri: &Uri) -> PublicUrl {
     let (forwarded_proto, forwarded_host) = forwarded(&all(headers, "forwarded"));
@@ -94,17 +100,24 @@ pub fn public_url(headers: &HeaderMap, uri: &Uri) -> PublicUrl {
     differ(("Forwarded", forwarded_proto.as_ref()), ("X-Forwarded-Proto", x_proto.as_ref()));
     let named = [&forwarded_host, &x_host].map(|host| host.as_deref().map(without_default_port));
     differ(("Forwarded", named[0].as_ref()), ("X-Forwarded-Host", named[1].as_ref()));
+    let seen_host = own_host.as_deref().filter(|host| x_host.is_none() && !is_internal(host)).map(without_default_port);
+    differ(("Forwarded", named[0].as_ref()), ("Host", seen_host.as_ref()));
 
     let mut sources = Vec::new();
-    let mut pick = |candidates: [(&'static str, Option<String>); 3]| {
+    let mut pick = |candidates: [(&'static str, Option<String>); 4]| {
         let (name, value) = candidates.into_iter().find_map(|(name, value)| Some((name, value?)))?;
         if !sources.contains(&name) {
             sources.push(name);
         }
         Some(value)
     };
-    let scheme = pick([("Forwarded", forwarded_proto), ("X-Forwarded-Proto", x_proto), ("", None)]);
-    let host = pick([("Forwarded", forwarded_host), ("X-Forwarded-Host", x_host), ("Host", own_host)]);
+    // A name that clients cannot use was set by a proxy: then `Forwarded` may know better.
+    let (public_host, inner_host) =
+        if own_host.as_deref().is_some_and(is_internal) { (None, own_host) } else { (own_host, None) };
+    let scheme = pick([("X-Forwarded-Proto", x_proto), ("Forwarded", forwarded_proto), ("", None), ("", None)]);
+    let hosts =
+        [("X-Forwarded-Host", x_host), ("Host", public_host), ("Forwarded", forwarded_host), ("Host", inner_host)];
+    let host = pick(hosts);
 
     let scheme_known = scheme.is_some();
     let scheme = scheme.unwrap_or_else(|| "http".to_owned());
@@ -131,7 +144,17 @@ pub fn public_url(headers: &HeaderMap, uri: &Uri) -> PublicUrl {
     if prefix.is_some() {
         sources.push("X-Forwarded-Prefix");
     }
-    let path = format!("{}{}", prefix.as_deref().unwrap_or_default().trim_end_matches('/'), uri.path());
+    let original = ORIGINAL_PATH.iter().filter(|_| prefix.is_none()).find_map(|name| {
+        let path = first(headers, name)?.split(['?', '#']).next()?.to_owned();
+        (path.starts_with('/') && !path.starts_with("//")).then_some((*name, path))
+    });
+    let path = match original {
+        Some((name, path)) => {
+            sources.push(if name == ORIGINAL_PATH[0] { "X-Envoy-Original-Path" } else { "X-Replaced-Path" });
+            path
+        }
+        None => format!("{}{}", prefix.as_deref().unwrap_or_default().trim_end_matches('/'), uri.path()),
+    };
     PublicUrl { scheme, host, path, sources, conflicts }
 }
 
@@ -224,6 +247,15 @@ mod tests {
                 &[("forwarded", "for=\"[2001:db8::1]:1\";proto=https;host=\"b:8443\", for=x;host=c")],
                 "https://b:8443/mcp",
             ),
+            (&[("forwarded", "proto=https;host=evil.example"), ("host", "a.example")], "https://a.example/mcp"),
+            (
+                &[("forwarded", "proto=http;host=evil.example"), ("host", "a.example"), ("x-forwarded-proto", "https")],
+                "https://a.example/mcp",
+            ),
+            (&[("forwarded", "proto=https;host=a.example"), ("host", "backend:3000")], "https://a.example/mcp"),
+            (&[("host", "b"), ("x-envoy-original-path", "/tools/mcp?token=x")], "http://b/tools/mcp"),
+            (&[("host", "b"), ("x-replaced-path", "/tools/mcp")], "http://b/tools/mcp"),
+            (&[("host", "b"), ("x-envoy-original-path", "//evil.example")], "http://b/mcp"),
             (&[("host", "[::1]:3000")], "http://[::1]:3000/mcp"),
             (&[("host", "[::1]")], "http://[::1]/mcp"),
             (&[("host", "b"), ("x-forwarded-prefix", "/echo/")], "http://b/echo/mcp"),

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::{Annotations, Call, Context, Family, Handle, NoArguments, Outcome, Tool, ToolError};
 use crate::diagnosis::headers::{Category, category, title_case};
+use crate::diagnosis::proxies::proxies;
 use crate::diagnosis::redact;
 use crate::request::Request;
 use crate::schema;
@@ -102,7 +103,10 @@ struct Statistics {
 
 fn run(context: &Context<'_>, _: Option<&Working<'_>>, _: &NoArguments) -> Result<Outcome, ToolError> {
     let listing = listing(context.request);
-    let details = format!("📏 Header Bytes: {}", listing.statistics.bytes);
+    let mut details = format!("📏 Header Bytes: {}", listing.statistics.bytes);
+    for proxy in proxies(&context.request.headers) {
+        details += &format!("\n🛡️ Proxy: {} ({})", proxy.name(), proxy.evidence.join(", "));
+    }
     Ok(Outcome::new(text(&listing), &listing).with(ALL_CLEAR, details))
 }
 

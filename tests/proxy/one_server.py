@@ -26,7 +26,6 @@ KNOWN_FINDINGS = {
     "tok.no_kid",
     "tok.aud_origin_only",
     "id.token_passthrough",
-    "hdr.proxy_fingerprint",
     "http.version_header_missing",
 }
 """What the stub's way of doing things brings along: HS256, and the bearer token as X-Auth-Token."""

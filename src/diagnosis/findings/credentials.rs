@@ -18,8 +18,7 @@ pub(super) const RULES: &[Rule] = &[
         id: "hdr.auth_failed_but_allowed",
         severity: Severity::Error,
         meaning: "The proxy could not authenticate the request and let it through all the same",
-        fix: "have the proxy refuse what it cannot authenticate (Envoy ext_authz: failure_mode_allow: false; Kong: remove \
-              the anonymous consumer or add request-termination to it)",
+        fix: "have the proxy refuse what it cannot authenticate",
         reference: "Envoy ext_authz, failure_mode_allow_header_add; Kong, anonymous access",
         check: auth_failed,
     },
@@ -36,8 +35,7 @@ pub(super) const RULES: &[Rule] = &[
         severity: Severity::Error,
         meaning: "An auth product names the user, and Authorization holds Basic credentials: it replaced the client's \
                   bearer token",
-        fix: "have the proxy leave Authorization alone (oauth2-proxy: --pass-basic-auth=false; Traefik: no BasicAuth in \
-              front of an OAuth route)",
+        fix: "have the proxy leave Authorization alone",
         reference: "RFC 6750 section 2.1; RFC 7617 section 2; oauth2-proxy --pass-basic-auth",
         check: basic,
     },
@@ -45,8 +43,7 @@ pub(super) const RULES: &[Rule] = &[
         id: "hdr.authorization_lost",
         severity: Severity::Warning,
         meaning: "X-Auth-Token holds the token that the gateway checked, and Authorization is gone: a proxy removed it",
-        fix: "have the proxy hand Authorization on (Traefik: removeHeader: false; Istio: forwardOriginalToken: true), or \
-              read X-Auth-Token on purpose",
+        fix: "have the proxy hand Authorization on, or read X-Auth-Token on purpose",
         reference: "RFC 6750 section 2.1; Traefik BasicAuth, removeHeader",
         check: lost,
     },
@@ -71,8 +68,8 @@ pub(super) const RULES: &[Rule] = &[
         id: "tok.absent",
         severity: Severity::Info,
         meaning: "An auth proxy names the user, but there is no Authorization header",
-        fix: "let the proxy pass Authorization on if this server is to see the token: with Traefik ForwardAuth do not name \
-              Authorization in authResponseHeaders unless the auth server sets it, and no removeHeader in basicAuth",
+        fix: "let the proxy pass Authorization on if this server is to see the token; where it keeps the token on purpose, \
+              nothing is wrong",
         reference: "RFC 6750 section 2.1; Traefik ForwardAuth, authResponseHeaders",
         check: absent,
     },

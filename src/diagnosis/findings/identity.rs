@@ -18,9 +18,8 @@ pub(super) const RULES: &[Rule] = &[
         id: rules::UNCONFIRMED,
         severity: Severity::Warning,
         meaning: "A header that gateways copy from the token says what no claim of the token says: a client may have sent it",
-        fix: "have the gateway remove this header from what clients send, or set it on every request (HAProxy: http-request \
-              del-header before set-header; Envoy: list it in claim_to_headers; Traefik: list it in authResponseHeaders); \
-              where the gateway looks it up elsewhere, prove the gateway with MCP_PROXY_SECRET",
+        fix: "have the gateway remove this header from what clients send, or set it on every request; where the gateway looks \
+              it up elsewhere, prove the gateway with MCP_PROXY_SECRET",
         reference: "envoyproxy/ai-gateway#1815 (clients' copies are stripped); devopsfaith/krakend-ce#309; Traefik ForwardAuth, \
                     authResponseHeaders",
         check: differs,

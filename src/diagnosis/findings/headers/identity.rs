@@ -18,8 +18,7 @@ pub(in crate::diagnosis::findings) const RULES: &[Rule] = &[
         severity: Severity::Error,
         meaning: "A header written with underscores or dots may be taken for one that says who the user is or how the request \
                   came",
-        fix: "have the proxy delete or refuse headers with underscores or dots (Traefik: aliasHeadersStrategy of the entry \
-              point, which was underscoreHeadersStrategy before; nginx: underscores_in_headers off), and update it",
+        fix: "have the proxy delete or refuse headers with underscores or dots, and update it",
         reference: "CVE-2026-39858 (Traefik), CVE-2026-52845 (Caddy); Traefik 3.7.13 (dots); RFC 3875 section 4.1.18",
         check: underscore_alias,
     },
@@ -35,8 +34,7 @@ pub(in crate::diagnosis::findings) const RULES: &[Rule] = &[
         id: "hdr.duplicate_identity",
         severity: Severity::Error,
         meaning: "A header that says who the user is comes twice: a proxy may check one and a server read the other",
-        fix: "have the proxy replace the client's header instead of adding its own (Traefik: list it in \
-              authResponseHeaders; nginx: proxy_set_header)",
+        fix: "have the proxy replace the client's header instead of adding its own",
         reference: "RFC 9110 section 5.3; CVE-2026-30851 (Caddy)",
         check: duplicates,
     },
@@ -44,8 +42,7 @@ pub(in crate::diagnosis::findings) const RULES: &[Rule] = &[
         id: "hdr.lone_identity",
         severity: Severity::Warning,
         meaning: "A header that says who the user is comes without what its product always sends, and no token confirms it",
-        fix: "list all identity headers in the proxy's authResponseHeaders or copy_headers, so that it removes those that \
-              the client sends",
+        fix: "have the proxy set or remove each identity header on every request, so that none comes from a client",
         reference: "Traefik ForwardAuth, authResponseHeaders; CVE-2026-30851 (Caddy)",
         check: lone,
     },

@@ -8,7 +8,7 @@ use super::{MOST_SHOWN, with_headers};
 use crate::diagnosis::forwarding::{first, without_default_port};
 use crate::diagnosis::headers::{Category, category, title_case};
 use crate::diagnosis::products;
-use crate::diagnosis::proxies::{Proxy, proxies};
+use crate::diagnosis::proxies::proxies;
 use crate::diagnosis::redact;
 use crate::diagnosis::urls::is_inner_host;
 
@@ -17,8 +17,8 @@ pub(in crate::diagnosis::findings) const RULES: &[Rule] = &[
     Rule {
         id: "hdr.forwarded_conflict",
         severity: Severity::Warning,
-        meaning: "Forwarded and X-Forwarded-* tell different URLs",
-        fix: "have the outermost proxy write both or delete the one that it does not write",
+        meaning: "Forwarded tells another URL than X-Forwarded-* or Host: most gateways hand a client's Forwarded on",
+        fix: "have the outermost proxy write Forwarded itself, or delete what clients send",
         reference: "RFC 7239 sections 4, 5.3, 5.4 and 7.4",
         check: forwarded_conflict,
     },
@@ -27,8 +27,7 @@ pub(in crate::diagnosis::findings) const RULES: &[Rule] = &[
         severity: Severity::Warning,
         meaning: "The proxy's headers tell of http, but the client most likely used https: URLs made from them (resource \
                   metadata, audience, redirects) are wrong",
-        fix: "have the proxy that ends TLS send X-Forwarded-Proto: https, and those behind it trust that (Traefik: \
-              forwardedHeaders.trustedIPs)",
+        fix: "have the proxy that ends TLS send X-Forwarded-Proto: https, and those behind it trust that",
         reference: "RFC 9728 section 3.3; RFC 7239 section 5.4",
         check: http_behind_tls,
     },
@@ -36,8 +35,7 @@ pub(in crate::diagnosis::findings) const RULES: &[Rule] = &[
         id: "hdr.xfh_ne_host",
         severity: Severity::Info,
         meaning: "X-Forwarded-Host and Host differ: a proxy rewrites Host",
-        fix: "have the proxy hand Host on (Traefik: passHostHeader: true; nginx: proxy_set_header Host $host) where a \
-              server behind it needs the public name",
+        fix: "have the proxy hand Host on where a server behind it needs the public name",
         reference: "RFC 7239 section 5.3; RFC 9110 section 7.2",
         check: rewritten_host,
     },
@@ -76,14 +74,6 @@ pub(in crate::diagnosis::findings) const RULES: &[Rule] = &[
         fix: "have the proxy remove hop-by-hop headers and whatever Connection names, and update it",
         reference: "RFC 9110 sections 7.6.1 and 11.7.2",
         check: hop_by_hop,
-    },
-    Rule {
-        id: "hdr.proxy_fingerprint",
-        severity: Severity::Info,
-        meaning: "Headers give away which proxies the request came through",
-        fix: "compare this list with the set-up that you expect",
-        reference: "RFC 9110 section 7.6.3; each product's documentation",
-        check: fingerprint,
     },
 ];
 
@@ -241,15 +231,4 @@ fn hop_by_hop(rule: &'static Rule, facts: &Facts<'_>) -> Option<Finding> {
 /// Headers that every proxy must hand on: to name them in `Connection` makes one remove them.
 fn is_for_the_whole_way(name: &str) -> bool {
     matches!(category(name), Category::Authentication | Category::Forwarding | Category::Mcp)
-}
-
-fn fingerprint(rule: &'static Rule, facts: &Facts<'_>) -> Option<Finding> {
-    let headers = facts.headers;
-    let found = proxies(headers);
-    let known = found.iter().map(Proxy::name).collect::<Vec<_>>().join(", ");
-    let summary = format!("proxies that the headers tell of: {known}");
-    let mut evidence = found.iter().map(|proxy: &Proxy| (proxy.name(), proxy.evidence.join(", ")));
-    let (name, told) = evidence.next()?;
-    let finding = Finding::new(rule, summary, &name, &told);
-    Some(evidence.fold(finding, |finding, (name, told)| finding.and_evidence(&name, &told)))
 }

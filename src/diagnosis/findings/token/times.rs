@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use super::{Facts, Finding, Rule};
 use crate::diagnosis::findings::Severity;
+use crate::diagnosis::headers::title_case;
 use crate::diagnosis::quote::quote;
+use crate::diagnosis::remedies::Topic;
 use crate::diagnosis::token::{Format, Notation, Status, TimeClaim, Times, TokenKind, Unit, When, length};
 use crate::text::rfc3339;
 
@@ -184,8 +186,23 @@ fn expired(rule: &'static Rule, facts: &Facts<'_>) -> Option<Finding> {
     let ago = times.expires_in().map_or(0, i64::wrapping_neg);
     let hint = if ago <= SKEW_SECONDS { ": so little may also be clock skew" } else { "" };
     let summary = format!("the token expired {} ago{hint}", length(ago));
-    let finding = Finding::new(rule, summary, "exp", written(&times.expires));
-    Some(finding.and_evidence("now", &rfc3339(times.now)))
+    // A gateway that repeats the token's user has read the token, and did not refuse it.
+    let read_by = facts.comparisons().iter().find(|found| found.agrees && found.subject.contains("token claim"));
+    let Some(read_by) =
+        read_by.filter(|_| ago > SKEW_SECONDS && facts.credential().is_some_and(|credential| !credential.given))
+    else {
+        let finding = Finding::new(rule, summary, "exp", written(&times.expires));
+        return Some(finding.and_evidence("now", &rfc3339(times.now)));
+    };
+    let names: Vec<String> = read_by.headers.iter().map(|name| title_case(name)).collect();
+    let summary = format!(
+        "{summary}, and your gateway, which names its user in {}, let it through: it does not check exp",
+        names.join(", ")
+    );
+    let finding = Finding::new(rule, summary, "exp", written(&times.expires)).and_evidence("now", &rfc3339(times.now));
+    let fix = "have the gateway compare exp (and aud and iss) itself: to verify the signature alone is not enough; and refresh the \
+               token";
+    Some(finding.with_fix(fix).fitted(facts, Topic::CheckClaims))
 }
 
 fn nbf_future(rule: &'static Rule, facts: &Facts<'_>) -> Option<Finding> {
