@@ -8,6 +8,7 @@ mod answer;
 mod authentication;
 pub mod cors;
 mod credentials;
+mod elsewhere;
 mod facts;
 mod fitting;
 mod headers;
@@ -58,7 +59,7 @@ impl Family {
     /// Its tables, one after the other.
     const fn tables(self) -> &'static [&'static [Rule]] {
         match self {
-            Self::Credentials => &[credentials::RULES],
+            Self::Credentials => &[credentials::RULES, elsewhere::RULES],
             Self::Presence => &[token::form::PRESENCE],
             Self::Token => token::TABLES,
             Self::IdentityHeaders => &[headers::identity::RULES],

@@ -184,6 +184,8 @@ pub enum SessionHeader {
     Absent,
     /// An id as this server makes them.
     Id(Uuid),
+    /// Several values: two lines of the header, or one in which something joined them.
+    Several,
     /// Something that was never one of this server's ids.
     Foreign,
 }
@@ -191,7 +193,14 @@ pub enum SessionHeader {
 /// Reads `Mcp-Session-Id`. Ids are compared to the letter: lower case, hyphenated.
 #[must_use]
 pub fn session_id(headers: &HeaderMap) -> SessionHeader {
-    let Some(text) = single(headers, &SESSION_ID) else { return SessionHeader::Absent };
+    let mut lines = headers.get_all(&SESSION_ID).iter().map(text);
+    let Some(text) = lines.next() else { return SessionHeader::Absent };
+    if lines.next().is_some() || text.contains(',') {
+        return SessionHeader::Several;
+    }
+    if text.is_empty() {
+        return SessionHeader::Absent;
+    }
     let is_as_made = text.len() == uuid::fmt::Hyphenated::LENGTH && !text.bytes().any(|byte| byte.is_ascii_uppercase());
     match Uuid::try_parse(&text) {
         Ok(id) if is_as_made => SessionHeader::Id(id),

@@ -10,9 +10,9 @@ use super::strict::{self, Asked, Breach};
 use super::{Caller, Engine};
 use crate::diagnosis::client::way;
 use crate::diagnosis::findings::{self, Facts, Family, SessionFacts};
-use crate::diagnosis::identity;
+use crate::diagnosis::{identity, placeholder};
 use crate::protocol::{CallStream, Failure, Id, Refused, Revision, RpcError};
-use crate::request::headers::SessionHeader;
+use crate::request::headers::{self, SessionHeader};
 use crate::session::history::Kind;
 use crate::session::{self, EndReason, Identity, Missing, Session, SessionGuard, Stream, Working, prefix, read, write};
 use crate::text::rfc3339;
@@ -148,7 +148,9 @@ impl Engine {
         let guard = self.enter(caller, Some((Kind::Get, named)), |_| {})?.ok_or_else(|| {
             self.session_required(
                 caller,
-                "Bad Request: GET opens the stream of a session and needs its Mcp-Session-Id header; POST initialize first",
+                "Bad Request: GET opens the stream of a session and needs its Mcp-Session-Id header; POST initialize first; if you sent \
+                 POST, a redirect on the way made it a GET: give the client the URL that the redirect leads to (https, slash at the \
+                 end)",
             )
         })?;
         let revision = self.revision(Some(&guard), named);
@@ -198,6 +200,10 @@ impl Engine {
     ) -> Result<Option<SessionGuard>, Refused> {
         let missing = match caller.session {
             SessionHeader::Absent => return Ok(None),
+            SessionHeader::Several => return Err(self.session_twice()),
+            SessionHeader::Foreign if is_unset(&caller.request.headers) => {
+                return Err(not_found(UNSET, serde_json::json!({ "hint": UNSET })));
+            }
             SessionHeader::Foreign => Missing::Unknown,
             SessionHeader::Id(id) => {
                 let who = identity::caller(&caller.request.headers).ok();
@@ -281,14 +287,26 @@ impl Engine {
         }
     }
 
+    /// The refusal of a request with two session ids.
+    fn session_twice(&self) -> Refused {
+        const MESSAGE: &str = "Bad Request: Mcp-Session-Id came twice, or two values in one, joined by a comma; a session id is \
+                               one value: have the client send the header once, and proxies replace it instead of adding one";
+        let finding = findings::session::session_twice();
+        let data = serde_json::json!({ "findings": [finding.to_json()] });
+        self.tell_of_refusal(finding);
+        Refused::new(Failure::Malformed, RpcError::invalid_request(MESSAGE).with_data(data))
+    }
+
     /// The refusal for a session that there is not, with the reason where the caller may know it.
     pub(super) fn missing(&self, missing: Missing) -> Refused {
         const HINT: &str = "POST initialize without an Mcp-Session-Id header to start a new session";
         const UNKNOWN: &str = "never issued here, lost in a restart, or opened by another identity: send the same token as \
                                with initialize; or POST initialize without an Mcp-Session-Id header to start a new session";
+        let mut told = UNKNOWN.to_owned();
         let data = match missing {
             Missing::Ended { reason, at, tries } => {
                 let at = rfc3339(self.server.clock.wall(at));
+                told = format!("it was {} at {at}: {HINT}", reason.name());
                 let mut data = serde_json::json!({ "reason": reason.name(), "endedAt": at, "hint": HINT });
                 if tries > 0 {
                     data["findings"] = serde_json::json!([findings::session::dead_id(reason, &at, tries).to_json()]);
@@ -297,8 +315,9 @@ impl Engine {
             }
             Missing::Elsewhere { maker, here, replica } => {
                 let finding = findings::session::other_replica(maker, here, replica);
+                told = format!("{}; or {HINT}", finding.summary);
                 serde_json::json!({
-                    "hint": format!("{}; or {HINT}", finding.summary),
+                    "hint": told,
                     "instance": here.to_string(),
                     "madeByInstance": maker.to_string(),
                     "findings": [finding.to_json()],
@@ -307,8 +326,23 @@ impl Engine {
             // Someone else's session must look like none at all.
             Missing::Unknown | Missing::NotYours { .. } => serde_json::json!({ "hint": UNKNOWN }),
         };
-        // The original's words, whole: some clients look for them.
-        let error = RpcError::new(RpcError::INTERNAL_ERROR, "Session not found or expired").with_data(data);
-        Refused::new(Failure::NoSession, error)
+        not_found(&told, data)
     }
+}
+
+/// Whether the id is what code writes when its variable is empty, or a template that nothing replaced.
+fn is_unset(headers: &HeaderMap) -> bool {
+    let text = headers::single(headers, &headers::SESSION_ID).unwrap_or_default();
+    placeholder::unmistakable(&text).is_some() || matches!(&*text, "null" | "None" | "nil")
+}
+
+/// What to do about an id that is none.
+const UNSET: &str = "the Mcp-Session-Id header holds the text of an empty variable or of a template: have the client keep the \
+                     header of the answer to initialize, or leave it out";
+
+/// The refusal for a session that there is not. It begins with the original's words: some clients look for them; and goes on
+/// with what to do: most clients show nothing else.
+fn not_found(told: &str, data: serde_json::Value) -> Refused {
+    let message = format!("Session not found or expired: {told}");
+    Refused::new(Failure::NoSession, RpcError::new(RpcError::INTERNAL_ERROR, message).with_data(data))
 }

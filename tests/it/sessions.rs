@@ -47,7 +47,7 @@ async fn reason(request: RequestBuilder) -> Value {
     assert_eq!(status, StatusCode::NOT_FOUND, "{body}");
     assert!(!headers.contains_key("mcp-session-id"));
     assert_eq!(body["error"]["code"], -32603);
-    assert_eq!(body["error"]["message"], "Session not found or expired");
+    assert!(body["error"]["message"].as_str().unwrap().starts_with("Session not found or expired: "));
     body["error"]["data"]["reason"].clone()
 }
 

@@ -77,7 +77,7 @@ impl Authentication {
         }
         let has_token = facts.report().is_some_and(|report| report.token.format != Format::Empty);
         let Some(who) = who else {
-            return if has_token { token_alone(facts) } else { Self::nothing(facts) };
+            return if has_token { token_alone(facts) } else { Self::nothing(facts, found) };
         };
         if is_confirmed(facts, found) {
             let word = format!("the gateway's ({who}), and the token says the same; neither was verified here");
@@ -96,14 +96,20 @@ impl Authentication {
         Self::new(State::HeadersUnproven, "⚠️ Identity headers, unproven", word)
     }
 
-    fn nothing(facts: &Facts<'_>) -> Self {
+    fn nothing(facts: &Facts<'_>, found: &[Finding]) -> Self {
         let word = match facts.report() {
-            Some(_) => "nobody's: the Authorization header is empty",
-            None => "nobody's: neither a token nor an identity header came",
+            Some(_) => "nobody's: the Authorization header is empty".to_owned(),
+            None => match found.iter().find(|finding| ELSEWHERE.contains(&finding.rule.id)) {
+                Some(finding) => format!("nobody's: {}", finding.summary),
+                None => "nobody's: neither a token nor an identity header came".to_owned(),
+            },
         };
         Self::new(State::Nothing, "❌ Not authenticated", word)
     }
 }
+
+/// The findings that say that a credential came, and where nobody reads it.
+const ELSEWHERE: [&str; 2] = ["hdr.token_other_name", "hdr.credential_in_url"];
 
 /// What the secret of the proxy came to, where that is asked for.
 fn secret(facts: &Facts<'_>) -> &'static str {

@@ -151,7 +151,8 @@ fn other_token(headers: &HeaderMap) -> Option<&'static str> {
         return None;
     }
     let tokens = products::PRODUCTS.iter().flat_map(|product| product.fields);
-    let tokens = tokens.filter(|field| field.meaning.is_token()).map(|field| field.header);
+    // What a product says itself, signed, is for its own readers.
+    let tokens = tokens.filter(|field| field.meaning == Meaning::Token).map(|field| field.header);
     std::iter::once("x-auth-token").chain(tokens).find(|name| headers.get(*name).is_some_and(|value| !value.is_empty()))
 }
 

@@ -16,7 +16,8 @@ pub use handshake::{ID_REUSED, INITIALIZED_NEVER_SENT};
 pub use identity::AUTH_MISSING_ON_SOME;
 pub use lifetime::{dead_id, other_replica, unknown_id};
 pub use transport::{
-    VERSION_HEADER_MISSING, accept, content_type, handle_header_missing, session_missing, version_mismatch,
+    VERSION_HEADER_MISSING, accept, content_type, handle_header_missing, session_missing, session_twice,
+    version_mismatch,
 };
 
 use super::{Facts, Finding, Rule, Severity};

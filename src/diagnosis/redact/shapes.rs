@@ -268,9 +268,20 @@ impl<'a> Scan<'a> {
             return None;
         }
         let end = self.end_of(Class::Opaque, from);
-        // Tokens have digits; `sk-something-in-words` has none.
-        let found = end - from >= at_least && self.end_of(Class::NoDigit, from) < end;
+        // Tokens have digits, or capitals among small letters; `sk-something-in-words` has neither.
+        let found = end - from >= at_least && (self.end_of(Class::NoDigit, from) < end || self.takes_turns(from, end));
         found.then_some(end)
+    }
+
+    /// Whether capitals follow on small letters several times: `AbCdEf`, and not `ApiKey`.
+    fn takes_turns(&mut self, from: usize, end: usize) -> bool {
+        const TURNS: usize = 3;
+        /// Bytes that are looked at: a token shows it in its beginning, and prefixes may follow on each other.
+        const BEGINNING: usize = 20;
+        let end = end.min(from + BEGINNING);
+        self.look(end - from);
+        let pairs = self.text.as_bytes()[from..end].windows(2);
+        pairs.filter(|pair| pair[0].is_ascii_lowercase() && pair[1].is_ascii_uppercase()).count() >= TURNS
     }
 
     /// `Basic dXNlcjpwYXNz` and `Bearer abc123…` in the middle of a text. What follows `Basic` must decode to something

@@ -13,6 +13,7 @@ pub(super) const RULES: &[Rule] = &[
     ACCEPT_INCOMPLETE,
     CONTENT_TYPE_WRONG,
     SESSION_HEADER_MISSING,
+    SESSION_HEADER_TWICE,
     HANDLE_HEADER_MISSING,
 ];
 
@@ -61,6 +62,23 @@ const SESSION_HEADER_MISSING: Rule = Rule {
     reference: "MCP 2025-03-26 and later, basic/transports, Session Management",
     check: where_refused,
 };
+
+/// Two of `Mcp-Session-Id`.
+const SESSION_HEADER_TWICE: Rule = Rule {
+    id: "http.session_header_twice",
+    severity: Severity::Error,
+    meaning: "Mcp-Session-Id came twice, or two values in one: a session id is one value",
+    fix: "have the client send the header once, and proxies replace it instead of adding one",
+    reference: "MCP 2025-03-26 and later, basic/transports, Session Management; RFC 9110 section 5.3",
+    check: where_refused,
+};
+
+/// Two of `Mcp-Session-Id`, in two lines or in one.
+#[must_use]
+pub fn session_twice() -> Finding {
+    let summary = "Mcp-Session-Id came twice, or joined by a comma";
+    Finding::new(&SESSION_HEADER_TWICE, summary, "Mcp-Session-Id", "two values")
+}
 
 /// No `Mcp-Param-Session` beside a handle.
 const HANDLE_HEADER_MISSING: Rule = Rule {

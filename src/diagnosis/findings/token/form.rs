@@ -110,6 +110,15 @@ pub(super) const RULES: &[Rule] = &[
         check: signature_removed,
     },
     Rule {
+        id: "tok.too_short",
+        severity: Severity::Error,
+        meaning: "What came is too short for a token: no issuer gives one that can be guessed",
+        fix: "look at what the client has for a token: an example, a name, a cut value; send the access_token of the token \
+              endpoint's answer, whole",
+        reference: "RFC 6749 section 10.10; RFC 6750 section 2.1",
+        check: too_short,
+    },
+    Rule {
         id: "tok.masked",
         severity: Severity::Error,
         meaning: "A mask stands in the place of the signature, as logs and displays write it",
@@ -171,6 +180,19 @@ fn signature_removed(rule: &'static Rule, facts: &Facts<'_>) -> Option<Finding> 
     let summary = "Cloud Run checked this ID token and put SIGNATURE_REMOVED_BY_GOOGLE in the place of its signature: nobody \
                    behind it can verify the token";
     Some(Finding::new(rule, summary, "aud", &report.token.audience().join(", ")))
+}
+
+/// Characters of the shortest token that is not guessed (RFC 6749 section 10.10: 128 bits; in base64url 22, some issuers give
+/// fewer).
+const SHORTEST: usize = 16;
+
+fn too_short(rule: &'static Rule, facts: &Facts<'_>) -> Option<Finding> {
+    let report = facts.report().filter(|report| report.token.format == Format::Opaque)?;
+    if report.token.length >= SHORTEST || credentials::is_other_scheme(report) {
+        return None;
+    }
+    let summary = format!("this is no token: {}", report.kind_evidence);
+    Some(Finding::new(rule, summary, "length", &report.token.length.to_string()))
 }
 
 fn masked(rule: &'static Rule, facts: &Facts<'_>) -> Option<Finding> {
@@ -272,8 +294,12 @@ fn in_url(rule: &'static Rule, facts: &Facts<'_>) -> Option<Finding> {
 fn opaque(rule: &'static Rule, facts: &Facts<'_>) -> Option<Finding> {
     let report = facts.report()?;
     let opaque = matches!(report.token.format, Format::Opaque | Format::Paseto);
-    // Another scheme's credentials, or a refresh token, are another finding.
-    if !opaque || report.kind.why_wrong().is_some() || credentials::is_other_scheme(report) {
+    // Another scheme's credentials, a refresh token, or what is too short for any, are another finding.
+    if !opaque
+        || report.token.length < SHORTEST
+        || report.kind.why_wrong().is_some()
+        || credentials::is_other_scheme(report)
+    {
         return None;
     }
     let what = match report.token.format {
