@@ -204,3 +204,72 @@ async fn arguments_say_what_is_expected_before_the_configuration() {
     let refused = call.send().await.unwrap().text().await.unwrap();
     assert!(refused.contains("`jwks` has no key in it"), "{refused}");
 }
+
+/// What authContext says of the request with these headers: the finding ids, and its text.
+async fn context(server: &TestServer, headers: &[(&str, &str)]) -> (Value, String) {
+    let mut call = server.post(&tool_call("authContext", &json!({}))).header("mcp-protocol-version", "2025-06-18");
+    for (name, value) in headers {
+        call = call.header(*name, *value);
+    }
+    let answer: Value = call.send().await.unwrap().json().await.unwrap();
+    let result = &answer["result"];
+    (result["structuredContent"].clone(), result["content"][0]["text"].as_str().unwrap().to_owned())
+}
+
+#[tokio::test]
+async fn a_verified_bearer_is_authenticated_and_it_is_said_whose_word_that_is() {
+    let key = Key::Ec(1);
+    let (server, _file) = told(&json!([key.jwk("e")])).await;
+    let bearer = format!("Bearer {}", key.usual("e", &claims(&json!({}))));
+    let (facts, text) = context(&server, &[("authorization", &bearer)]).await;
+    assert_eq!((&facts["authentication"]["state"], &facts["authenticated"]), (&json!("authenticated"), &json!(true)));
+    assert!(text.contains("- Authentication: ✅ Authenticated\n- Whose Word: the issuer's, "), "{text}");
+    for (what, wrong) in [
+        ("another key", Key::Ec(2).usual("e", &claims(&json!({})))),
+        ("for another server", key.usual("e", &claims(&json!({"aud": "https://other.example.org/mcp"})))),
+        ("of another issuer", key.usual("e", &claims(&json!({"iss": "https://other.example.org"})))),
+        ("expired", key.usual("e", &claims(&json!({"iat": 1, "exp": 2})))),
+        ("a key that is not known", key.usual("other", &claims(&json!({})))),
+    ] {
+        let (facts, text) = context(&server, &[("authorization", &format!("Bearer {wrong}"))]).await;
+        assert_eq!(facts["authenticated"], false, "{what}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn a_gateways_verified_assertion_is_authenticated() {
+    let (key, now) = (Key::Ec(1), Clock::new().wall_now().as_second());
+    let (server, _file) = told(&json!([key.jwk("g")])).await;
+    let said = json!({"iss": "https://acme.cloudflareaccess.com", "aud": ["a"], "sub": "1001", "email": "alice@acme.example", "exp": now + 600});
+    let of = |claims: &Value| key.usual("g", claims);
+    // AWS load balancers pad each part, sign them so, and write exp into the header.
+    let padded = |part: &Value| {
+        let text = encode(part.to_string());
+        format!("{text}{}", "=".repeat((4 - text.len() % 4) % 4))
+    };
+    let head = json!({"typ": "JWT", "kid": "g", "alg": "ES256", "exp": now + 600, "signer": "arn:aws:elasticloadbalancing:x", "client": "c"});
+    let input = format!("{}.{}", padded(&head), padded(&json!({"sub": "1001", "email": "alice@acme.example"})));
+    let alb = format!("{input}.{}==", key.sign(&input));
+    for (name, token) in [
+        ("cf-access-jwt-assertion", of(&said)),
+        ("x-goog-iap-jwt-assertion", of(&said)),
+        ("x-pomerium-jwt-assertion", of(&said)),
+        ("x-amzn-oidc-data", alb),
+    ] {
+        let (facts, text) = context(&server, &[(name, &token)]).await;
+        assert_eq!(facts["authenticated"], true, "{name}: {text}");
+        assert!(
+            text.contains("- Whose Word: the gateway's, proven: ") && text.contains("alice@acme.example"),
+            "{text}"
+        );
+    }
+    let mut expired = said.clone();
+    expired["exp"] = json!(now - 3600);
+    let forged = Key::Ec(2).usual("g", &said);
+    for (what, token) in [("expired", of(&expired)), ("forged", forged.clone())] {
+        let (facts, text) = context(&server, &[("cf-access-jwt-assertion", &token)]).await;
+        assert_eq!(facts["authenticated"], false, "{what}: {text}");
+    }
+    let (facts, text) = context(&server, &[("cf-access-jwt-assertion", &forged)]).await;
+    assert!(ids(&facts).contains(&"hdr.assertion_invalid"), "{text}");
+}

@@ -16,6 +16,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use mcp_echo_stateful::config::Origins;
 use mcp_echo_stateful::diagnosis::cors::Attempt;
 use mcp_echo_stateful::diagnosis::findings::{Facts, Family, Finding, Rule, Severity, cors, find};
+use mcp_echo_stateful::diagnosis::jwks::KeySet;
 use mcp_echo_stateful::protocol::Revision;
 use mcp_echo_stateful::session::{Identity, IdentitySource};
 use serde::Deserialize;
@@ -54,6 +55,8 @@ struct Case {
     revision: String,
     #[serde(default)]
     config: Settings,
+    /// Keys that signatures are checked with.
+    keys: Option<Value>,
     #[serde(default)]
     owner: Option<String>,
     #[serde(default)]
@@ -174,7 +177,8 @@ impl Case {
         let uri: Uri = self.path.parse().unwrap();
         let method: Method = self.method.parse().unwrap();
         let facts = Facts::new(&method, &uri, &map, revision, &config, jiff::Timestamp::UNIX_EPOCH);
-        let facts = facts.with_owner(owner.as_ref());
+        let keys = self.keys.as_ref().map(|keys| KeySet::of(keys, "the corpus", None).unwrap());
+        let facts = facts.with_owner(owner.as_ref()).with_keys(keys.as_ref());
         let findings = find(&facts, &FAMILIES);
         // What Agreement marks ❌ is a finding, and the other way round.
         let marked: BTreeSet<&str> = facts.comparisons().iter().filter_map(|comparison| comparison.finding).collect();

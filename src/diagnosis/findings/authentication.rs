@@ -2,11 +2,13 @@
 
 use serde::Serialize;
 
-use super::{Facts, Finding};
+use super::{Facts, Finding, Severity};
 use crate::diagnosis::headers::title_case;
 use crate::diagnosis::identity::identity_headers;
 use crate::diagnosis::products::PRODUCTS;
+use crate::diagnosis::quote::quote;
 use crate::diagnosis::token::{Format, Protection, Removed, Status, algorithm};
+use crate::diagnosis::verification::Verification;
 use crate::request::ProxyProof;
 
 /// The state, for scripts.
@@ -72,8 +74,14 @@ impl Authentication {
             let word = format!("the gateway's, proven by MCP_PROXY_SECRET: {who}");
             return Self::new(State::Authenticated, "✅ Authenticated", word);
         }
+        if let Some(word) = asserted(facts) {
+            return Self::new(State::Authenticated, "✅ Authenticated", word);
+        }
         if let Some(fault) = fault(facts, found) {
             return fault;
+        }
+        if let Some(word) = verified(facts, found) {
+            return Self::new(State::Authenticated, "✅ Authenticated", word);
         }
         let has_token = facts.report().is_some_and(|report| report.token.format != Format::Empty);
         let Some(who) = who else {
@@ -117,6 +125,49 @@ fn secret(facts: &Facts<'_>) -> &'static str {
         ProxyProof::NotAsked | ProxyProof::Proven => "",
         ProxyProof::Missing => "; the header of MCP_PROXY_SECRET did not come",
         ProxyProof::Wrong => "; the header of MCP_PROXY_SECRET came with another value",
+    }
+}
+
+/// A gateway's signed assertion that is by a key of MCP_EXPECT_JWKS, and of now: whose word that is.
+fn asserted(facts: &Facts<'_>) -> Option<String> {
+    facts.keys()?;
+    PRODUCTS.iter().find_map(|product| {
+        product.assertions().find_map(|name| {
+            let assertion = facts.verify(&facts.header(name)?);
+            if !assertion.is_proof() {
+                return None;
+            }
+            let named =
+                ["email", "sub"].into_iter().find_map(|claim| Some((claim, assertion.claims.get(claim)?.as_str()?)));
+            let whom = named.map_or_else(String::new, |(claim, user)| format!(", for {claim} {}", quote(user)));
+            Some(format!(
+                "the gateway's, proven: {} of {} is signed{}{whom}",
+                title_case(name),
+                product.name,
+                by(&assertion.signature)
+            ))
+        })
+    })
+}
+
+/// A bearer token that its issuer has signed, and that nothing speaks against: whose word that is.
+fn verified(facts: &Facts<'_>, found: &[Finding]) -> Option<String> {
+    let against =
+        |finding: &&Finding| finding.rule.severity == Severity::Error || finding.rule.id.starts_with("tok.aud_");
+    if !facts.verification().is_verified()
+        || found.iter().filter(|finding| finding.rule.severity > Severity::Info).any(|finding| against(&finding))
+    {
+        return None;
+    }
+    let issuer = facts.signed()?.token.claim_str("iss").map_or_else(String::new, |iss| format!(", {}", quote(iss)));
+    Some(format!("the issuer's{issuer}: the token is signed{}", by(facts.verification())))
+}
+
+fn by(signature: &Verification) -> String {
+    match signature {
+        Verification::Verified { kid: Some(kid), alg } => format!(" by key {} ({alg}) of MCP_EXPECT_JWKS", quote(kid)),
+        Verification::Verified { kid: None, alg } => format!(" by a key of MCP_EXPECT_JWKS ({alg})"),
+        _ => String::new(),
     }
 }
 

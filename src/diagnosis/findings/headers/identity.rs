@@ -7,7 +7,7 @@ use super::super::{Facts, Finding, Rule, Severity};
 use super::with_headers;
 use crate::diagnosis::agreement::rules;
 use crate::diagnosis::headers::{Category, category, title_case};
-use crate::diagnosis::products::{self, Meaning, Origin, PRODUCTS};
+use crate::diagnosis::products::{self, Meaning, Origin, PRODUCTS, Product};
 use crate::diagnosis::token::Format;
 use crate::request::ProxyProof;
 
@@ -45,6 +45,14 @@ pub(in crate::diagnosis::findings) const RULES: &[Rule] = &[
         fix: "have the proxy set or remove each identity header on every request, so that none comes from a client",
         reference: "Traefik ForwardAuth, authResponseHeaders; CVE-2026-30851 (Caddy)",
         check: lone,
+    },
+    Rule {
+        id: "hdr.assertion_invalid",
+        severity: Severity::Error,
+        meaning: "A gateway's signed assertion is not signed by the key that it names: a client made it, or something altered it",
+        fix: "let only the gateway reach this server, and have it replace what clients send under this name",
+        reference: "RFC 7515 section 5.2; the gateway's documentation on its signed header",
+        check: assertion,
     },
     Rule {
         id: rules::TWO_PRODUCTS,
@@ -186,6 +194,16 @@ fn lone(rule: &'static Rule, facts: &Facts<'_>) -> Option<Finding> {
         })
     });
     Finding::joined(findings)
+}
+
+/// Only of what names one of the keys that are known: others may be the gateway's own, which nobody gave.
+fn assertion(rule: &'static Rule, facts: &Facts<'_>) -> Option<Finding> {
+    facts.keys()?;
+    let name = PRODUCTS
+        .iter()
+        .flat_map(Product::assertions)
+        .find(|name| facts.header(name).is_some_and(|token| facts.verify(&token).signature.is_refusal()))?;
+    with_headers(rule, format!("the signature of {} proves nothing", title_case(name)), facts.headers, &[name])
 }
 
 /// How each product is kept from handing on what clients send.
