@@ -28,7 +28,14 @@ pub(crate) const TOOL: Tool = Tool {
     output_schema,
     annotations: Annotations::READ_ONLY,
     handle: Handle::None,
-    findings: &[Family::Credentials, Family::Presence, Family::Token, Family::IdentityHeaders, Family::Identity],
+    findings: &[
+        Family::Credentials,
+        Family::Presence,
+        Family::Token,
+        Family::IdentityHeaders,
+        Family::Headers,
+        Family::Identity,
+    ],
     call: |raw| Call::reading(raw, run),
 };
 

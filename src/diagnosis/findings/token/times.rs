@@ -188,9 +188,7 @@ fn expired(rule: &'static Rule, facts: &Facts<'_>) -> Option<Finding> {
     let summary = format!("the token expired {} ago{hint}", length(ago));
     // A gateway that repeats the token's user has read the token, and did not refuse it.
     let read_by = facts.comparisons().iter().find(|found| found.agrees && found.subject.contains("token claim"));
-    let Some(read_by) =
-        read_by.filter(|_| ago > SKEW_SECONDS && facts.credential().is_some_and(|credential| !credential.given))
-    else {
+    let Some(read_by) = read_by.filter(|_| facts.credential().is_some_and(|credential| !credential.given)) else {
         let finding = Finding::new(rule, summary, "exp", written(&times.expires));
         return Some(finding.and_evidence("now", &rfc3339(times.now)));
     };
