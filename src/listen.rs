@@ -55,10 +55,10 @@ pub fn until_signalled() -> io::Result<CancellationToken> {
     let cancelled = token.clone();
     tokio::spawn(async move {
         let name = signals.next().await.0;
-        tracing::info!(signal = name, "{name} received, shutting down; a second signal ends at once");
+        tracing::info!(signal = name, "shutting down; a second signal ends at once");
         cancelled.cancel();
         let (name, number) = signals.next().await;
-        tracing::warn!(signal = name, "{name} received again, ending at once");
+        tracing::warn!(signal = name, "a second signal, ending at once");
         std::process::exit(128 + number);
     });
     Ok(token)

@@ -47,7 +47,7 @@ async fn serve(config: Config) -> Result<(), Box<dyn Error>> {
     let listener = listen::bind(&config.host, config.port).await?;
     let address = listener.local_addr()?;
     let url = endpoint_url(&address.ip().to_string(), address.port());
-    tracing::info!(%address, %url, version = env!("CARGO_PKG_VERSION"), "listening on {address}, MCP endpoint {url}");
+    tracing::info!(%url, version = env!("CARGO_PKG_VERSION"), "listening on {address}");
     if config.port == 0 && !tracing::enabled!(tracing::Level::INFO) {
         // Nobody could know the port.
         writeln!(io::stdout(), "{url}")?;

@@ -39,6 +39,7 @@ pub(super) fn shown(environment: &BTreeMap<String, OsString>) -> Vec<(String, St
 pub(super) fn warnings(config: &Config, environment: &BTreeMap<String, OsString>) -> Vec<String> {
     let mut warnings: Vec<_> = environment.keys().filter_map(|name| unknown(name)).collect();
     warnings.extend(cors_without_access(config));
+    warnings.extend(any_host(config));
     if config.expect.proxy_secret.as_ref().is_some_and(|secret| secret.is_short) {
         warnings.push(format!(
             "MCP_PROXY_SECRET has less than {SHORTEST_SECRET} characters: who guesses it can claim to be anybody"
@@ -77,6 +78,17 @@ fn cors_without_access(config: &Config) -> Option<String> {
     (!refused.is_empty()).then(|| {
         let list = refused.join(", ");
         format!("MCP_CORS_ORIGINS names {list}, which MCP_ALLOWED_ORIGINS does not allow: such requests get a 403; add it there")
+    })
+}
+
+/// A server that others reach and that answers to any name: a page whose name is made to lead here (DNS rebinding) is
+/// told from a client by its `Host` only.
+fn any_host(config: &Config) -> Option<String> {
+    (!network::is_loopback_host(&config.host) && config.allowed_hosts.is_empty()).then(|| {
+        format!(
+            "bound to {}, a request for any Host is answered: set MCP_ALLOWED_HOSTS to the name that clients use",
+            config.host
+        )
     })
 }
 
@@ -122,6 +134,14 @@ mod tests {
         assert!(cors_without_access(&config).unwrap().contains('*'));
         config.allowed_origins = Origins::Any;
         assert_eq!(cors_without_access(&config), None);
+    }
+
+    #[test]
+    fn a_server_that_others_reach_by_any_name_is_warned_of() {
+        let mut config = Config { host: "0.0.0.0".to_owned(), ..Config::default() };
+        assert!(any_host(&config).unwrap().contains("MCP_ALLOWED_HOSTS"));
+        config.allowed_hosts = vec![network::allowed_host("mcp.example.com").unwrap()];
+        assert_eq!(any_host(&config), None);
     }
 
     #[test]

@@ -66,7 +66,7 @@ fn distinct<'a>(values: impl Iterator<Item = &'a [u8]>) -> Option<String> {
 
 /// The identity that the bearer token tells. Of several tokens each that tells one.
 fn bearer(headers: &HeaderMap) -> Result<Identity, Unbound> {
-    let mut subjects = Vec::with_capacity(1);
+    let mut subjects = Vec::new();
     let mut why = Unbound::NoIdentity;
     for value in headers.get_all(AUTHORIZATION) {
         match value.to_str().map_err(|_| Unbound::Opaque).and_then(token::bearer_subject) {

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use axum::response::Response;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
 use pin_project_lite::pin_project;
@@ -28,32 +27,19 @@ use crate::request::headers::{self, INSTANCE_ID, REQUEST_ID, SERVER_TIMING};
 use crate::request::{ProxyProof, RequestId};
 use crate::text::shorten;
 
-/// What a POST asks for: the JSON-RPC method, and the tool.
-#[derive(Debug, Clone)]
-pub struct Subject(String);
-
-impl Subject {
-    /// Read from the body, and recorded in the request's span.
-    #[must_use]
-    pub fn of(body: &Body) -> Self {
-        let (method, params) = match body {
-            Body::Single(Message::Request(call)) => (&*call.method, Some(&call.params)),
-            Body::Single(Message::Notification(notification)) => (&*notification.method, None),
-            Body::Single(Message::Response) => return Self("response".to_owned()),
-            Body::Batch(_) => ("batch", None),
-        };
-        let method = loggable(method);
-        Span::current().record("method", &method);
-        let tool = params.filter(|_| method == "tools/call").and_then(|params| params.name().as_str());
-        let Some(tool) = tool.map(loggable) else { return Self(method) };
-        Span::current().record("tool", &tool);
-        Self(format!("{method} {tool}"))
-    }
-
-    /// The answer, with a note of what it answers: for the log line.
-    pub fn noted_on(self, mut response: Response) -> Response {
-        response.extensions_mut().insert(self);
-        response
+/// Records what a POST asks for in the request's span: the JSON-RPC method, and the tool.
+pub fn record(body: &Body) {
+    let (method, params) = match body {
+        Body::Single(Message::Request(call)) => (&*call.method, Some(&call.params)),
+        Body::Single(Message::Notification(notification)) => (&*notification.method, None),
+        Body::Single(Message::Response) => ("response", None),
+        Body::Batch(_) => ("batch", None),
+    };
+    let span = Span::current();
+    span.record("method", loggable(method));
+    let tool = params.filter(|_| method == "tools/call").and_then(|params| params.name().as_str());
+    if let Some(tool) = tool {
+        span.record("tool", loggable(tool));
     }
 }
 
@@ -127,7 +113,6 @@ struct Observed {
     id: RequestId,
     /// Where its log lines belong; none where nobody will see any.
     span: Span,
-    head: Head,
     is_logged: bool,
     is_probe: bool,
 }
@@ -144,15 +129,14 @@ impl Observed {
             let client = client(&server.clients, request.headers(), Some(connection.peer));
             server.clients.preflight(client, server.clock.now());
         }
-        let head = Head { method: request.method().clone(), path: loggable_path(path) };
         // Nothing is written for a span that nobody will see.
         let is_debug = tracing::enabled!(tracing::Level::DEBUG);
         let is_logged = is_debug || (tracing::enabled!(tracing::Level::INFO) && http.log_budget.take(at));
-        let span = if is_logged { span(request, &id, &head) } else { Span::none() };
+        let span = if is_logged { span(request, &id) } else { Span::none() };
         if is_debug {
             span.in_scope(|| log_headers(request));
         }
-        let observed = Self { at, id: id.clone(), span, head, is_logged, is_probe: path == HEALTH_PATH };
+        let observed = Self { at, id: id.clone(), span, is_logged, is_probe: path == HEALTH_PATH };
         (observed, Arrival { id, at, wall: http.engine.server.clock.wall_now(), connection, proxy, is_logged })
     }
 
@@ -166,7 +150,7 @@ impl Observed {
         // With LOG_LEVEL=WARNING the server's own mistakes still get their lines.
         let is_mistake = response.status().is_server_error();
         if self.is_logged || (is_mistake && !tracing::enabled!(tracing::Level::INFO) && http.log_budget.take(self.at)) {
-            log(&self.span, &self.head, response, took, self.is_probe);
+            log(&self.span, response, took, self.is_probe);
         }
     }
 }
@@ -195,31 +179,23 @@ fn server_timing(took: Duration) -> HeaderValue {
     HeaderValue::from_maybe_shared(Bytes::from(text)).unwrap_or(HeaderValue::from_static("app"))
 }
 
-/// What a request's line begins with.
-struct Head {
-    method: Method,
-    path: Cow<'static, str>,
-}
-
 /// A path as it may be logged. Nearly every one is known.
 fn loggable_path(path: &str) -> Cow<'static, str> {
     let known = MCP_PATHS.into_iter().chain([HEALTH_PATH]).find(|known| *known == path);
     known.map_or_else(|| Cow::Owned(shorten(&redact::uri(path), MAX_LOGGED)), Cow::Borrowed)
 }
 
-fn span<B>(request: &Request<B>, id: &RequestId, head: &Head) -> Span {
+fn span<B>(request: &Request<B>, id: &RequestId) -> Span {
     let span = tracing::info_span!(
         "request",
         request_id = %redact::value(id.as_str()),
-        http_method = %head.method,
-        path = %head.path,
+        http_method = %request.method(),
+        path = %loggable_path(request.uri().path()),
         method = Empty,
         tool = Empty,
         session = Empty,
         forwarded_for = Empty,
         user = Empty,
-        status = Empty,
-        duration_ms = Empty,
     );
     for (field, header) in [("forwarded_for", "x-forwarded-for"), ("user", "x-user-id")] {
         if let Some(value) = request.headers().get(header) {
@@ -246,30 +222,24 @@ fn header_line(headers: &HeaderMap) -> String {
     headers.iter().map(header).collect::<Vec<_>>().join(" | ")
 }
 
-/// One line a request. Its message reads alone, and what is in it are fields too: of the event what is known at the end,
-/// of the span the rest.
-fn log<Sent>(span: &Span, head: &Head, response: &http::Response<Sent>, took: Duration, quiet: bool) {
+/// One line a request. Each fact is there once: in the span what was asked, in the event what came of it, in its message
+/// what no field says.
+fn log<Sent>(span: &Span, response: &http::Response<Sent>, took: Duration, quiet: bool) {
     let code = response.status();
-    let ms = took.as_secs_f64() * 1000.0;
-    let (status, duration_ms) = (code.as_u16(), (ms * 1000.0).round() / 1000.0);
-    span.record("status", status);
-    span.record("duration_ms", duration_ms);
+    let (status, duration_ms) = (code.as_u16(), (took.as_secs_f64() * 1_000_000.0).round() / 1000.0);
     let _entered = span.enter();
-    let subject = response.extensions().get::<Subject>().map_or("", |Subject(subject)| subject.as_str());
-    let gap = if subject.is_empty() { "" } else { " " };
-    let what = format_args!("{} {}{gap}{subject}", head.method, head.path);
     match response.extensions().get::<Why>() {
         Some(Why(why)) if code.is_server_error() => {
             let why = unrevealing(why);
-            tracing::warn!(status, duration_ms, "{what} answered {code} in {ms:.2} ms: {why}");
+            tracing::warn!(status, duration_ms, "failed: {why}");
         }
         Some(Why(why)) => {
             // It quotes what the caller sent, for the caller: here others read it.
             let why = unrevealing(why);
-            tracing::info!(status, duration_ms, "{what} refused with {code} in {ms:.2} ms: {why}");
+            tracing::info!(status, duration_ms, "refused: {why}");
         }
-        None if quiet => tracing::debug!(status, duration_ms, "{what} answered {code} in {ms:.2} ms"),
-        None => tracing::info!(status, duration_ms, "{what} answered {code} in {ms:.2} ms"),
+        None if quiet => tracing::debug!(status, duration_ms, "answered"),
+        None => tracing::info!(status, duration_ms, "answered"),
     }
 }
 

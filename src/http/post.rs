@@ -8,7 +8,7 @@ use axum::response::{IntoResponse as _, Response};
 use http::{HeaderMap, StatusCode};
 
 use super::form::{self, Form};
-use super::observe::Subject;
+use super::observe;
 use super::refusal::{self, Refusal};
 use super::{Arrival, Http, body};
 use crate::diagnosis::findings::session::{accept, content_type};
@@ -41,7 +41,9 @@ pub async fn post(State(http): State<Arc<Http>>, Extension(arrival): Extension<A
             return refusal.noted(&http, &parts.method, &parts.headers, peer).into_response();
         }
     };
-    let subject = arrival.is_logged.then(|| Subject::of(&message));
+    if arrival.is_logged {
+        observe::record(&message);
+    }
     let session = parts.headers.get(SESSION_ID).cloned();
     let request = Arc::new(arrival.request(parts, bytes.len(), share));
     let mut reply = http.engine.exchange(&Caller::of_http(&request, accept, form.streams()), message);
@@ -51,11 +53,7 @@ pub async fn post(State(http): State<Arc<Http>>, Extension(arrival): Extension<A
     }
     // Here ends the request, unless a call holds it: its share of the budget is what a large answer may be waiting for.
     drop((request, bytes));
-    let response = form::render(&http, form, reply, session).await;
-    match subject {
-        Some(subject) => subject.noted_on(response),
-        None => response,
-    }
+    form::render(&http, form, reply, session).await
 }
 
 /// What can be told by the headers alone: whether the body can be read, and the forms of an answer.

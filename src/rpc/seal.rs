@@ -56,9 +56,9 @@ impl Engine {
             }
             let id = finding.rule.id;
             if is_warned_of(finding) {
-                tracing::warn!(finding = id, "{}: {}; to do: {}", id, finding.summary, finding.fix);
+                tracing::warn!(finding = id, "{}; to do: {}", finding.summary, finding.fix);
             } else {
-                tracing::info!(finding = id, "{}: {}; to do: {}", id, finding.summary, finding.fix);
+                tracing::info!(finding = id, "{}; to do: {}", finding.summary, finding.fix);
             }
         }
     }

@@ -73,7 +73,7 @@ impl Mirrored {
 
 impl Registry {
     /// Makes the tools of a table ready. `mirrors_handle` (`MCP_HANDLE_HEADER`) asks clients to repeat a session's handle in
-    /// [`HANDLE_HEADER`].
+    /// a header of its own, `Mcp-Param-Session`.
     #[must_use]
     pub fn new(tools: &'static [Tool], mirrors_handle: bool) -> Self {
         let entries = tools

@@ -172,7 +172,12 @@ class McpClient:
         if body is not None:
             more.append(("Content-Type", "application/json"))
             content = json.dumps(body).encode()
-        return self.http.request(method, self.url, headers=self.all_headers(more), content=content)
+        headers = self.all_headers(more)
+        try:
+            return self.http.request(method, self.url, headers=headers, content=content)
+        except (httpx.WriteError, httpx.RemoteProtocolError):
+            # A gateway that refuses by the head alone may close before the body is sent: HAProxy does.
+            return self.http.request(method, self.url, headers=headers, content=content)
 
     def post(self, method: str, params: Any = None) -> httpx.Response:
         self.calls += 1

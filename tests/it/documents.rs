@@ -9,6 +9,9 @@ use std::path::{Path, PathBuf};
 use mcp_echo_stateful::config::VARIABLES;
 use mcp_echo_stateful::diagnosis::cors;
 use mcp_echo_stateful::diagnosis::findings::{Family, Rule, rules};
+use mcp_echo_stateful::diagnosis::issuers::Issuer;
+use mcp_echo_stateful::diagnosis::proxies::Gateway;
+use mcp_echo_stateful::diagnosis::remedies::{GATEWAYS, ISSUERS, Row, Topic};
 use mcp_echo_stateful::protocol::Revision;
 use mcp_echo_stateful::tools::TOOLS;
 use regex::Regex;
@@ -130,6 +133,32 @@ fn the_page_of_findings_is_what_the_rules_say() {
     }
     assert_eq!(told, rules().count(), "a finding without a section");
     assert_generated("docs/findings.md", &text);
+}
+
+/// A table a product, its rows in the order of the topics.
+fn settings<P: Copy + PartialEq>(products: &[(P, &str)], rows: &[Row<P>]) -> String {
+    let mut text = String::new();
+    for &(product, name) in products {
+        let of_topic = |topic: Topic| rows.iter().find(|row| row.product == product && row.topic == topic);
+        let rows: Vec<_> = Topic::ALL.into_iter().filter_map(of_topic).collect();
+        if rows.is_empty() {
+            continue;
+        }
+        writeln!(text, "### {name}\n\n| to | set | source |\n|---|---|---|").unwrap();
+        for Row { topic, setting, source, .. } in rows {
+            writeln!(text, "| {} | {} | {} |", plain(topic.title()), plain(setting), plain(source)).unwrap();
+        }
+        writeln!(text).unwrap();
+    }
+    text
+}
+
+#[test]
+fn the_pages_of_settings_are_what_the_tables_of_remedies_say() {
+    let gateways = Gateway::ALL.map(|gateway| (gateway, gateway.name()));
+    assert_generated("docs/gateways.md", &settings(&gateways, GATEWAYS));
+    let issuers = Issuer::ALL.map(|issuer| (issuer, issuer.name()));
+    assert_generated("docs/identity-providers.md", &settings(&issuers, ISSUERS));
 }
 
 #[test]

@@ -65,6 +65,6 @@ def answered(server: Server, names: Any) -> dict[str, float] | None:
     found = {}
     for line in server.log():
         name = line.get("span", {}).get("request_id")
-        if name in names and " answered " in line["message"]:
+        if name in names and line["message"] == "answered":
             found[name] = datetime.fromisoformat(line["timestamp"].replace("Z", "+00:00")).timestamp()
     return found if len(found) == len(names) else None

@@ -27,8 +27,9 @@ KNOWN_FINDINGS = {
     "tok.aud_origin_only",
     "id.token_passthrough",
     "http.version_header_missing",
+    "hdr.xfp_http_public",
 }
-"""What the stub's way of doing things brings along: HS256, and the bearer token as X-Auth-Token."""
+"""What the stub's way of doing things brings along: HS256, the bearer token as X-Auth-Token, and http for a public name."""
 
 
 def behind(front: Front, turns: Turns) -> None:
@@ -105,7 +106,7 @@ def who_is_it(front: Front, alice: User) -> None:
         names = [proxy["name"] for proxy in facts["proxies"]]
         require(front.called in names, f"proxies: {names}")
         require(f"- {front.url}/mcp (from" in text, f"public URL: {text}")
-        wrong = {name for name in findings(result) if name not in KNOWN_FINDINGS}
+        wrong = {name: found["summary"] for name, found in findings(result).items() if name not in KNOWN_FINDINGS}
         require(not wrong, f"findings on a healthy request: {wrong}")
         detail.append(f"{', '.join(names)}; 1001 alice; {front.url}/mcp")
     with front.check("printHeader shows what the proxy made of the request"):
