@@ -3,7 +3,7 @@
 use std::io;
 use std::pin::pin;
 use std::sync::{Arc, RwLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use http::{HeaderValue, Request};
 use hyper::body::Incoming;
@@ -19,7 +19,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::connections::{self, ConnectionLimit, Place, Timeouts};
 use crate::http::{Budget, Connection, Http, Layers, refusing_routes, routes};
-use crate::logging::LogBudget;
+use crate::logging::Log;
 use crate::rpc::Engine;
 use crate::session::{Limits, SessionManager, read, sweep_regularly};
 use crate::system::System;
@@ -62,6 +62,7 @@ pub struct App {
     sessions: Arc<RwLock<SessionManager>>,
     tools: &'static [Tool],
     bounds: Bounds,
+    log: Log,
 }
 
 impl App {
@@ -81,7 +82,14 @@ impl App {
             sessions: Arc::new(RwLock::new(sessions)),
             tools,
             bounds: Bounds::default(),
+            log: Log::default(),
         }
+    }
+
+    /// With the log of the process, which healthProbe speaks of.
+    #[must_use]
+    pub fn with_log(self, log: Log) -> Self {
+        Self { log, ..self }
     }
 
     /// With other bounds: for tests.
@@ -117,10 +125,10 @@ impl App {
             self.clock,
             Arc::clone(&self.sessions),
             System::start(shutdown.clone()),
-        );
+        )
+        .with_log(self.log);
         let engine = Engine::new(server, self.tools, shutdown.clone());
         let http = Arc::new(Http {
-            log_budget: LogBudget::since(Instant::now()),
             // Four hex digits: always a header's value.
             instance: HeaderValue::from_str(&instance.to_string()).unwrap_or(HeaderValue::from_static("")),
             bound_to_loopback: listener.local_addr()?.ip().is_loopback(),
@@ -155,7 +163,6 @@ impl App {
         } else {
             tracing::info!("all requests finished; bye");
         }
-        http.log_budget.tell();
         Ok(())
     }
 }

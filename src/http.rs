@@ -30,7 +30,6 @@ use http_body_util::{BodyExt as _, Limited};
 use jiff::Timestamp;
 use serde_json::json;
 
-use crate::logging::LogBudget;
 use crate::protocol::RpcError;
 use crate::request::{self, ProxyProof, RequestId, headers};
 use crate::rpc::Engine;
@@ -46,8 +45,6 @@ pub const HEALTH_PATH: &str = "/healthz";
 
 /// What every handler shares.
 pub struct Http {
-    /// Which requests get a line in the log.
-    pub log_budget: LogBudget,
     /// Answers messages.
     pub engine: Arc<Engine>,
     /// This run of the server, by name: a header of every response.

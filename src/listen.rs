@@ -44,20 +44,21 @@ pub async fn bind(host: &str, port: u16) -> Result<TcpListener, BindError> {
     Ok(listener)
 }
 
-/// A token that SIGTERM or SIGINT (elsewhere: Ctrl-C) cancels; a second signal ends the process at once. Signals are
-/// heeded from the moment this returns.
+/// A token that SIGTERM or SIGINT (elsewhere: Ctrl-C) cancels; a second signal ends the process at once. SIGHUP calls
+/// `on_hangup`. Signals are heeded from the moment this returns.
 ///
 /// # Errors
 /// When the system refuses the handlers.
-pub fn until_signalled() -> io::Result<CancellationToken> {
+pub fn until_signalled(on_hangup: impl Fn() + Send + Sync + 'static) -> io::Result<CancellationToken> {
     let mut signals = Signals::new()?;
     let token = CancellationToken::new();
     let cancelled = token.clone();
     tokio::spawn(async move {
-        let name = signals.next().await.0;
-        tracing::info!(signal = name, "shutting down; a second signal ends at once");
+        let (name, _) = signals.next(&on_hangup).await;
+        // What is asked for comes before what is said of it.
         cancelled.cancel();
-        let (name, number) = signals.next().await;
+        tracing::info!(signal = name, "shutting down; a second signal ends at once");
+        let (name, number) = signals.next(&on_hangup).await;
         tracing::warn!(signal = name, "a second signal, ending at once");
         std::process::exit(128 + number);
     });
@@ -68,20 +69,28 @@ pub fn until_signalled() -> io::Result<CancellationToken> {
 struct Signals {
     terminate: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
+    hangup: tokio::signal::unix::Signal,
 }
 
 #[cfg(unix)]
 impl Signals {
     fn new() -> io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
     }
 
-    /// The next signal's name and number.
-    async fn next(&mut self) -> (&'static str, i32) {
-        tokio::select! {
-            _ = self.terminate.recv() => ("SIGTERM", 15),
-            _ = self.interrupt.recv() => ("SIGINT", 2),
+    /// The name and number of the next signal that shall end the process.
+    async fn next(&mut self, on_hangup: &impl Fn()) -> (&'static str, i32) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return ("SIGTERM", 15),
+                _ = self.interrupt.recv() => return ("SIGINT", 2),
+                _ = self.hangup.recv() => on_hangup(),
+            }
         }
     }
 }
@@ -95,7 +104,7 @@ impl Signals {
         Ok(Self)
     }
 
-    async fn next(&mut self) -> (&'static str, i32) {
+    async fn next(&mut self, _: &impl Fn()) -> (&'static str, i32) {
         if tokio::signal::ctrl_c().await.is_err() {
             std::future::pending::<()>().await;
         }

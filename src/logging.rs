@@ -1,21 +1,23 @@
 //! Log lines: text or JSON, to stdout and, where `LOG_FILE` is set, to a file as well. Times are RFC 3339, UTC.
 //!
-//! Lines for stdout are written by whoever logs. Lines for the file go through a bounded queue to a thread of its own,
-//! so that a slow disk delays no request; when the queue is full, lines are left out of the file rather than waited for.
+//! Nobody waits for a line to be written ([`outlet`]), and there are only so many a second, whoever causes them ([`flood`]).
+//! What is left out or lost is counted, and told.
 
 mod budget;
+mod flood;
+mod outlet;
+mod target;
 
 use std::fmt;
-use std::fs::{self, File, OpenOptions};
 use std::io::{self, IsTerminal as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use tracing::Subscriber;
-use tracing_appender::non_blocking::{NonBlocking, WorkerGuard};
 use tracing_subscriber::field::RecordFields;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::format::{DefaultFields, FormatFields, Writer};
-use tracing_subscriber::fmt::writer::EitherWriter;
 use tracing_subscriber::fmt::{self as lines, MakeWriter};
 use tracing_subscriber::layer::{Layer, SubscriberExt as _};
 use tracing_subscriber::registry::LookupSpan;
@@ -24,13 +26,83 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 pub use budget::LogBudget;
 
 use crate::config::{Config, LogFormat};
+use flood::{Bounded, Flood};
+use outlet::{Outlet, State, Worker};
+use target::Target;
 
-/// Keeps the log file's thread alive. Dropping it writes out what is still queued (for a second at most): hold it until
-/// the program ends.
+/// The lines of this module: what the log says of itself.
+const OWN: &str = module_path!();
+
+/// How long the end of the program waits for lines to be written.
+const LAST_LINES: Duration = Duration::from_secs(1);
+
+/// How long a lost line counts against the server's health: two intervals of a usual health check.
+const LOSS_COUNTS: Duration = Duration::from_secs(60);
+
+/// What is known of the log. Cheap to clone; the default is that of a server without one.
+#[derive(Debug, Clone)]
+pub struct Log {
+    flood: Arc<Flood>,
+    outlets: Arc<[Arc<State>]>,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { flood: Arc::new(Flood::since(Instant::now())), outlets: Arc::new([]) }
+    }
+}
+
+impl Log {
+    /// Whether a request that came in `at` has lines of its own: so many a second have.
+    #[must_use]
+    pub fn takes_request(&self, at: Instant) -> bool {
+        self.flood.takes_request(at)
+    }
+
+    /// What is wrong with the log, for operators: where it cannot be written, or lost lines a moment ago.
+    #[must_use]
+    pub fn troubles(&self) -> Vec<String> {
+        let now = Instant::now();
+        self.outlets.iter().filter_map(|outlet| outlet.trouble(now, LOSS_COUNTS)).collect()
+    }
+
+    /// Lines that were lost since the start, where they could not be written or too many waited.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.outlets.iter().map(|outlet| outlet.lost()).sum()
+    }
+}
+
+/// Keeps the log's threads at work. Dropping it has them write what waits, for a second at most: hold it until the program
+/// ends.
 #[must_use = "log lines still queued are lost unless the guard lives until the end"]
 #[derive(Debug)]
 pub struct Guard {
-    _file: Option<WorkerGuard>,
+    log: Log,
+    outlets: Vec<(Outlet, Worker)>,
+}
+
+impl Guard {
+    /// What is known of the log.
+    #[must_use]
+    pub fn log(&self) -> Log {
+        self.log.clone()
+    }
+
+    /// What has `LOG_FILE` opened again by its name: to be called when it was moved away.
+    pub fn reopener(&self) -> impl Fn() + Send + Sync + 'static {
+        let outlets: Vec<_> = self.outlets.iter().map(|(outlet, _)| outlet.clone()).collect();
+        move || outlets.iter().for_each(Outlet::reopen)
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.log.flood.tell();
+        let deadline = Instant::now() + LAST_LINES;
+        self.outlets.iter().for_each(|(outlet, _)| outlet.end());
+        self.outlets.iter().all(|(_, worker)| worker.ends_before(deadline));
+    }
 }
 
 /// Why there is no log.
@@ -52,6 +124,9 @@ pub enum LoggingError {
         /// What the system says.
         source: io::Error,
     },
+    /// The system gives no thread to write with.
+    #[error("the log has no thread to write with: {0}")]
+    Thread(#[from] io::Error),
     /// The filter is not valid; [`Config::load`] lets none such through.
     #[error("the log filter is not valid: {0}")]
     Filter(#[from] tracing_subscriber::filter::ParseError),
@@ -68,52 +143,45 @@ pub enum LoggingError {
 pub fn init(config: &Config) -> Result<Guard, LoggingError> {
     let no_color = config.environment.iter().any(|(name, value)| name == "NO_COLOR" && !value.is_empty());
     let colours = io::stdout().is_terminal() && !no_color;
-    let (subscriber, guard) = subscriber(config, io::stdout, colours)?;
+    let (subscriber, guard) = subscriber(config, Box::new(io::stdout()), colours)?;
     subscriber.try_init()?;
     Ok(guard)
 }
 
-fn subscriber<W>(
+fn subscriber(
     config: &Config,
-    stdout: W,
+    stdout: Box<dyn io::Write + Send>,
     colours: bool,
-) -> Result<(impl Subscriber + Send + Sync + 'static, Guard), LoggingError>
-where
-    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
-{
+) -> Result<(impl Subscriber + Send + Sync + 'static, Guard), LoggingError> {
     let filter: Targets = config.log_filter.parse()?;
-    // One type of layers and one of writers: the library's code is there once for each.
-    let mut layers = vec![layer(config.log_format, Sink::Stdout(stdout), colours, DefaultFields::new())];
-    let mut guard = None;
+    let flood = Arc::new(Flood::since(Instant::now()));
+    let mut outlets = Vec::new();
+    let mut open = |target| -> Result<Outlet, LoggingError> {
+        let (outlet, worker) = Outlet::to(target, Arc::clone(&flood))?;
+        outlets.push((outlet.clone(), worker));
+        Ok(outlet)
+    };
+    let mut layers = vec![layer(config.log_format, open(Target::Stdout(stdout))?, colours, DefaultFields::new())];
     if let Some(path) = &config.log_file {
-        let (writer, worker) = tracing_appender::non_blocking(open(path)?);
-        layers.push(layer(config.log_format, Sink::<W>::File(writer), false, PlainFields::default()));
-        guard = Some(worker);
+        layers.push(layer(config.log_format, open(Target::file(path)?)?, false, PlainFields::default()));
     }
-    Ok((tracing_subscriber::registry().with(filter).with(layers), Guard { _file: guard }))
+    let states = outlets.iter().map(|(outlet, _)| outlet.state()).collect();
+    let log = Log { flood: Arc::clone(&flood), outlets: states };
+    let subscriber = tracing_subscriber::registry().with(filter).with(Bounded(flood)).with(layers);
+    Ok((subscriber, Guard { log, outlets }))
 }
 
-/// Where lines go.
-enum Sink<W> {
-    Stdout(W),
-    File(NonBlocking),
-}
-
-impl<'w, W: MakeWriter<'w>> MakeWriter<'w> for Sink<W> {
-    type Writer = EitherWriter<W::Writer, NonBlocking>;
+impl<'w> MakeWriter<'w> for Outlet {
+    type Writer = &'w Self;
 
     fn make_writer(&'w self) -> Self::Writer {
-        match self {
-            Self::Stdout(stdout) => EitherWriter::A(stdout.make_writer()),
-            Self::File(file) => EitherWriter::B(file.make_writer()),
-        }
+        self
     }
 }
 
-fn layer<S, W, F>(format: LogFormat, writer: Sink<W>, colours: bool, fields: F) -> Box<dyn Layer<S> + Send + Sync>
+fn layer<S, F>(format: LogFormat, writer: Outlet, colours: bool, fields: F) -> Box<dyn Layer<S> + Send + Sync>
 where
     S: Subscriber + for<'s> LookupSpan<'s>,
-    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
     F: for<'w> FormatFields<'w> + Send + Sync + 'static,
 {
     match format {
@@ -121,18 +189,6 @@ where
         // One flat object a line: message and fields side by side, as log collectors want them.
         LogFormat::Json => lines::layer().json().flatten_event(true).with_span_list(false).with_writer(writer).boxed(),
     }
-}
-
-/// Opens the log file for appending; its folder is made.
-fn open(file: &Path) -> Result<File, LoggingError> {
-    if let Some(folder) = file.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        fs::create_dir_all(folder).map_err(|source| LoggingError::Folder { folder: folder.to_owned(), source })?;
-    }
-    OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(file)
-        .map_err(|source| LoggingError::Open { file: file.to_owned(), source })
 }
 
 /// The default form of a span's fields under a type of its own. A span keeps its formatted fields by type: under a shared
@@ -148,7 +204,8 @@ impl<'w> FormatFields<'w> for PlainFields {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex};
+    use std::fs;
+    use std::sync::Mutex;
 
     use super::*;
 
@@ -170,8 +227,7 @@ mod tests {
     /// What `log` writes to stdout under `config`.
     fn logged(config: &Config, colours: bool, log: impl FnOnce()) -> String {
         let buffer = Buffer::default();
-        let writer = buffer.clone();
-        let (subscriber, guard) = subscriber(config, move || writer.clone(), colours).unwrap();
+        let (subscriber, guard) = subscriber(config, Box::new(buffer.clone()), colours).unwrap();
         tracing::subscriber::with_default(subscriber, log);
         drop(guard);
         let bytes = buffer.0.lock().unwrap().clone();
@@ -232,7 +288,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let message = |file: PathBuf| {
             let config = Config { log_file: Some(file), ..Config::default() };
-            subscriber(&config, io::sink, false).err().unwrap().to_string()
+            subscriber(&config, Box::new(io::sink()), false).err().unwrap().to_string()
         };
         let a_folder = message(folder.path().to_owned());
         assert!(a_folder.contains(&format!("cannot open {}", folder.path().display())), "{a_folder}");

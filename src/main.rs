@@ -27,8 +27,11 @@ async fn main() -> ExitCode {
     };
     match outcome {
         Ok(text) => {
-            // A reader that left early (`--help | head`) is no error.
-            let _ = io::stdout().write_all(text.as_bytes());
+            // A server that ends has nothing to say here: its log may hold stdout, and wait for who reads it. A reader that
+            // left early (`--help | head`) is no error.
+            if !text.is_empty() {
+                let _ = io::stdout().write_all(text.as_bytes());
+            }
             ExitCode::SUCCESS
         }
         Err(error) => {
@@ -39,11 +42,11 @@ async fn main() -> ExitCode {
 }
 
 async fn serve(config: Config) -> Result<(), Box<dyn Error>> {
-    let _log = logging::init(&config)?;
+    let logging = logging::init(&config)?;
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
-    let shutdown = listen::until_signalled()?;
+    let shutdown = listen::until_signalled(logging.reopener())?;
     let listener = listen::bind(&config.host, config.port).await?;
     let address = listener.local_addr()?;
     let url = endpoint_url(&address.ip().to_string(), address.port());
@@ -52,7 +55,7 @@ async fn serve(config: Config) -> Result<(), Box<dyn Error>> {
         // Nobody could know the port.
         writeln!(io::stdout(), "{url}")?;
     }
-    App::new(config).serve(listener, shutdown).await?;
+    App::new(config).with_log(logging.log()).serve(listener, shutdown).await?;
     Ok(())
 }
 

@@ -40,6 +40,7 @@ use crate::diagnosis::client;
 use crate::diagnosis::findings::{self, Facts, Family, Finding, SessionFacts};
 use crate::diagnosis::jwks::KeySet;
 use crate::keys::Keys;
+use crate::logging::Log;
 use crate::protocol::{Meta, Params, Revision};
 use crate::request::Request;
 use crate::request::headers::Accept;
@@ -225,6 +226,8 @@ pub struct Server {
     pub clients: Arc<Clients>,
     /// How often each finding was raised.
     pub findings: FindingCounts,
+    /// What is known of the log.
+    pub log: Log,
 }
 
 impl Server {
@@ -238,7 +241,13 @@ impl Server {
     ) -> Self {
         let keys = Keys::of(&config);
         let clients = read(&sessions).clients();
-        Self { config, clock, sessions, keys, system, clients, findings: FindingCounts::default() }
+        Self { config, clock, sessions, keys, system, clients, findings: FindingCounts::default(), log: Log::default() }
+    }
+
+    /// With the log of the process.
+    #[must_use]
+    pub fn with_log(self, log: Log) -> Self {
+        Self { log, ..self }
     }
 
     /// Which client sends a request.

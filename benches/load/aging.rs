@@ -24,7 +24,7 @@ const QUIET: Duration = Duration::from_millis(2500);
 async fn main() {
     let Command::Serve(config) = Config::load(std::env::args_os(), std::env::vars_os()).unwrap() else { return };
     let _log = logging::init(&config).unwrap();
-    let shutdown = listen::until_signalled().unwrap();
+    let shutdown = listen::until_signalled(|| ()).unwrap();
     let listener = listen::bind(&config.host, config.port).await.unwrap();
     let clock = Arc::new(Clock::standing_still());
     let app = App::with(*config, Arc::clone(&clock), TOOLS);

@@ -23,7 +23,6 @@ use libfuzzer_sys::fuzz_target;
 use mcp_echo_stateful::clock::Clock;
 use mcp_echo_stateful::config::{Config, Origins, ResponseMode, SessionBinding};
 use mcp_echo_stateful::http::{Budget, Connection, Http, Layers, routes};
-use mcp_echo_stateful::logging::LogBudget;
 use mcp_echo_stateful::rpc::Engine;
 use mcp_echo_stateful::session::{Limits, SessionManager, sweep, write};
 use mcp_echo_stateful::system::System;
@@ -100,7 +99,6 @@ impl Server {
         let (sessions, system) = (Arc::new(RwLock::new(sessions)), Arc::new(System::unsampled()));
         let server = ToolServer::new(Arc::new(config), clock, sessions, system);
         let http = Arc::new(Http {
-            log_budget: LogBudget::since(Instant::now()),
             instance: HeaderValue::from_static("0000"),
             bound_to_loopback,
             budget: Budget::new(1024 * 1024, max_body),

@@ -83,7 +83,7 @@ fn panicked(panic: Box<dyn std::any::Any + Send + 'static>) -> Response<Body> {
 mod tests {
     use std::net::SocketAddr;
     use std::sync::RwLock;
-    use std::time::{Duration, Instant};
+    use std::time::Duration;
 
     use axum::routing::get;
     use http::HeaderValue;
@@ -95,7 +95,6 @@ mod tests {
     use crate::clock::Clock;
     use crate::config::Config;
     use crate::http::Budget;
-    use crate::logging::LogBudget;
     use crate::rpc::Engine;
     use crate::session::{Limits, SessionManager};
     use crate::system::System;
@@ -107,7 +106,6 @@ mod tests {
         let sessions = Arc::new(RwLock::new(sessions));
         let server = Server::new(Arc::new(config), clock, sessions, Arc::new(System::unsampled()));
         Arc::new(Http {
-            log_budget: LogBudget::since(Instant::now()),
             engine: Engine::new(server, TOOLS, CancellationToken::new()),
             instance: HeaderValue::from_static("0000"),
             bound_to_loopback: true,

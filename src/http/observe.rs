@@ -131,7 +131,8 @@ impl Observed {
         }
         // Nothing is written for a span that nobody will see.
         let is_debug = tracing::enabled!(tracing::Level::DEBUG);
-        let is_logged = is_debug || (tracing::enabled!(tracing::Level::INFO) && http.log_budget.take(at));
+        let is_logged =
+            is_debug || (tracing::enabled!(tracing::Level::INFO) && http.engine.server.log.takes_request(at));
         let span = if is_logged { span(request, &id) } else { Span::none() };
         if is_debug {
             span.in_scope(|| log_headers(request));
@@ -149,7 +150,9 @@ impl Observed {
         headers.insert(REQUEST_ID, self.id.to_header());
         // With LOG_LEVEL=WARNING the server's own mistakes still get their lines.
         let is_mistake = response.status().is_server_error();
-        if self.is_logged || (is_mistake && !tracing::enabled!(tracing::Level::INFO) && http.log_budget.take(self.at)) {
+        if self.is_logged
+            || (is_mistake && !tracing::enabled!(tracing::Level::INFO) && http.engine.server.log.takes_request(self.at))
+        {
             log(&self.span, response, took, self.is_probe);
         }
     }
@@ -208,9 +211,12 @@ fn span<B>(request: &Request<B>, id: &RequestId) -> Span {
     span
 }
 
+/// The most characters of headers on a debug line.
+const MAX_HEADER_LINE: usize = 8 * 1024;
+
 /// In debug mode every header is logged, secrets hidden.
 fn log_headers<B>(request: &Request<B>) {
-    let headers = header_line(request.headers());
+    let headers = shorten(&header_line(request.headers()), MAX_HEADER_LINE);
     tracing::debug!(uri = %redact::uri(&request.uri().to_string()), version = ?request.version(), headers, "request head");
 }
 

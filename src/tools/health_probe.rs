@@ -10,6 +10,7 @@ use super::streams::{self, ShownStreams};
 use super::{Annotations, Call, Context, Handle, NoArguments, Outcome, Tool, ToolError};
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::logging::Log;
 use crate::schema;
 use crate::session::{Stats, Working};
 use crate::system::Sample;
@@ -77,7 +78,8 @@ const OUTPUT: &str = r#"{
                 "uptimeSeconds": "$integer",
                 "threads": "$integer",
                 "openFiles": "$integer",
-                "openFilesLimit": "$integer"
+                "openFilesLimit": "$integer",
+                "logLinesLost": "$integer"
             }
         },
         "version": { "type": "string" },
@@ -130,7 +132,7 @@ const FILES_USED: (u64, u64) = (80, 95);
 const REFUSAL_COUNTS: Duration = Duration::from_secs(60);
 
 /// Judges the figures. Pure, so that each reason can be shown to fire.
-fn judge(stats: &Stats, sample: &Sample, config: &Config, clock: &Clock) -> (Status, Vec<String>) {
+fn judge(stats: &Stats, sample: &Sample, config: &Config, clock: &Clock, log: &Log) -> (Status, Vec<String>) {
     let mut reasons = Vec::new();
     let mut note = |status: Status, reason: String| reasons.push((status, reason));
     let now = clock.now();
@@ -165,6 +167,9 @@ fn judge(stats: &Stats, sample: &Sample, config: &Config, clock: &Clock) -> (Sta
     let since_sweep = stats.last_sweep.map_or_else(|| clock.uptime(), |at| now.since(at));
     if since_sweep > config.session_cleanup_interval * 3 {
         note(Status::Degraded, format!("the last session cleanup was {} ago", duration(since_sweep)));
+    }
+    for trouble in log.troubles() {
+        note(Status::Degraded, trouble);
     }
     let worst = reasons.iter().map(|(status, _)| *status).max().unwrap_or(Status::Healthy);
     (worst, reasons.into_iter().map(|(_, reason)| reason).collect())
@@ -232,6 +237,7 @@ struct Process {
     threads: Option<u64>,
     open_files: Option<u64>,
     open_files_limit: Option<u64>,
+    log_lines_lost: u64,
 }
 
 /// How often a finding was raised.
@@ -259,7 +265,7 @@ fn run(context: &Context<'_>, _: Option<&Working<'_>>, _: &NoArguments) -> Resul
 fn health(context: &Context<'_>) -> Health {
     let stats = context.stats;
     let sample = context.server.system.sample();
-    let (status, reasons) = judge(stats, &sample, &context.server.config, &context.server.clock);
+    let (status, reasons) = judge(stats, &sample, &context.server.config, &context.server.clock, &context.server.log);
     let uptime = context.server.clock.uptime();
     Health {
         status,
@@ -296,6 +302,7 @@ fn health(context: &Context<'_>) -> Health {
             threads: sample.threads,
             open_files: sample.open_files,
             open_files_limit: sample.open_files_limit,
+            log_lines_lost: context.server.log.lost(),
         },
         version: env!("CARGO_PKG_VERSION"),
         instance: stats.instance.to_string(),
@@ -372,6 +379,7 @@ fn details(health: &Health) -> String {
          - Streams: {history}\n\
          - Memory Limit: {limit}\n\
          - File Descriptors: {files}\n\
+         - Log Lines Lost: {lost}\n\
          - Uptime: {uptime}\n\
          - Version: {version}\n\
          - Instance: {instance}\n\
@@ -383,6 +391,7 @@ fn details(health: &Health) -> String {
         streams = sessions.open_streams,
         history = health.streams.line(),
         limit = memory.limit_bytes.map_or_else(|| "none".to_owned(), bytes),
+        lost = process.log_lines_lost,
         uptime = duration(Duration::from_secs(process.uptime_seconds)),
         version = health.version,
         instance = health.instance,

@@ -310,7 +310,7 @@ async fn serve() -> Result<(), Box<dyn Error>> {
         return Err("the fixture only serves".into());
     };
     let _log = logging::init(&config)?;
-    let shutdown = listen::until_signalled()?;
+    let shutdown = listen::until_signalled(|| ())?;
     let listener = listen::bind(&config.host, config.port).await?;
     let address = listener.local_addr()?;
     writeln!(io::stdout(), "{}", endpoint_url(&address.ip().to_string(), address.port()))?;

@@ -18,6 +18,7 @@ mod handles;
 mod hostile;
 mod http2;
 mod listen;
+mod logs;
 mod modern;
 mod polling;
 mod program;

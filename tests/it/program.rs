@@ -23,7 +23,7 @@ fn command(arguments: &[&str], environment: &[(&str, &str)]) -> Command {
 }
 
 /// Runs it to its end.
-async fn run(arguments: &[&str], environment: &[(&str, &str)]) -> (Option<i32>, String, String) {
+pub async fn run(arguments: &[&str], environment: &[(&str, &str)]) -> (Option<i32>, String, String) {
     let Output { status, stdout, stderr } = within(command(arguments, environment).output()).await.unwrap();
     (status.code(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
 }
@@ -33,7 +33,7 @@ pub struct Program {
     child: Child,
     stdout: Lines<BufReader<ChildStdout>>,
     /// Its lines so far.
-    log: Vec<String>,
+    pub log: Vec<String>,
     /// The MCP endpoint.
     pub url: String,
     http: Client,
@@ -77,12 +77,12 @@ impl Program {
         }
     }
 
-    fn post(&self, body: &Value) -> RequestBuilder {
+    pub fn post(&self, body: &Value) -> RequestBuilder {
         self.http.post(&self.url).header("accept", "application/json, text/event-stream").json(body)
     }
 
     /// Initializes a session; returns its id.
-    async fn session(&self) -> String {
+    pub async fn session(&self) -> String {
         let response = within(self.post(&initialize("2025-06-18")).send()).await.unwrap();
         response.headers()["mcp-session-id"].to_str().unwrap().to_owned()
     }
@@ -97,13 +97,18 @@ impl Program {
         format!("/proc/{}/{name}", self.child.id().unwrap()).into()
     }
 
-    fn signal(&self, name: &str) {
+    pub fn signal(&self, name: &str) {
         let kill = format!("kill -{name} {}", self.child.id().unwrap());
         assert!(std::process::Command::new("sh").args(["-c", &kill]).status().unwrap().success());
     }
 
+    /// Its exit code, once it ends by itself, though nobody reads its lines.
+    pub async fn end_unread(&mut self) -> Option<i32> {
+        within(self.child.wait()).await.unwrap().code()
+    }
+
     /// Its exit code, once it ends by itself. All its lines are read then.
-    async fn end(&mut self) -> Option<i32> {
+    pub async fn end(&mut self) -> Option<i32> {
         while let Some(line) = within(self.stdout.next_line()).await.unwrap() {
             self.log.push(line);
         }
