@@ -99,6 +99,7 @@ impl Guard {
 impl Drop for Guard {
     fn drop(&mut self) {
         self.log.flood.tell();
+        self.log.flood.end();
         let deadline = Instant::now() + LAST_LINES;
         self.outlets.iter().for_each(|(outlet, _)| outlet.end());
         self.outlets.iter().all(|(_, worker)| worker.ends_before(deadline));

@@ -167,5 +167,5 @@ pub fn malformed(malformed: Malformed) -> Refused {
 /// The answer to a part of a batch that could not be read.
 fn malformed_part(malformed: Malformed) -> Answer {
     let (refused, id) = (self::malformed(malformed.clone()), malformed.id);
-    Answer { json: refused.to_json(), failure: None, id }
+    Answer { json: refused.to_json(), failure: None, id, is_even: false }
 }

@@ -63,7 +63,7 @@ pub use guard::SessionGuard;
 pub use instance::{Instance, Maker, Name as InstanceName, prefix};
 pub use limits::Limits;
 pub use live::Session;
-pub use manager::{Full, Missing, SessionManager, enter, read, write};
+pub use manager::{Full, Missing, SessionManager, enter, hold, read, write};
 pub use memory::evict_for_memory;
 pub use queue::{Message, Queue};
 pub use record::{

@@ -188,6 +188,9 @@ pub enum ToolError {
     /// The arguments do not satisfy the schema or a bound: one sentence for each problem.
     #[error("{}", .0.join("; "))]
     InvalidArguments(Vec<String>),
+    /// The session that an argument names is not there, for this caller; one sentence.
+    #[error("{0}")]
+    NoSession(String),
     /// The tool works on a session and the request has none; what is not possible without.
     #[error("{0}")]
     SessionRequired(&'static str),

@@ -5,7 +5,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody as _};
-use http::header::{CONTENT_LENGTH, EXPECT};
+use http::header::{CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING};
 use http::{HeaderMap, StatusCode};
 use http_body_util::BodyExt as _;
 
@@ -25,19 +25,24 @@ const DRAIN_TIME: Duration = Duration::from_secs(5);
 /// holding connections with.
 const DISCARD_TIME: Duration = Duration::from_secs(1);
 
-/// Reads a body of at most `limit` bytes; a large one comes with its share of the budget.
+/// Reads a body of at most `limit` bytes; a large one comes with its share of the budget. What `meanwhile` gives lives while
+/// a body that is not there yet arrives.
 ///
 /// # Errors
 /// 413 as soon as it is known to be larger, 408 when it takes too long, 400 when the client breaks off, 503 when too many
 /// large ones are under way.
-pub async fn read(
+pub async fn read<T>(
     headers: &HeaderMap,
     mut body: Body,
     limit: usize,
     budget: &Budget,
+    meanwhile: impl FnOnce() -> T,
 ) -> Result<(Bytes, Option<Share>), Refusal> {
     let mut share = None;
     let declared = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if declared.is_none() {
+        check_coding(headers)?;
+    }
     let read = if declared.is_some_and(|length| length > limit as u64) {
         Ok(None)
     } else {
@@ -46,6 +51,7 @@ pub async fn read(
         match futures_util::poll!(&mut reading) {
             Poll::Ready(read) => read,
             Poll::Pending => {
+                let _meanwhile = meanwhile();
                 // Boxed: where it is not needed it takes no room in what every request holds.
                 let read = Box::pin(tokio::time::timeout(READ_TIMEOUT, reading)).await;
                 read.unwrap_or_else(|_| Err(timed_out()))
@@ -61,6 +67,18 @@ pub async fn read(
         return Err(too_large(limit));
     };
     Ok((bytes, share))
+}
+
+/// A body that is coded in another way than in chunks would be read as something that it is not (RFC 9112 section 6.1).
+fn check_coding(headers: &HeaderMap) -> Result<(), Refusal> {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    let (first, more) = (codings.next(), codings.next());
+    let is_plain = first.is_none_or(|coding| coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked"));
+    if is_plain && more.is_none() {
+        return Ok(());
+    }
+    let error = RpcError::invalid_request("Not Implemented: the only Transfer-Encoding that is taken is chunked, once");
+    Err(Refusal::new(StatusCode::NOT_IMPLEMENTED, error).and_close())
 }
 
 /// The body; `None` when it is larger than `limit`.

@@ -8,6 +8,7 @@ use http::header::{CONNECTION, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
 
 use super::budget::Budget;
+use super::observe::Even;
 use super::refusal::{self, Refusal};
 use super::{Http, sse};
 use crate::config::ResponseMode;
@@ -77,6 +78,7 @@ async fn complete(http: &Http, form: Form, answers: Answers) -> Response {
         return response;
     }
     let to = answers.as_slice().first().and_then(|answer| answer.id.clone());
+    let is_even = answers.as_slice().iter().any(|answer| answer.is_even);
     let body = if form == Form::Stream {
         let events: Vec<Bytes> = answers.as_slice().iter().map(|answer| sse::message(None, &answer.json)).collect();
         if let [event] = &events[..] { event.clone() } else { events.concat().into() }
@@ -84,8 +86,8 @@ async fn complete(http: &Http, form: Form, answers: Answers) -> Response {
         Bytes::from(answers.into_json())
     };
     match http.budget.hold(body).await {
-        Ok(body) if form == Form::Stream => sse::response_at_once(body),
-        Ok(body) => refusal::json(StatusCode::OK, body),
+        Ok(body) if form == Form::Stream => evened(sse::response_at_once(body), is_even),
+        Ok(body) => evened(refusal::json(StatusCode::OK, body), is_even),
         Err(refusal) => {
             let to = to.map_or(Addressee::Unreadable, Addressee::Request);
             let mut response = refusal.addressed_to(to).into_response();
@@ -94,6 +96,14 @@ async fn complete(http: &Http, form: Form, answers: Answers) -> Response {
             response
         }
     }
+}
+
+/// `response`, which does not show how long it took where `is_even`.
+fn evened(mut response: Response, is_even: bool) -> Response {
+    if is_even {
+        response.extensions_mut().insert(Even);
+    }
+    response
 }
 
 /// Calls that go on: as JSON or as a stream, as the form and the first thing that happens want it.

@@ -63,8 +63,18 @@ where
     }
 }
 
-/// 403 for a Host or Origin that is not allowed; 400 where the Host cannot be told.
+/// The most headers of a request. Of HTTP/1.1 hyper takes no more; HTTP/2 has no such bound of its own.
+const MAX_HEADERS: usize = 100;
+
+/// 403 for a Host or Origin that is not allowed; 400 where the Host cannot be told; 431 for too many headers.
 fn check<B>(config: &Config, bound_to_loopback: bool, request: &Request<B>) -> Result<(), Refusal> {
+    let headers = request.headers().len();
+    if headers > MAX_HEADERS {
+        let error = RpcError::invalid_request(format!(
+            "Request Header Fields Too Large: {headers} headers, at most {MAX_HEADERS} are taken: send fewer"
+        ));
+        return Err(Refusal::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, error).addressed_to(Addressee::Nobody));
+    }
     // Load balancers probe by address, and what /healthz says is no secret.
     if request.uri().path() != HEALTH_PATH {
         check_host(config, bound_to_loopback, request)?;

@@ -8,8 +8,9 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
 use pin_project_lite::pin_project;
+use tokio::time::Sleep;
 use tower::Service;
 use tracing::Span;
 use tracing::field::{Empty, display};
@@ -64,7 +65,7 @@ where
 {
     type Response = http::Response<Sent>;
     type Error = Infallible;
-    type Future = Observing<S::Future>;
+    type Future = Observing<S::Future, Sent>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         self.inner.poll_ready(context)
@@ -78,20 +79,30 @@ where
         request.extensions_mut().insert(arrival);
         let span = observed.span.clone();
         let answering = span.in_scope(|| self.inner.call(request)).instrument(span);
-        Observing { answering, observed: Some((observed, Arc::clone(&self.http))) }
+        Observing { answering, observed: Some((observed, Arc::clone(&self.http))), late: None }
     }
 }
 
 pin_project! {
     /// The answer to an observed request.
-    pub struct Observing<F> {
+    pub struct Observing<F, Sent> {
         #[pin]
         answering: Instrumented<F>,
         observed: Option<(Observed, Arc<Http>)>,
+        // An answer that is there, and until when it waits.
+        late: Option<(http::Response<Sent>, Pin<Box<Sleep>>)>,
     }
 }
 
-impl<F, Sent> Future for Observing<F>
+/// A response that must not show how long it took, as no 404 does: an extension of the response.
+#[derive(Debug, Clone, Copy)]
+pub struct Even;
+
+/// How long after its arrival a request is answered so at the earliest. How long the look-up took, which `Server-Timing`
+/// shows to the microsecond, would tell somebody else's session from none.
+const EVEN: Duration = Duration::from_millis(1);
+
+impl<F, Sent> Future for Observing<F, Sent>
 where
     F: Future<Output = Result<http::Response<Sent>, Infallible>>,
 {
@@ -99,7 +110,30 @@ where
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let Ok(mut response) = ready!(this.answering.poll(context));
+        let mut response = match this.late.take() {
+            None => {
+                let Ok(response) = ready!(this.answering.poll(context));
+                response
+            }
+            Some((response, mut wait)) => {
+                if wait.as_mut().poll(context).is_pending() {
+                    *this.late = Some((response, wait));
+                    return Poll::Pending;
+                }
+                response
+            }
+        };
+        if (response.status() == StatusCode::NOT_FOUND || response.extensions().get::<Even>().is_some())
+            && let Some((observed, _)) = this.observed
+            && let until = observed.at + EVEN
+            && until > Instant::now()
+        {
+            let mut wait = Box::pin(tokio::time::sleep_until(until.into()));
+            if wait.as_mut().poll(context).is_pending() {
+                *this.late = Some((response, wait));
+                return Poll::Pending;
+            }
+        }
         if let Some((observed, http)) = this.observed.take() {
             observed.answered(&http, &mut response);
         }

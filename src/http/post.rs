@@ -29,7 +29,8 @@ pub async fn post(State(http): State<Arc<Http>>, Extension(arrival): Extension<A
             return body::refuse(&parts.headers, body, refusal).await.into_response();
         }
     };
-    let (bytes, share) = match body::read(&parts.headers, body, config.max_body_bytes, &http.budget).await {
+    let meanwhile = || http.engine.keep_alive(&parts.headers);
+    let (bytes, share) = match body::read(&parts.headers, body, config.max_body_bytes, &http.budget, meanwhile).await {
         Ok(read) => read,
         Err(refusal) => return refusal.noted(&http, &parts.method, &parts.headers, peer).into_response(),
     };

@@ -1,5 +1,6 @@
 //! How many lines there are at all, whoever causes them: a flood of warnings fills a disk as well as one of requests.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use tracing::{Event, Level, Subscriber};
@@ -26,12 +27,20 @@ pub(super) struct Flood {
     warnings: LogBudget,
     infos: LogBudget,
     debug: LogBudget,
+    /// Whether the log has ended: every outlet has the same last line.
+    ended: AtomicBool,
 }
 
 impl Flood {
     pub fn since(began: Instant) -> Self {
         let budget = |lines| LogBudget::since(began, lines);
-        Self { requests: budget(REQUESTS), warnings: budget(WARNINGS), infos: budget(INFOS), debug: budget(DEBUG) }
+        Self {
+            requests: budget(REQUESTS),
+            warnings: budget(WARNINGS),
+            infos: budget(INFOS),
+            debug: budget(DEBUG),
+            ended: AtomicBool::new(false),
+        }
     }
 
     pub fn has_left_out(&self) -> bool {
@@ -54,8 +63,13 @@ impl Flood {
     }
 
     fn budgets(&self) -> [(&LogBudget, &'static str); 4] {
-        let Self { requests, warnings, infos, debug } = self;
+        let Self { requests, warnings, infos, debug, .. } = self;
         [(requests, "requests"), (warnings, "warnings"), (infos, "infos"), (debug, "debug lines")]
+    }
+
+    /// From now on there are no lines.
+    pub fn end(&self) {
+        self.ended.store(true, Ordering::Relaxed);
     }
 
     fn takes(&self, level: Level) -> bool {
@@ -75,6 +89,6 @@ impl<S: Subscriber> Layer<S> for Bounded {
     fn event_enabled(&self, event: &Event<'_>, _: Context<'_, S>) -> bool {
         let of = event.metadata();
         // What the log says of itself is bounded already.
-        of.target().starts_with(super::OWN) || self.0.takes(*of.level())
+        !self.0.ended.load(Ordering::Relaxed) && (of.target().starts_with(super::OWN) || self.0.takes(*of.level()))
     }
 }

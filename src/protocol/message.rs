@@ -29,13 +29,18 @@ impl Id {
         &self.0
     }
 
-    /// The same id written in the one way that [`Id::from_value`] writes it, for comparing.
+    /// The same id written in the one way that [`Id::from_value`] writes it, for comparing. A number that is larger than
+    /// what a computer counts with stays as it is: rounded, it would be another request's.
     #[must_use]
     pub fn canonical(&self) -> Self {
-        serde_json::from_str(&self.0).ok().and_then(|value| Self::from_value(&value)).unwrap_or_else(|| self.clone())
+        match serde_json::from_str::<Value>(&self.0) {
+            Ok(Value::Number(number)) if number.is_f64() && is_integer(&self.0) => self.clone(),
+            Ok(value) => Self::from_value(&value).unwrap_or_else(|| self.clone()),
+            Err(_) => self.clone(),
+        }
     }
 
-    fn read(raw: &RawValue) -> Option<Self> {
+    pub(super) fn read(raw: &RawValue) -> Option<Self> {
         let text = raw.get();
         text.starts_with(|c: char| c == '"' || c == '-' || c.is_ascii_digit()).then(|| Self(text.into()))
     }
@@ -45,6 +50,11 @@ impl Id {
     pub fn from_value(value: &Value) -> Option<Self> {
         (value.is_string() || value.is_number()).then(|| Self(value.to_string().into()))
     }
+}
+
+/// Whether a JSON number is written without fraction and exponent.
+fn is_integer(number: &str) -> bool {
+    number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-')
 }
 
 impl fmt::Debug for Id {
@@ -261,7 +271,8 @@ fn closer_look(text: &str, whole: &str) -> Result<Message, Malformed> {
     }
     let params = match envelope.params.map(|raw| (raw, serde_json::from_str::<Value>(raw.get()))) {
         None | Some((_, Ok(Value::Null))) => Params::default(),
-        Some((_, Ok(Value::Object(params)))) => params.into(),
+        // Once more: as a tree, a number may have lost digits.
+        Some((raw, Ok(Value::Object(_)))) => serde_json::from_str(raw.get()).unwrap_or_default(),
         Some((_, Ok(_))) => return Err(Malformed::invalid(id, "Invalid Request: \"params\" must be an object")),
         Some((_, Err(error))) if error.to_string().starts_with("recursion limit exceeded") => {
             return Err(Malformed::invalid(id, "Invalid Request: \"params\" are nested deeper than 127 levels"));

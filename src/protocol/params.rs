@@ -6,6 +6,8 @@ use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
+use super::Id;
+
 /// The parameters of a message. Of members with the same name the last counts; what is absent is `null`.
 ///
 /// Those that are asked for most have places of their own, so that no name of theirs is hashed, and each place is small, so
@@ -15,6 +17,7 @@ pub struct Params {
     meta: Option<Box<Value>>,
     name: Option<Box<Value>>,
     arguments: Option<Box<Value>>,
+    request_id: Option<Id>,
     others: Option<Box<Map<String, Value>>>,
 }
 
@@ -35,6 +38,12 @@ impl Params {
     #[must_use]
     pub fn arguments(&self) -> &Value {
         self.arguments.as_deref().unwrap_or(&Value::Null)
+    }
+
+    /// `requestId` of a cancellation, to the digit, where it can be one.
+    #[must_use]
+    pub fn request_id(&self) -> Option<&Id> {
+        self.request_id.as_ref()
     }
 
     /// Takes `arguments` out.
@@ -67,7 +76,8 @@ impl From<Map<String, Value>> for Params {
     fn from(mut others: Map<String, Value>) -> Self {
         let mut take = |name| others.shift_remove(name).map(Box::new);
         let (meta, name, arguments) = (take("_meta"), take("name"), take("arguments"));
-        Self { meta, name, arguments, others: (!others.is_empty()).then(|| Box::new(others)) }
+        let request_id = others.shift_remove("requestId").and_then(|id| Id::from_value(&id));
+        Self { meta, name, arguments, request_id, others: (!others.is_empty()).then(|| Box::new(others)) }
     }
 }
 
@@ -88,6 +98,7 @@ impl<'de> Deserialize<'de> for Params {
                         Parameter::Meta => params.meta = Some(Box::new(members.next_value()?)),
                         Parameter::Name => params.name = Some(Box::new(members.next_value()?)),
                         Parameter::Arguments => params.arguments = Some(Box::new(members.next_value()?)),
+                        Parameter::RequestId => params.request_id = Id::read(members.next_value()?),
                         Parameter::Other(name) => {
                             params.others.get_or_insert_default().insert(name, members.next_value()?);
                         }
@@ -105,6 +116,7 @@ enum Parameter {
     Meta,
     Name,
     Arguments,
+    RequestId,
     Other(String),
 }
 
@@ -123,6 +135,7 @@ impl<'de> Deserialize<'de> for Parameter {
                     "_meta" => Parameter::Meta,
                     "name" => Parameter::Name,
                     "arguments" => Parameter::Arguments,
+                    "requestId" => Parameter::RequestId,
                     other => Parameter::Other(other.to_owned()),
                 })
             }

@@ -65,6 +65,8 @@ pub struct Answer {
     pub failure: Option<Failure>,
     /// The request that it answers; `None` where its id could not be read.
     pub id: Option<Id>,
+    /// Whether it must not show how long it took: that would tell somebody else's session from none.
+    pub is_even: bool,
 }
 
 /// Kinds of failure that a transport may have forms of its own for: over HTTP, status codes.
@@ -114,7 +116,7 @@ impl Answer {
     /// A result, as a JSON-RPC response to the request with `id`.
     #[must_use]
     pub fn to(id: &Id, json: Vec<u8>) -> Self {
-        Self { json, failure: None, id: Some(id.clone()) }
+        Self { json, failure: None, id: Some(id.clone()), is_even: false }
     }
 
     /// An error response to the request with `id`.

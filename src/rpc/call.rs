@@ -207,13 +207,14 @@ impl Engine {
 
     /// The answer to a call that does not come to its tool.
     fn refuse_call(&self, error: ToolError, tool: &Tool, job: &Job, started: Instant) -> Answer {
+        let is_even = matches!(error, ToolError::NoSession(_));
         let stats = self.server.stats();
         let context = self.context(job, &stats, None);
         let sealed = in_session(job.session.as_ref(), |mut working| {
             count(working.as_deref_mut());
             seal(Err(error), &context, tool, working, job, started)
         });
-        self.conclude(sealed, tool, job)
+        Answer { is_even, ..self.conclude(sealed, tool, job) }
     }
 }
 

@@ -7,7 +7,7 @@ use super::Engine;
 use super::job::Job;
 use super::methods::{binding, unbindable};
 use crate::config::SessionBinding;
-use crate::diagnosis::{findings, identity};
+use crate::diagnosis::identity;
 use crate::request::Request;
 use crate::session::{self, Client, Full, Missing, NewSession, SessionGuard, Working, prefix, write};
 use crate::tools::{HANDLE, ToolError};
@@ -35,9 +35,8 @@ impl Engine {
         };
         Err(no_session(&match missing {
             Missing::Ended { reason, .. } => format!(" (it was {})", reason.name()),
-            Missing::Elsewhere { maker, here, replica } => {
-                let finding = findings::session::other_replica(maker, here, replica);
-                format!(" ({}: made by instance {maker}, this is {here})", finding.summary)
+            Missing::Elsewhere { maker, here, since } => {
+                format!(" ({}; this is {here})", self.other_replica(maker, here, since).summary)
             }
             Missing::Unknown | Missing::NotYours { .. } => String::new(),
         }))
@@ -85,7 +84,7 @@ impl Engine {
 
 /// There is no session behind a handle: why, where the caller may know, and what to do.
 pub(super) fn no_session(why: &str) -> ToolError {
-    ToolError::invalid(format!(
+    ToolError::NoSession(format!(
         "`{HANDLE}`: session not found or expired{why}; call echo without `{HANDLE}` to make a new one"
     ))
 }

@@ -14,7 +14,7 @@ use crate::config::SessionBinding;
 use crate::diagnosis::identity;
 use crate::diagnosis::redact::loggable;
 use crate::protocol::message::Malformed;
-use crate::protocol::{Answer, Call, Content, Failure, Id, Message, Notification, Refused, Reply, RpcError, message};
+use crate::protocol::{Answer, Call, Content, Failure, Message, Notification, Refused, Reply, RpcError, message};
 use crate::session::history::Kind;
 use crate::session::{Unbound, prefix};
 
@@ -115,8 +115,7 @@ fn heed(admitted: &Admitted, notification: &Notification) {
     match notification.method.as_str() {
         "notifications/initialized" => session.change(|working| working.record.client_ready = true),
         "notifications/cancelled" => {
-            let id = notification.params.get("requestId").and_then(Id::from_value);
-            let known = id.is_some_and(|id| session.cancel(&id));
+            let known = notification.params.request_id().is_some_and(|id| session.cancel(id));
             if !known {
                 session.change(|working| working.count_late_cancel());
             }
@@ -164,7 +163,7 @@ pub fn answer_batch(engine: &Arc<Engine>, caller: &Caller<'_>, messages: Vec<Res
             Ok(Message::Request(call)) => jobs.push(job(call, &admitted, caller)),
             Ok(Message::Notification(notification)) if methods::must_be_answered(&notification.method) => {
                 let error = methods::id_missing(&notification.method);
-                errors.push(Answer { json: message::error(None, &error), failure: None, id: None });
+                errors.push(Answer { json: message::error(None, &error), failure: None, id: None, is_even: false });
             }
             Ok(Message::Notification(notification)) => heed(&admitted, &notification),
             Ok(Message::Response) => {}

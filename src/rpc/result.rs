@@ -72,6 +72,7 @@ pub fn refuse(id: &Id, tool: &str, error: &ToolError, revision: Revision) -> Res
         ))),
         ToolError::NotKept(NotKept::CustomData(_)) => invalid(tool, &[error.to_string()], revision, failed),
         ToolError::InvalidArguments(problems) => invalid(tool, problems, revision, failed),
+        ToolError::NoSession(problem) => invalid(tool, std::slice::from_ref(problem), revision, failed),
         ToolError::SessionRequired(what) => {
             let hint = if revision.is_stateless() {
                 HOW_TO_GET_A_HANDLE

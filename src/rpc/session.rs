@@ -8,13 +8,16 @@ use uuid::Uuid;
 use super::seal::Told;
 use super::strict::{self, Asked, Breach};
 use super::{Caller, Engine};
+use crate::clock::Moment;
 use crate::diagnosis::client::way;
-use crate::diagnosis::findings::{self, Facts, Family, SessionFacts};
+use crate::diagnosis::findings::{self, Facts, Family, Finding, SessionFacts};
 use crate::diagnosis::{identity, placeholder};
 use crate::protocol::{CallStream, Failure, Id, Refused, Revision, RpcError};
 use crate::request::headers::{self, SessionHeader};
 use crate::session::history::Kind;
-use crate::session::{self, EndReason, Identity, Missing, Session, SessionGuard, Stream, Working, prefix, read, write};
+use crate::session::{
+    self, EndReason, Identity, InstanceName, Missing, Session, SessionGuard, Stream, Working, prefix, read, write,
+};
 use crate::text::rfc3339;
 use crate::tools::Server;
 
@@ -191,6 +194,13 @@ impl Engine {
         caller.served_version(&self.server.config.protocol).map_err(|error| Refused::new(Failure::Malformed, error))
     }
 
+    /// Keeps the session that these headers name from expiring while the rest of their request arrives.
+    #[must_use]
+    pub fn keep_alive(&self, headers: &HeaderMap) -> Option<SessionGuard> {
+        let SessionHeader::Id(id) = headers::session_id(headers) else { return None };
+        session::hold(&self.server.sessions, id, identity::caller(headers).ok().as_ref())
+    }
+
     /// Enters the session that the caller names; `None` when it names none. `noted` is what its history says of the request.
     pub(super) fn enter(
         &self,
@@ -272,8 +282,8 @@ impl Engine {
     /// Notes why there is no session `id` for a request, where an operator should know.
     pub(super) fn note_missing(&self, id: Uuid, missing: Missing) {
         match missing {
-            Missing::Elsewhere { maker, here, replica } => {
-                self.tell(&[(findings::session::other_replica(maker, here, replica), None)]);
+            Missing::Elsewhere { maker, here, since } => {
+                self.tell(&[(self.other_replica(maker, here, since), None)]);
             }
             Missing::NotYours { anonymous } => {
                 let who = if anonymous { "a request without identity" } else { "another identity" };
@@ -285,6 +295,11 @@ impl Engine {
             }
             Missing::Unknown => {}
         }
+    }
+
+    /// The finding on a session of another instance.
+    pub(super) fn other_replica(&self, maker: InstanceName, here: InstanceName, since: Moment) -> Finding {
+        findings::session::other_replica(maker, here, &rfc3339(self.server.clock.wall(since)))
     }
 
     /// The refusal of a request with two session ids.
@@ -313,8 +328,8 @@ impl Engine {
                 }
                 data
             }
-            Missing::Elsewhere { maker, here, replica } => {
-                let finding = findings::session::other_replica(maker, here, replica);
+            Missing::Elsewhere { maker, here, since } => {
+                let finding = self.other_replica(maker, here, since);
                 told = format!("{}; or {HINT}", finding.summary);
                 serde_json::json!({
                     "hint": told,

@@ -1,32 +1,35 @@
 //! Which instance made a session id.
 //!
 //! Sessions live in one process, so behind a load balancer an id may arrive at an instance that never issued it. An id that
-//! says who made it, and when, turns "session not found" into "another replica has it". It stays a UUID of version 4
-//! (RFC 9562 section 5.4) to everybody else: of its 122 random bits 66 are random, and the other 56 look so.
+//! says who made it turns "session not found" into "another instance has it". It is a UUID of version 4 (RFC 9562 section
+//! 5.4) to everybody else:
 //!
-//! Not a secret and not a signature: whoever makes up such an id is told about an instance that does not exist.
+//! - its first 32 bits are public: the instance, and a counter that makes them differ. They are what a log line shows;
+//! - of the others 78 are random, more than the 64 that a session id has to have (OWASP, Session Management Cheat Sheet),
+//!   and 12 follow from the first 32: that is how an id of another server is told.
+//!
+//! Not a signature: whoever makes up such an id is told about an instance that does not exist.
+
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use crate::clock::Moment;
 
-/// Bytes of an id that are random, the version and the variant included.
-const RANDOM: usize = 9;
+/// Bytes of an id that are public.
+const PUBLIC: usize = 4;
 
-/// A moment in an id counts quarters of a second, in so many bits: it begins anew after 194 days.
-const TICK_MS: u64 = 250;
-const TICK_BITS: u32 = 26;
-const TICKS: u64 = 1 << TICK_BITS;
-
-/// Bits that are zero in an id of ours: one in 16,384 other ids is taken for one.
-const CHECK_BITS: u32 = 14;
+/// Bits that follow from the public ones: one in 4,096 other ids is taken for one of ours.
+const CHECK_BITS: u32 = 12;
 
 /// One run of the server: a number of its own, and since when.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Instance {
     number: u16,
     started: Moment,
+    /// Of the next id. Begins anywhere, so that it does not tell how many there were.
+    next: AtomicU16,
 }
 
 /// What an id that is no session here says of its maker.
@@ -35,12 +38,7 @@ pub enum Maker {
     /// This instance.
     This,
     /// Another instance of this server.
-    Another {
-        /// Its name: four hex digits.
-        instance: Name,
-        /// Whether it made the id while this instance ran: then it is another replica, and not this server before a restart.
-        side_by_side: bool,
-    },
+    Another(Name),
     /// No server of this kind.
     Stranger,
 }
@@ -60,46 +58,45 @@ impl Instance {
     #[must_use]
     #[expect(clippy::disallowed_methods, reason = "an instance's number is chosen by chance")]
     pub fn new(started: Moment) -> Self {
-        let [high, low, ..] = Uuid::new_v4().into_bytes();
-        Self { number: u16::from_be_bytes([high, low]), started }
+        let [a, b, c, d, ..] = Uuid::new_v4().into_bytes();
+        Self { number: u16::from_be_bytes([a, b]), started, next: AtomicU16::new(u16::from_be_bytes([c, d])) }
     }
 
-    /// Its name.
+    /// Its name. Its ids begin with it.
     #[must_use]
-    pub fn name(self) -> Name {
+    pub fn name(&self) -> Name {
         Name(self.number)
     }
 
-    /// A new id for a session made at `now`.
+    /// Since when it runs.
+    #[must_use]
+    pub fn started(&self) -> Moment {
+        self.started
+    }
+
+    /// A new id.
     #[must_use]
     #[expect(clippy::disallowed_methods, reason = "ids of sessions are not to be guessed")]
-    pub fn new_id(self, now: Moment) -> Uuid {
+    pub fn new_id(&self) -> Uuid {
         let mut id = Uuid::new_v4().into_bytes();
-        let ticks = now.0 / TICK_MS % TICKS;
-        let plain = ((u64::from(self.number) << TICK_BITS) | ticks) << CHECK_BITS;
-        let tail = (plain ^ mask(&id)).to_be_bytes();
-        id[RANDOM..].copy_from_slice(&tail[1..]);
+        let count = self.next.fetch_add(1, Ordering::Relaxed);
+        id[..PUBLIC].copy_from_slice(&((u32::from(self.number) << 16) | u32::from(count)).to_be_bytes());
+        let random = u16::from_be_bytes([id[14], id[15]]) >> CHECK_BITS << CHECK_BITS;
+        let last = random | check(&id);
+        id[14..].copy_from_slice(&last.to_be_bytes());
         Uuid::from_bytes(id)
     }
 
-    /// Who made `id`, as it looks at `now`.
+    /// Who made `id`.
     #[must_use]
-    pub fn maker_of(self, id: Uuid, now: Moment) -> Maker {
+    pub fn maker_of(&self, id: Uuid) -> Maker {
+        let is_v4 = id.get_version_num() == 4 && id.get_variant() == uuid::Variant::RFC4122;
         let id = id.into_bytes();
-        let mut tail = [0; 8];
-        tail[1..].copy_from_slice(&id[RANDOM..]);
-        let plain = u64::from_be_bytes(tail) ^ mask(&id);
-        if id[6] >> 4 != 4 || id[8] >> 6 != 0b10 || plain & ((1 << CHECK_BITS) - 1) != 0 {
+        if !is_v4 || u16::from_be_bytes([id[14], id[15]]) & ((1 << CHECK_BITS) - 1) != check(&id) {
             return Maker::Stranger;
         }
-        let number = u16::try_from(plain >> (CHECK_BITS + TICK_BITS)).unwrap_or_default();
-        if number == self.number {
-            return Maker::This;
-        }
-        let made = plain >> CHECK_BITS & (TICKS - 1);
-        let age = (now.0 / TICK_MS % TICKS + TICKS - made) % TICKS;
-        let run = (now.0 / TICK_MS).saturating_sub(self.started.0 / TICK_MS);
-        Maker::Another { instance: Name(number), side_by_side: age < run }
+        let number = u16::from_be_bytes([id[0], id[1]]);
+        if number == self.number { Maker::This } else { Maker::Another(Name(number)) }
     }
 }
 
@@ -119,41 +116,53 @@ pub fn prefix(id: Uuid) -> String {
     id
 }
 
-/// What makes the last 56 bits of an id look random.
-fn mask(id: &[u8; 16]) -> u64 {
-    let digest = Sha256::digest(&id[..RANDOM]);
-    digest[..16 - RANDOM].iter().fold(0, |mask, byte| mask << 8 | u64::from(*byte))
+/// The bits of an id that follow from its public ones.
+fn check(id: &[u8; 16]) -> u16 {
+    let digest = Sha256::digest(&id[..PUBLIC]);
+    u16::from_be_bytes([digest[0], digest[1]]) >> (16 - CHECK_BITS)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
 
     const START: Moment = Moment(1_800_000_000_000);
 
-    fn at(seconds: u64) -> Moment {
-        Moment(START.0 + seconds * 1000)
-    }
-
     #[test]
     fn an_instance_knows_its_own_ids_and_they_are_uuids_of_version_4() {
         let instance = Instance::new(START);
-        for second in 0..1000 {
-            let id = instance.new_id(at(second));
-            assert_eq!(instance.maker_of(id, at(second)), Maker::This);
+        for _ in 0..1000 {
+            let id = instance.new_id();
+            assert_eq!(instance.maker_of(id), Maker::This);
             assert_eq!((id.get_version_num(), id.get_variant()), (4, uuid::Variant::RFC4122));
+            assert!(id.to_string().starts_with(&instance.name().to_string()), "{id}");
         }
     }
 
     #[test]
-    fn an_id_of_a_replica_is_told_from_one_of_the_run_before() {
-        let (first, second) = (Instance { number: 1, started: START }, Instance { number: 2, started: at(3600) });
-        let another = |side_by_side| Maker::Another { instance: Name(1), side_by_side };
-        assert_eq!(second.maker_of(first.new_id(at(100)), at(7200)), another(false));
-        assert_eq!(second.maker_of(first.new_id(at(3601)), at(7200)), another(true));
-        assert_eq!(second.maker_of(first.new_id(at(7200)), at(7200)), another(true));
-        // The moment of the start itself proves nothing.
-        assert_eq!(second.maker_of(first.new_id(at(3600)), at(7200)), another(false));
+    fn what_a_log_shows_of_ids_differs_and_tells_nothing_of_the_rest() {
+        let instance = Instance::new(START);
+        let ids: Vec<_> = (0..4096).map(|_| instance.new_id()).collect();
+        let shown: HashSet<_> = ids.iter().map(|id| prefix(*id)).collect();
+        assert_eq!(shown.len(), ids.len());
+        // Bits that are set in about half of the ids: those that a guess has to get right.
+        let bits = (0..128).filter(|bit| {
+            let set = ids.iter().filter(|id| id.as_u128() >> (127 - bit) & 1 == 1).count();
+            *bit >= 32 && (1800..2300).contains(&set)
+        });
+        // Without the check bits, version and variant; the check bits look random as well.
+        assert_eq!(bits.count(), 90);
+        let [one, other] = [(); 2].map(|()| Instance { number: 1, started: START, next: AtomicU16::new(0) }.new_id());
+        let differing = (one.as_u128() ^ other.as_u128()).count_ones();
+        assert!((15..70).contains(&differing), "the same public part, and another rest: {differing} bits");
+    }
+
+    #[test]
+    fn ids_of_another_instance_name_it() {
+        let [first, second] = [1, 2].map(|number| Instance { number, started: START, next: AtomicU16::new(7) });
+        assert_eq!(second.maker_of(first.new_id()), Maker::Another(Name(1)));
         assert_eq!(first.name().to_string(), "0001");
     }
 
@@ -163,9 +172,9 @@ mod tests {
         let instance = Instance::new(START);
         let mut taken = 0;
         for _ in 0..10_000 {
-            taken += u32::from(instance.maker_of(Uuid::new_v4(), START) != Maker::Stranger);
+            taken += u32::from(instance.maker_of(Uuid::new_v4()) != Maker::Stranger);
         }
         assert!(taken < 20, "{taken} of 10,000 random ids were taken for ours");
-        assert_eq!(instance.maker_of(Uuid::nil(), START), Maker::Stranger);
+        assert_eq!(instance.maker_of(Uuid::nil()), Maker::Stranger);
     }
 }

@@ -302,7 +302,7 @@ impl Session {
 
     /// Cancels the calls with this id that run. Returns whether there were any.
     pub fn cancel(&self, id: &Id) -> bool {
-        self.inside().local.calls.cancel(id)
+        self.inside().local.calls.cancel(&id.canonical())
     }
 
     /// Marks it ended, unless somebody holds it. It is entered under the same lock, so that nobody enters it in between.

@@ -37,8 +37,8 @@ pub enum Missing {
         maker: Name,
         /// Which one this is.
         here: Name,
-        /// Whether it is another replica for certain, and not this server before a restart.
-        replica: bool,
+        /// Since when this one runs.
+        since: Moment,
     },
     /// It ended.
     Ended {
@@ -135,7 +135,7 @@ impl SessionManager {
                 return Err(full);
             }
         };
-        let id = self.instance.new_id(now);
+        let id = self.instance.new_id();
         let (client, whose) = (client(&new), new.client);
         // Of the stateless era there is nothing to tell: its sessions have no requests of their own.
         let handshake = !new.protocol_version.is_stateless();
@@ -261,9 +261,9 @@ impl SessionManager {
 
     /// What can be told of an id that nobody here remembers.
     fn unknown(&self, id: Uuid) -> Missing {
-        match self.instance.maker_of(id, self.shared.clock.now()) {
-            Maker::Another { instance, side_by_side } => {
-                Missing::Elsewhere { maker: instance, here: self.instance.name(), replica: side_by_side }
+        match self.instance.maker_of(id) {
+            Maker::Another(maker) => {
+                Missing::Elsewhere { maker, here: self.instance.name(), since: self.instance.started() }
             }
             // Of an id made here no more is told than of any other: it may be someone else's.
             Maker::This | Maker::Stranger => Missing::Unknown,
@@ -272,8 +272,8 @@ impl SessionManager {
 
     /// This run of the server.
     #[must_use]
-    pub fn instance(&self) -> Instance {
-        self.instance
+    pub fn instance(&self) -> &Instance {
+        &self.instance
     }
 
     /// Ends a session: its streams end, its id is dead from now on.
@@ -425,6 +425,16 @@ pub fn enter(
         }
         Closed::Ended => read(manager).missing(id, caller),
     })
+}
+
+/// Keeps the session of a request from idling before the request is there as a whole; `None` where there is no such session
+/// for this caller. Nothing is noted of the request: [`enter`] does that.
+pub fn hold(manager: &RwLock<SessionManager>, id: Uuid, caller: Option<&Identity>) -> Option<SessionGuard> {
+    let session = read(manager).get(id).cloned()?;
+    if session.owner().is_some_and(|owner| !caller.is_some_and(|caller| owner.is(caller))) {
+        return None;
+    }
+    SessionGuard::enter(&session, Instant::now(), |_| ()).ok()
 }
 
 /// Read access. A holder that panicked left plain data behind.

@@ -247,6 +247,19 @@ async fn a_head_that_is_too_large_is_answered_with_431() {
 }
 
 #[tokio::test]
+async fn a_request_has_a_hundred_headers_as_over_http_1() {
+    let server = TestServer::start().await;
+    let mut http2 = Http2::to(&server).await;
+    for (stream, more, is_refused) in [(1, 99, false), (3, 500, true)] {
+        let names: Vec<String> = (0..more).map(|n| format!("x-{n}")).collect();
+        let headers: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "1")).collect();
+        http2.send(post_with(stream, &headers, &ping())).await;
+        let body = within(http2.body_of(stream)).await;
+        assert_eq!(body.contains("at most 100 are taken"), is_refused, "{body}");
+    }
+}
+
+#[tokio::test]
 async fn a_connection_has_200_streams_and_the_next_is_refused() {
     let server = TestServer::start().await;
     let mut http2 = Http2::to(&server).await;

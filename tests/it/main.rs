@@ -4,6 +4,7 @@
 mod advisories;
 mod answers;
 mod architecture;
+mod attacks;
 mod documents;
 mod eras;
 mod exchange;

@@ -32,7 +32,7 @@ def behind(plain: Front, sticky: Front, hashed: Front, servers: list[Server], tu
         told = next(answer for answer in answers if answer.status == 404)
         data, here = told.json["error"]["data"], told.one("X-Instance-Id")
         equal((data["madeByInstance"], data["instance"]), (maker, here), "the instances that the 404 names")
-        require(data["hint"].startswith("another replica of this server made the session"), f"the hint: {data['hint']}")
+        require(data["hint"].startswith("another instance of this server"), f"the hint: {data['hint']}")
         equal([finding["id"] for finding in data["findings"]], ["ses.other_replica"], "findings")
         detail.append(f"ses.other_replica: {'; '.join(data['findings'][0]['evidence'])}")
     with sticky.check("a cookie keeps a client at its replica") as detail:

@@ -284,7 +284,7 @@ impl Place for Remote {
 
     async fn create(&self, who: Option<&str>) -> Uuid {
         let now = self.store.now().moment();
-        let id = read(&self.manager).instance().new_id(now);
+        let id = read(&self.manager).instance().new_id();
         let saved = Saved::new(Record::new(id, now, new_session(who)), QUEUE);
         self.committer.create(&saved, TIMEOUT).await.unwrap();
         write(&self.manager).adopt(Saved::new(saved.record, 1));

@@ -49,8 +49,9 @@ const OTHER_REPLICA: Rule = Rule {
     id: "ses.other_replica",
     severity: Severity::Error,
     meaning: "a request names a session that another instance of this server made",
-    fix: "run one replica, or have the load balancer send all requests of a session to the same one (sticky sessions need a \
-          client that keeps cookies; hashing by the client's address needs none)",
+    fix: "after a restart, POST initialize without an Mcp-Session-Id header; with several replicas, have the load balancer send \
+          all requests of a session to the same one (sticky sessions need a client that keeps cookies; hashing by the client's \
+          address needs none)",
     reference: "MCP 2025-03-26 and later, basic/transports, Session Management: the session is state of the server that assigned it",
     check: where_refused,
 };
@@ -86,25 +87,15 @@ pub fn unknown_id(tries: u32) -> Option<Finding> {
     })
 }
 
-/// A request that names a session of the instance `maker`, at the instance `here`. `replica`: `maker` made it while this
-/// instance ran.
+/// A request that names a session of the instance `maker`, at the instance `here`, which runs since `since` (RFC 3339).
 #[must_use]
-pub fn other_replica(maker: InstanceName, here: InstanceName, replica: bool) -> Finding {
-    let summary = if replica {
-        "another replica of this server made the session, and sessions are not shared"
-    } else {
-        "another instance made the session: another replica, or this server before it was restarted"
-    };
-    let finding = Finding::new(&OTHER_REPLICA, summary, "made by instance", &maker.to_string())
-        .and_evidence("answered by instance", &here.to_string());
-    if replica {
-        finding
-    } else {
-        finding.with_fix(
-            "after a restart: POST initialize without an Mcp-Session-Id header; with several replicas: have the load balancer \
-             send all requests of a session to the same one",
-        )
-    }
+pub fn other_replica(maker: InstanceName, here: InstanceName, since: &str) -> Finding {
+    let summary = format!(
+        "another instance of this server ({maker}) made the session: another replica, or this server before it was \
+         restarted at {since}; sessions are not shared"
+    );
+    Finding::new(&OTHER_REPLICA, summary, "made by instance", &maker.to_string())
+        .and_evidence("answered by instance", &here.to_string())
 }
 
 /// Sessions of one call that asked for the list of tools before it: a person who starts a client for one call makes such

@@ -1,0 +1,147 @@
+//! Attacks that got through once, each at the size that it was tried with, and what happens now.
+
+use std::time::Duration;
+
+use mcp_echo_stateful::session::{Stats, read};
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+
+use crate::exchange::{Answer, assert_says};
+use crate::modern::Modern;
+use crate::raw::{Raw, post};
+use crate::server::{TestServer, tool_call, within};
+
+const VERSION: &str = "2025-06-18";
+
+fn stats(server: &TestServer) -> Stats {
+    read(&server.sessions).stats()
+}
+
+fn ping() -> Value {
+    json!({"jsonrpc": "2.0", "id": 1, "method": "ping"})
+}
+
+#[tokio::test]
+async fn a_body_in_another_transfer_coding_than_chunked_is_not_read_as_if_it_were() {
+    let server = TestServer::start().await;
+    let body = ping().to_string();
+    let chunk = format!("{:x}\r\n{body}\r\n0\r\n\r\n", body.len());
+    for (coding, status) in [
+        ("gzip, chunked", 501),
+        ("identity, chunked", 501),
+        ("chunked, chunked", 501),
+        ("chunked\r\nTransfer-Encoding: chunked", 501),
+        ("CHUNKED", 200),
+    ] {
+        let mut raw = Raw::to(server.address).await;
+        let head = "POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n";
+        raw.send(format!("{head}Transfer-Encoding: {coding}\r\n\r\n{chunk}")).await;
+        let answer = within(raw.answer()).await;
+        if status == 200 {
+            assert_eq!(answer.result(), json!({}), "{coding}");
+        } else {
+            assert_says(&answer.error(status, -32600, &Value::Null), &["Transfer-Encoding", "chunked"]);
+            assert_eq!(answer.header("connection"), Some("close"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_cancellation_ends_the_call_with_its_id_to_the_last_digit_and_no_other() {
+    let server = TestServer::start().await;
+    let session = server.session(VERSION).await;
+    for [runs, other] in [
+        ["123456789012345678902", "123456789012345678901"],
+        ["18446744073709551617", "18446744073709551616"],
+        ["9007199254740993", "9007199254740992"],
+    ] {
+        let id = format!("Mcp-Session-Id: {}\r\nMCP-Protocol-Version: {VERSION}\r\n", session.id);
+        let mut call = Raw::to(server.address).await;
+        let text = tool_call("echo", &json!({"message": "late", "delayMs": 1000})).to_string();
+        let text = text.replacen("\"id\":1", &format!("\"id\":{runs}"), 1);
+        let head = format!("POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n{id}");
+        call.send(format!("{head}Content-Length: {}\r\n\r\n{text}", text.len())).await;
+        let cancel = |id: &str| {
+            let text =
+                format!(r#"{{"jsonrpc":"2.0","method":"notifications/cancelled","params":{{"requestId":{id}}}}}"#);
+            session.request(reqwest::Method::POST).header("content-type", "application/json").body(text)
+        };
+        assert_eq!(within(cancel(other).send()).await.unwrap().status(), StatusCode::ACCEPTED);
+        let answer = within(call.answer()).await;
+        assert!(answer.text.contains(&format!("\"id\":{runs},\"result\"")), "{runs}");
+    }
+}
+
+#[tokio::test]
+async fn a_session_does_not_expire_while_the_body_of_its_request_arrives() {
+    let server = TestServer::start().await;
+    let session = server.session(VERSION).await;
+    let request = post(&ping(), &format!("Mcp-Session-Id: {}\r\n", session.id));
+    let (head, rest) = request.split_at(request.len() - 5);
+    let mut raw = Raw::to(server.address).await;
+    raw.send(head).await;
+    // Until the request is being read.
+    while stats(&server).in_flight == 0 {
+        tokio::task::yield_now().await;
+    }
+    server.clock.advance(Duration::from_secs(7200));
+    mcp_echo_stateful::session::sweep(&server.sessions);
+    raw.send(rest).await;
+    assert_eq!(within(raw.answer()).await.result(), json!({}));
+}
+
+#[tokio::test]
+async fn nobody_keeps_somebody_elses_session_alive_with_a_body_that_drips() {
+    let server = TestServer::start().await;
+    let session = server.session_with(VERSION, |request| request.header("x-user-id", "alice")).await;
+    let request = post(&ping(), &format!("Mcp-Session-Id: {}\r\nX-User-Id: mallory\r\n", session.id));
+    let (head, rest) = request.split_at(request.len() - 5);
+    let mut raw = Raw::to(server.address).await;
+    raw.send(head).await;
+    let answer = Answer::to(server.post(&ping())).await;
+    assert_eq!(answer.result(), json!({}));
+    server.clock.advance(Duration::from_secs(7200));
+    mcp_echo_stateful::session::sweep(&server.sessions);
+    assert_eq!(stats(&server).active, 0);
+    raw.send(rest).await;
+    assert_eq!(within(raw.answer()).await.status, 404);
+}
+
+/// Milliseconds of `Server-Timing`.
+fn took(answer: &Answer) -> f64 {
+    answer.header("server-timing").unwrap().strip_prefix("app;dur=").unwrap().parse().unwrap()
+}
+
+#[tokio::test]
+async fn nothing_tells_somebody_elses_session_from_none() {
+    let server = TestServer::start().await;
+    let alice = server.session_with(VERSION, |request| request.header("x-user-id", "alice")).await;
+    let ended = server.session_with(VERSION, |request| request.header("x-user-id", "alice")).await;
+    let end = ended.request(reqwest::Method::DELETE).header("x-user-id", "alice");
+    assert_eq!(within(end.send()).await.unwrap().status(), StatusCode::NO_CONTENT);
+    let nobodys = "0b7d6c6e-1111-4222-8333-444455556666";
+    let mut told = Vec::new();
+    for id in [&*alice.id, &*ended.id, nobodys] {
+        let ask = |method| server.request(method, "/mcp").header("x-user-id", "mallory").header("mcp-session-id", id);
+        for request in [
+            ask(reqwest::Method::POST).json(&ping()),
+            ask(reqwest::Method::GET).header("accept", "text/event-stream"),
+            ask(reqwest::Method::DELETE),
+        ] {
+            let answer = Answer::to(request.header("x-request-id", "same")).await;
+            assert_eq!(answer.status, 404);
+            // Longer than any look-up takes, so that it does not show.
+            assert!(took(&answer) >= 1.0, "{}", took(&answer));
+            let names: Vec<_> = answer.headers.keys().cloned().collect();
+            told.push((names, answer.text.replace(id, "ID")));
+        }
+        let call = Modern::call("echo", json!({"message": "x", "sessionId": id})).header("x-user-id", "mallory");
+        let answer = call.ask(&server).await;
+        assert!(took(&answer) >= 1.0, "{}", took(&answer));
+        told.push((Vec::new(), answer.text.replace(id, "ID")));
+    }
+    let (alices, others) = told.split_at(4);
+    for other in others.chunks(4) {
+        assert_eq!(alices, other);
+    }
+}
