@@ -153,8 +153,8 @@ mod tests {
             saved.queue.push(LogLevel::Info, format!("{{\"n\":{n}}}").into());
         }
         let (stream, position) = saved.queue.new_stream();
-        saved.queue.next(stream, position, true, LogLevel::Info);
-        saved.queue.next(stream, position, true, LogLevel::Info);
+        let warning = saved.queue.next(stream, position, true, LogLevel::Info).unwrap();
+        saved.queue.next(stream, warning.position, true, LogLevel::Info);
         saved
     }
 

@@ -18,6 +18,10 @@ pub struct Event {
     pub json: Box<str>,
 }
 
+/// A stream that lives no longer may have ended before its client had read anything, in milliseconds. Before 2025-11-25 it
+/// has no event that says where to resume from until it has a message (MCP 2025-11-25 basic/transports: streams are primed).
+const AT_ONCE_MS: u32 = 5_000;
+
 /// What is done when a stream has ended, without a lock.
 type AtEnd = Box<dyn FnOnce(&Arc<Session>) + Send + Sync>;
 
@@ -29,6 +33,8 @@ pub struct Stream {
     /// What its events' ids begin with.
     tag: u32,
     position: u64,
+    /// Where it began.
+    began: u64,
     resumed: bool,
     client: Client,
     opened: Moment,
@@ -60,7 +66,19 @@ impl Session {
         };
         session.wake_streams();
         let sent = opened;
-        Stream { session, connection, tag, position, resumed, client, opened, sent, end: End::Remote, at_end: None }
+        Stream {
+            session,
+            connection,
+            tag,
+            position,
+            began: position,
+            resumed,
+            client,
+            opened,
+            sent,
+            end: End::Remote,
+            at_end: None,
+        }
     }
 }
 
@@ -153,12 +171,23 @@ pub struct Over;
 impl Drop for Stream {
     fn drop(&mut self) {
         let session = &self.session;
-        session.access().inside.local.connections.close(self.connection);
-        session.wake_streams();
-        // Whoever notices first that the session ended: the stream, or the client.
-        let end = if session.ended().is_some() { End::Session } else { self.end };
         let now = session.shared().clock.now();
         let ms = |since| u32::try_from(now.since(since).as_millis()).unwrap_or(u32::MAX);
+        // Whoever notices first that the session ended: the stream, or the client.
+        let end = if session.ended().is_some() { End::Session } else { self.end };
+        {
+            let mut access = session.access();
+            access.inside.local.connections.close(self.connection);
+            let had_messages = self.position > self.began && !self.resumed;
+            if end == End::Remote
+                && had_messages
+                && ms(self.opened) < AT_ONCE_MS
+                && !session.revision().has_primed_streams()
+            {
+                access.inside.saved.queue.note_cut(self.connection.stream);
+            }
+        }
+        session.wake_streams();
         let life = Life { opened: self.opened, ms: ms(self.opened), silence_ms: ms(self.sent), end };
         session.shared().clients.ended(self.client, life);
         session.release(Instant::now(), |record| {

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use mcp_echo_stateful::config::KeepAliveStyle;
-use mcp_echo_stateful::session::sweep;
+use mcp_echo_stateful::session::{Stats, read, sweep};
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 
@@ -254,9 +254,86 @@ async fn resuming_brings_what_the_queue_still_holds() {
     }
     drop(stream);
     let mut stream = session.stream_after(first.id.as_deref()).await;
-    assert_eq!(take(&mut stream, 3).await, [4, 5, 6], "2 and 3 were pushed out");
+    let lost = warning(&stream.message().await.unwrap()).unwrap();
+    assert!(lost.starts_with("2 messages were lost"), "2 and 3 were pushed out: {lost}");
+    assert_eq!(take(&mut stream, 3).await, [4, 5, 6]);
     call(&session, 7).await;
     assert_eq!(take(&mut stream, 1).await, [7]);
+}
+
+/// Waits until the server's figures are so.
+async fn until(server: &TestServer, are: impl Fn(&Stats) -> bool) {
+    within(async {
+        while !are(&read(&server.sessions).stats()) {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+/// The text of a warning of the queue's, if the event is one.
+fn warning(event: &Event) -> Option<String> {
+    let params = &event.json()["params"];
+    (params["logger"] == "queue" && params["level"] == "warning")
+        .then(|| params["data"]["message"].as_str().unwrap().to_owned())
+}
+
+#[tokio::test]
+async fn what_was_pushed_out_behind_a_client_is_told_when_it_resumes() {
+    let server = TestServer::with(|config| config.message_queue_size = 10).await;
+    for version in [VERSION, PRIMED] {
+        let session = server.session(version).await;
+        for n in 0..10 {
+            call(&session, n).await;
+        }
+        // All ten are sent; the client has three when its connection breaks.
+        let mut stream = session.stream().await;
+        let mut third = None;
+        for n in 0..3 {
+            let event = stream.message().await.unwrap();
+            assert_eq!(about(&event), json!(n));
+            third = event.id;
+        }
+        until(&server, |stats| stats.pending_messages == 0).await;
+        drop(stream);
+        until(&server, |stats| stats.streams == 0).await;
+        for n in 10..17 {
+            call(&session, n).await;
+        }
+        // Once more where the warning itself may have been lost.
+        for _ in 0..2 {
+            let mut again = session.stream_after(third.as_deref()).await;
+            let first = again.message().await.unwrap();
+            let warning = warning(&first).unwrap_or_else(|| panic!("{version}: {first:?}"));
+            assert!(warning.starts_with("4 messages were lost: sent on this stream"), "{warning}");
+            assert_eq!(take(&mut again, 10).await, (7..17).collect::<Vec<_>>());
+        }
+        assert_eq!(session.delete().await, StatusCode::NO_CONTENT);
+    }
+}
+
+#[tokio::test]
+async fn what_a_stream_took_with_it_is_told_to_who_comes_again_without_an_id() {
+    let server = TestServer::start().await;
+    let session = server.session(VERSION).await;
+    for n in 0..3 {
+        call(&session, n).await;
+    }
+    // It reads nothing, and is gone.
+    let stream = session.stream().await;
+    until(&server, |stats| stats.pending_messages == 0).await;
+    drop(stream);
+    until(&server, |stats| stats.streams == 0).await;
+    let mut again = session.stream().await;
+    let first = again.message().await.unwrap();
+    let warning = warning(&first).unwrap_or_else(|| panic!("{first:?}"));
+    assert!(warning.contains("sent on a stream that ended at once"), "{warning}");
+    let id = first.json()["params"]["data"]["lastEventId"].as_str().unwrap().to_owned();
+    drop(again);
+    let mut resumed = session.stream_after(Some(&id)).await;
+    for n in 0..3 {
+        assert_eq!(about(&resumed.not_a_finding().await.unwrap()), json!(n));
+    }
 }
 
 #[tokio::test]
