@@ -1,10 +1,12 @@
 //! How things are written for people: one way for times, durations and sizes in every tool, and for a guess at a name.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::Offset;
+use serde_json::Value;
 
 /// `2024-01-01 12:00:00 UTC`.
 #[must_use]
@@ -22,6 +24,66 @@ pub fn time_ms(at: Timestamp) -> String {
 /// By hand: `strftime` brings patterns and time zones along, 40 KB of code.
 fn to_the_second(at: DateTime) -> String {
     format!("{:04}-{:02}-{:02} {:02}:{:02}:{:02}", at.year(), at.month(), at.day(), at.hour(), at.minute(), at.second())
+}
+
+/// Text without anything that could end a line, move a cursor, reorder what is read or hide in it: for everything that a
+/// caller wrote and a person reads. Such characters come out as `\n`, `\u{1b}`, `\u{202e}`.
+#[must_use]
+pub fn escape(text: &str) -> Cow<'_, str> {
+    escape_but(text, is_unsafe)
+}
+
+/// The same for text of several lines: their ends stay.
+#[must_use]
+pub fn escape_lines(text: &str) -> Cow<'_, str> {
+    escape_but(text, |c| c != '\n' && is_unsafe(c))
+}
+
+fn escape_but(text: &str, is_unsafe: impl Fn(char) -> bool) -> Cow<'_, str> {
+    if !text.chars().any(&is_unsafe) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 8);
+    for c in text.chars() {
+        if is_unsafe(c) {
+            out.extend(c.escape_default());
+        } else {
+            out.push(c);
+        }
+    }
+    Cow::Owned(out)
+}
+
+/// [`escape_lines`] for every text in a JSON value, names of members included.
+pub fn escape_json(value: &mut Value) {
+    match value {
+        Value::String(text) => {
+            if let Cow::Owned(escaped) = escape_lines(text) {
+                *text = escaped;
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(escape_json),
+        Value::Object(members) => {
+            if members.keys().any(|name| matches!(escape_lines(name), Cow::Owned(_))) {
+                let escaped = |(name, value): (String, Value)| (escape_lines(&name).into_owned(), value);
+                *members = std::mem::take(members).into_iter().map(escaped).collect();
+            }
+            members.values_mut().for_each(escape_json);
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+/// Control characters, line and paragraph separators, what reorders text (Unicode Standard Annex 9, section 2), what is not
+/// seen (zero-width characters, soft hyphens, variation selectors of none, tags: Unicode Technical Standard 39 section 3.1)
+/// and white space that looks like a space and is none.
+#[must_use]
+pub fn is_unsafe(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{a0}' | '\u{ad}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
+            | '\u{2000}'..='\u{200f}' | '\u{2028}'..='\u{202f}' | '\u{205f}'..='\u{206f}' | '\u{3164}' | '\u{feff}'
+            | '\u{ffa0}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 /// One word to a shell, whatever a caller put into it: `'it'\''s'`.

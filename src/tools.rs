@@ -46,6 +46,7 @@ use crate::request::Request;
 use crate::request::headers::Accept;
 use crate::session::{Client, Clients, Full, NotKept, Record, SessionManager, Stats, Working, read};
 use crate::system::System;
+use crate::text::{escape_json, escape_lines};
 
 /// A tool: what clients are told of it, and what it does.
 pub struct Tool {
@@ -155,9 +156,13 @@ impl Outcome {
     #[must_use]
     pub fn concluded(mut self, found: Option<&[Finding]>) -> Self {
         if let Some(found) = found {
+            // What a caller wrote stands in these tools' texts, and people read them.
+            let escaped = |text: &str| escape_lines(text).into_owned();
+            (self.text, self.details) = (escaped(&self.text), escaped(&self.details));
             let verdict = findings::verdict(found, &self.all_clear);
             self.add_section(&findings::section(&verdict, found));
             let mut structured = self.facts();
+            escape_json(&mut structured);
             structured["verdict"] = verdict.into();
             structured["findings"] = found.iter().map(Finding::to_json).collect();
             self.structured = to_raw_value(&structured).ok();

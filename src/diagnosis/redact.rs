@@ -24,6 +24,7 @@ use names::{Secret, secret};
 
 use super::harmless::is_harmless;
 use super::placeholder;
+pub use crate::text::escape;
 use crate::text::shorten;
 
 /// How many characters of a token are shown. The header of a JWT begins with them in nearly every token (`eyJhbGc` is
@@ -164,34 +165,6 @@ pub fn environment<'a>(name: &str, value: &'a str, show_secrets: bool) -> Cow<'a
     let first: String = value.chars().take(4).collect();
     let last: String = value.chars().skip(length - 4).collect();
     Cow::Owned(escape(&format!("{first}...{last}")).into_owned())
-}
-
-/// Text without anything that could end a line, move a cursor or reorder what is read: see the module's documentation.
-#[must_use]
-pub fn escape(text: &str) -> Cow<'_, str> {
-    if !text.chars().any(is_unsafe) {
-        return Cow::Borrowed(text);
-    }
-    let mut out = String::with_capacity(text.len() + 8);
-    for c in text.chars() {
-        if is_unsafe(c) {
-            out.extend(c.escape_default());
-        } else {
-            out.push(c);
-        }
-    }
-    Cow::Owned(out)
-}
-
-/// Control characters, line and paragraph separators, what reorders text (Unicode Standard Annex 9, section 2), what is not
-/// seen (zero-width characters, soft hyphens, variation selectors of none, tags: Unicode Technical Standard 39 section 3.1)
-/// and white space that looks like a space and is none.
-fn is_unsafe(c: char) -> bool {
-    c.is_control()
-        || matches!(c,
-            '\u{a0}' | '\u{ad}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
-            | '\u{2000}'..='\u{200f}' | '\u{2028}'..='\u{202f}' | '\u{205f}'..='\u{206f}' | '\u{3164}' | '\u{feff}'
-            | '\u{ffa0}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 /// Bytes as text; those that are not UTF-8 as `\xff`.

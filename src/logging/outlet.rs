@@ -4,6 +4,8 @@
 //! requests, the health probe and signals with it. What does not fit the queue is lost, and counted; the count is logged
 //! when there is room again.
 
+use std::borrow::Cow;
+use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -13,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use super::flood::Flood;
 use super::target::Target;
+use crate::text::is_unsafe;
 
 /// The most lines that wait: four seconds of what requests may log.
 const MAX_LINES: usize = 4096;
@@ -122,6 +125,7 @@ impl Outlet {
     }
 
     fn send(&self, line: &[u8]) {
+        let line = &*escaped(line);
         let line: Box<[u8]> = match line.get(..MAX_LINE) {
             Some(start) if line.len() > MAX_LINE => [start, "…\n".as_bytes()].concat().into(),
             _ => line.into(),
@@ -133,6 +137,28 @@ impl Outlet {
             state.held.fetch_sub(size, Ordering::Relaxed);
             state.lose();
         }
+    }
+}
+
+/// `line` without what could reorder it or hide in it. Control characters are the formats' own business: colours are made of
+/// them, and both escape those of callers. What is escaped here is so in JSON's way (RFC 8259 section 7), for both.
+fn escaped(line: &[u8]) -> Cow<'_, [u8]> {
+    let is_hidden = |c: &char| !c.is_ascii() && is_unsafe(*c);
+    match std::str::from_utf8(line) {
+        Ok(text) if !line.is_ascii() && text.chars().any(|c| is_hidden(&c)) => {
+            let mut out = String::with_capacity(line.len() + 8);
+            for c in text.chars() {
+                if is_hidden(&c) {
+                    for part in c.encode_utf16(&mut [0; 2]) {
+                        let _ = write!(out, "\\u{part:04x}");
+                    }
+                } else {
+                    out.push(c);
+                }
+            }
+            Cow::Owned(out.into_bytes())
+        }
+        _ => Cow::Borrowed(line),
     }
 }
 

@@ -1,9 +1,12 @@
 //! JSON-RPC errors, and the codes that the protocol uses.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::Served;
+use crate::text::{escape_json, escape_lines};
 
 /// A JSON-RPC error object (JSON-RPC 2.0 section 5.1).
 #[derive(Debug, Clone, PartialEq, Serialize, thiserror::Error)]
@@ -39,12 +42,19 @@ impl RpcError {
     /// An error without data.
     #[must_use]
     pub fn new(code: i32, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), data: None }
+        let message = message.into();
+        // It quotes callers, and people read it.
+        let message = match escape_lines(&message) {
+            Cow::Owned(escaped) => escaped,
+            Cow::Borrowed(_) => message,
+        };
+        Self { code, message, data: None }
     }
 
     /// The same error with data.
     #[must_use]
-    pub fn with_data(mut self, data: Value) -> Self {
+    pub fn with_data(mut self, mut data: Value) -> Self {
+        escape_json(&mut data);
         self.data = Some(data);
         self
     }

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::protocol::{Id, Revision, RpcError, message, server_meta};
 use crate::session::NotKept;
+use crate::text::escape_lines;
 use crate::tools::{HOW_TO_GET_A_HANDLE, Outcome, ToolError};
 
 /// A result (schema `CallToolResult`).
@@ -64,7 +65,10 @@ pub fn result(id: &Id, outcome: &Outcome, revision: Revision) -> Vec<u8> {
 /// # Errors
 /// Where it has it as a JSON-RPC error.
 pub fn refuse(id: &Id, tool: &str, error: &ToolError, revision: Revision) -> Result<Vec<u8>, RpcError> {
-    let failed = |text: String| result(id, &Outcome { text, is_error: true, ..Outcome::default() }, revision);
+    let failed = |text: String| {
+        let text = escape_lines(&text).into_owned();
+        result(id, &Outcome { text, is_error: true, ..Outcome::default() }, revision)
+    };
     match error {
         ToolError::NotKept(NotKept::NoRoom { .. }) => Ok(failed(format!(
             "The message was not kept, and the session is as it was: {error}. Send a shorter message, end sessions that are \

@@ -7,9 +7,9 @@ use reqwest::StatusCode;
 use serde_json::{Value, json};
 
 use crate::exchange::{Answer, assert_says};
-use crate::modern::Modern;
+use crate::modern::{Modern, base64};
 use crate::raw::{Raw, post};
-use crate::server::{TestServer, tool_call, within};
+use crate::server::{TestServer, initialize, tool_call, within};
 
 const VERSION: &str = "2025-06-18";
 
@@ -143,5 +143,78 @@ async fn nothing_tells_somebody_elses_session_from_none() {
     let (alices, others) = told.split_at(4);
     for other in others.chunks(4) {
         assert_eq!(alices, other);
+    }
+}
+
+/// What moves a cursor, reorders text or hides in it: C0, C1, line separators, bidi, zero-width, tags.
+const HIDDEN: &str =
+    "\u{7}\u{1b}[31m\u{85}\u{9b}\u{2028}\u{2029}\u{202e}\u{2066}\u{200b}\u{2060}\u{61c}\u{ad}\u{e0041}\u{fff9}";
+
+fn texts(value: &Value, into: &mut Vec<String>) {
+    match value {
+        Value::String(text) => into.push(text.clone()),
+        Value::Array(items) => items.iter().for_each(|item| texts(item, into)),
+        Value::Object(members) => members.iter().for_each(|(name, value)| {
+            into.push(name.clone());
+            texts(value, into);
+        }),
+        _ => {}
+    }
+}
+
+fn assert_harmless(what: &str, answer: &Value) {
+    let mut found = Vec::new();
+    texts(answer, &mut found);
+    for text in found {
+        let hidden: Vec<char> = HIDDEN.chars().filter(|c| !"[31m".contains(*c) && text.contains(*c)).collect();
+        assert!(hidden.is_empty(), "{what}: {hidden:?} in {text:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_caller_wrote_moves_no_cursor_and_hides_nothing() {
+    let server = TestServer::start().await;
+    let mut hello = initialize(VERSION);
+    hello["params"]["clientInfo"] = json!({"name": HIDDEN, "version": HIDDEN, "title": HIDDEN});
+    let answer = Answer::to(server.post(&hello)).await;
+    let id = answer.header("mcp-session-id").unwrap().to_owned();
+    let token = {
+        let part = |value: Value| base64(value.to_string()).replace('+', "-").replace('/', "_").replace('=', "");
+        let claims = json!({"iss": HIDDEN, "sub": HIDDEN, "aud": HIDDEN, "scope": HIDDEN, (HIDDEN): HIDDEN});
+        format!("{}.{}.c2ln", part(json!({"alg": "RS256", "kid": HIDDEN})), part(claims))
+    };
+    // Of a header's value what HTTP takes: neither C0 nor, for reqwest, anything but bytes.
+    let header: Vec<u8> = HIDDEN.bytes().filter(|byte| *byte >= 0x20).collect();
+    let dressed = |request: reqwest::RequestBuilder| {
+        let request = request.header("mcp-session-id", &id).header("mcp-protocol-version", VERSION);
+        let names =
+            ["x-user-name", "x-forwarded-prefix", "x-forwarded-host", "user-agent", "x-any", "referer", "cookie"];
+        names.into_iter().fold(request, |request, name| request.header(name, header.clone()))
+    };
+    for (tool, arguments) in [
+        ("sessionInfo", json!({})),
+        ("bearerDecode", json!({"token": token, "resource": format!("https://a/{HIDDEN}"), "issuer": HIDDEN})),
+        ("authContext", json!({})),
+        ("printHeader", json!({})),
+        ("corsAnalysis", json!({"origin": format!("https://a{HIDDEN}")})),
+        ("requestTiming", json!({})),
+        ("whoIStheGOAT", json!({})),
+        (HIDDEN, json!({})),
+        ("echo", json!({"message": "x", (HIDDEN): 1})),
+        ("echo", json!({"message": "x", "delayMs": HIDDEN})),
+    ] {
+        let request = dressed(server.post(&tool_call(tool, &arguments)));
+        let request = request.header("authorization", format!("Bearer {token}"));
+        assert_harmless(tool, &Answer::to(request).await.json());
+    }
+    for (what, request) in [
+        ("a method", server.post(&json!({"jsonrpc": "2.0", "id": 1, "method": HIDDEN}))),
+        ("a version", server.post(&ping()).header("mcp-protocol-version", header.clone())),
+        ("a session", server.post(&ping()).header("mcp-session-id", header.clone())),
+        ("an origin", server.post(&ping()).header("origin", header.clone())),
+        ("a type", server.post(&ping()).header("content-type", header.clone())),
+        ("no JSON-RPC", server.post(&json!({"jsonrpc": HIDDEN, "id": 1}))),
+    ] {
+        assert_harmless(what, &Answer::to(request).await.json());
     }
 }

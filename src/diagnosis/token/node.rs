@@ -8,6 +8,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::segment::is_jws;
+use crate::text::is_unsafe;
 
 /// Why a value is not shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -213,12 +214,12 @@ fn write_string(text: &str, out: &mut String) {
             '\n' => out.push_str("\\n"),
             '\r' => out.push_str("\\r"),
             '\t' => out.push_str("\\t"),
-            '\0'..'\u{20}'
-            | '\u{7f}'..'\u{a0}'
-            | '\u{200b}'..='\u{200f}'
-            | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}'
-            | '\u{feff}' => drop(write!(out, "\\u{:04x}", u32::from(c))),
+            // As JSON writes what is beyond 16 bits: in two parts (RFC 8259 section 7).
+            c if is_unsafe(c) => {
+                for part in c.encode_utf16(&mut [0; 2]) {
+                    let _ = write!(out, "\\u{part:04x}");
+                }
+            }
             c => out.push(c),
         }
     }
