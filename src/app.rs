@@ -17,7 +17,7 @@ use tower::Service as _;
 
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::connections::{self, ConnectionLimit, Place, Timeouts};
+use crate::connections::{self, ConnectionLimit, Place, Sips, Timeouts};
 use crate::http::{Budget, Connection, Http, Layers, refusing_routes, routes};
 use crate::logging::Log;
 use crate::rpc::Engine;
@@ -36,6 +36,9 @@ const PING_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The most streams of an HTTP/2 connection at once: hyper's own default, named because it is a bound.
 const MAX_H2_STREAMS: u32 = 200;
+
+/// What HTTP/2 takes of an answer before it is sent, in bytes a stream: it is not counted any more.
+const MAX_H2_SEND: usize = 16 * 1024;
 
 /// How long to wait when the system has no file descriptors left for another connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -111,7 +114,6 @@ impl App {
     /// When the listener cannot tell its address.
     pub async fn serve(self, listener: TcpListener, shutdown: CancellationToken) -> io::Result<()> {
         let grace = self.config.shutdown_grace;
-        let budget = Budget::new(self.bounds.large_bytes, self.config.max_body_bytes);
         let limit = ConnectionLimit::new(self.config.max_connections);
         let sweeping = tokio::spawn(sweep_regularly(
             Arc::clone(&self.sessions),
@@ -133,7 +135,6 @@ impl App {
             instance: HeaderValue::from_str(&instance.to_string()).unwrap_or(HeaderValue::from_static("")),
             bound_to_loopback: listener.local_addr()?.ip().is_loopback(),
             engine: Arc::clone(&engine),
-            budget,
             unread: self.bounds.timeouts.unread,
         });
         let endpoint = Arc::new(Endpoint {
@@ -141,6 +142,7 @@ impl App {
             refusing: Layers::around(Arc::clone(&http), refusing_routes(&http, limit.max())),
             protocol: protocol(self.bounds.timeouts),
             timeouts: self.bounds.timeouts,
+            budget: Budget::new(self.bounds.large_bytes, self.config.max_body_bytes),
         });
         let mut acceptor = Acceptor { listener, limit, endpoint };
         tokio::select! {
@@ -222,7 +224,8 @@ fn protocol(timeouts: Timeouts) -> auto::Builder<TokioExecutor> {
         .keep_alive_interval(PING_INTERVAL)
         .keep_alive_timeout(PING_TIMEOUT)
         .max_header_list_size(u32::try_from(MAX_HEAD).unwrap_or(u32::MAX))
-        .max_concurrent_streams(MAX_H2_STREAMS);
+        .max_concurrent_streams(MAX_H2_STREAMS)
+        .max_send_buf_size(MAX_H2_SEND);
     protocol
 }
 
@@ -234,6 +237,7 @@ struct Endpoint {
     refusing: Layers,
     protocol: auto::Builder<TokioExecutor>,
     timeouts: Timeouts,
+    budget: Budget,
 }
 
 impl Endpoint {
@@ -248,7 +252,8 @@ impl Endpoint {
         let Ok(peer) = stream.peer_addr() else { return };
         let is_refused = place.is_refused();
         let layers = if is_refused { &self.refusing } else { &self.serving };
-        let layers = layers.clone().on(Connection { peer, local: stream.local_addr().ok() });
+        let account = self.budget.account();
+        let layers = layers.clone().on(Connection { peer, local: stream.local_addr().ok() }, account.clone());
         let asked = Arc::new(Notify::new());
         let service = {
             let asked = Arc::clone(&asked);
@@ -258,14 +263,18 @@ impl Endpoint {
                 layers.clone().call(request)
             })
         };
-        let serving = self.protocol.serve_connection(TokioIo::new(stream), service);
+        let serving = self.protocol.serve_connection(TokioIo::new(Sips(stream)), service);
         let mut serving = pin!(place.watcher.watch(serving));
         // hyper's time-outs begin when it knows the version of HTTP, and graceful shutdown waits for a head that has begun.
         let patience = if is_refused { timeouts.refusal } else { timeouts.head };
         let served = tokio::select! {
             biased;
             served = &mut serving => served,
-            () = asked.notified(), if !is_refused => serving.await,
+            () = asked.notified(), if !is_refused => tokio::select! {
+                biased;
+                served = &mut serving => served,
+                () = account.unwanted() => return,
+            },
             () = place.unwanted.cancelled() => return,
             () = tokio::time::sleep(patience) => {
                 tracing::debug!(%peer, "connection closed: no request within {} s", patience.as_secs());

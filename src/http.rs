@@ -33,7 +33,7 @@ use serde_json::json;
 use crate::protocol::RpcError;
 use crate::request::{self, ProxyProof, RequestId, headers};
 use crate::rpc::Engine;
-pub use budget::Budget;
+pub use budget::{Account, Budget};
 pub use layers::Layers;
 use refusal::Refusal;
 
@@ -51,8 +51,6 @@ pub struct Http {
     pub instance: HeaderValue,
     /// Whether the server listens on a loopback address.
     pub bound_to_loopback: bool,
-    /// Memory for large bodies and answers.
-    pub budget: Budget,
     /// How long a client may leave a large answer unread.
     pub unread: Duration,
 }
@@ -76,6 +74,8 @@ struct Arrival {
     proxy: ProxyProof,
     /// Whether it gets a line in the log whatever becomes of it.
     is_logged: bool,
+    /// The memory of its connection.
+    account: Account,
 }
 
 impl Arrival {
@@ -93,7 +93,7 @@ impl Arrival {
             received: self.at,
             received_at: self.wall,
             body_bytes,
-            share: share.map(Arc::new),
+            share: share.map(|share| Arc::new(share) as _),
         }
     }
 }

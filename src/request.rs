@@ -2,6 +2,7 @@
 
 pub mod headers;
 
+use std::any::Any;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
@@ -9,7 +10,6 @@ use std::time::Instant;
 
 use http::{HeaderMap, HeaderValue, Method, Uri, Version};
 use jiff::Timestamp;
-use tokio::sync::OwnedSemaphorePermit;
 
 /// One HTTP request as it arrived. Knows nothing of JSON-RPC.
 #[derive(Debug, Clone)]
@@ -37,7 +37,7 @@ pub struct Request {
     /// Bytes of the body.
     pub body_bytes: usize,
     /// Its share of the memory for large bodies, where it has one: given back when nothing works on the request any more.
-    pub share: Option<Arc<OwnedSemaphorePermit>>,
+    pub share: Option<Arc<dyn Any + Send + Sync>>,
 }
 
 /// Whether the header that `MCP_PROXY_SECRET` names came with a request. Its value goes no further than where the request

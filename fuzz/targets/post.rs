@@ -101,12 +101,13 @@ impl Server {
         let http = Arc::new(Http {
             instance: HeaderValue::from_static("0000"),
             bound_to_loopback,
-            budget: Budget::new(1024 * 1024, max_body),
             unread: Duration::from_secs(60),
             engine: Engine::new(server, TOOLS, CancellationToken::new()),
         });
         let connection = Connection { peer: SocketAddr::from(([127, 0, 0, 1], 40_000)), local: None };
-        let stack = Layers::around(Arc::clone(&http), routes(&http)).on(connection).map_response(|response| response.map(Body::new));
+        let account = Budget::new(1024 * 1024, max_body).account();
+        let stack = Layers::around(Arc::clone(&http), routes(&http)).on(connection, account);
+        let stack = stack.map_response(|response| response.map(Body::new));
         Self { http, stack: BoxCloneService::new(stack) }
     }
 

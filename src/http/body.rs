@@ -9,7 +9,7 @@ use http::header::{CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING};
 use http::{HeaderMap, StatusCode};
 use http_body_util::BodyExt as _;
 
-use super::budget::{Budget, Share};
+use super::budget::{Account, LARGE, Share};
 use super::refusal::Refusal;
 use crate::protocol::RpcError;
 
@@ -25,7 +25,7 @@ const DRAIN_TIME: Duration = Duration::from_secs(5);
 /// holding connections with.
 const DISCARD_TIME: Duration = Duration::from_secs(1);
 
-/// Reads a body of at most `limit` bytes; a large one comes with its share of the budget. What `meanwhile` gives lives while
+/// Reads a body of at most `limit` bytes; one that is large, or not there at once, comes with its share of the budget. What `meanwhile` gives lives while
 /// a body that is not there yet arrives.
 ///
 /// # Errors
@@ -35,7 +35,7 @@ pub async fn read<T>(
     headers: &HeaderMap,
     mut body: Body,
     limit: usize,
-    budget: &Budget,
+    budget: &Account,
     meanwhile: impl FnOnce() -> T,
 ) -> Result<(Bytes, Option<Share>), Refusal> {
     let mut share = None;
@@ -85,7 +85,7 @@ fn check_coding(headers: &HeaderMap) -> Result<(), Refusal> {
 async fn read_up_to(
     body: &mut Body,
     limit: usize,
-    budget: &Budget,
+    budget: &Account,
     share: &mut Option<Share>,
 ) -> Result<Option<Bytes>, Refusal> {
     let mut first = Bytes::new();
@@ -97,8 +97,12 @@ async fn read_up_to(
         if first.len() + rest.len() + data.len() > limit {
             return Ok(None);
         }
-        // By what has come, not by what is announced: announcing costs nothing.
-        budget.grow(share, first.len() + rest.len() + data.len())?;
+        // By what has come, not by what is announced: announcing costs nothing. A small body that is there is worked on at
+        // once; one that is not may stay for a minute, and HTTP/2 has many of them.
+        let so_far = first.len() + rest.len() + data.len();
+        if so_far > LARGE || !body.is_end_stream() {
+            budget.grow(share, so_far)?;
+        }
         // Nearly every body comes in one piece: that one is not copied.
         if first.is_empty() && rest.is_empty() {
             first = data;

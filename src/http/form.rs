@@ -7,7 +7,7 @@ use futures_util::{Stream, StreamExt as _};
 use http::header::{CONNECTION, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
 
-use super::budget::Budget;
+use super::budget::Account;
 use super::observe::Even;
 use super::refusal::{self, Refusal};
 use super::{Http, sse};
@@ -49,11 +49,17 @@ impl Form {
 }
 
 /// The response that a reply makes. `session` is the header in which the request named its session, if it did.
-pub async fn render(http: &Http, form: Form, reply: Reply, session: Option<HeaderValue>) -> Response {
+pub async fn render(
+    http: &Http,
+    account: &Account,
+    form: Form,
+    reply: Reply,
+    session: Option<HeaderValue>,
+) -> Response {
     let mut response = match reply.content {
-        Content::Answer(answer) => complete(http, form, answer).await,
-        Content::Stream(calls) => ongoing(http, form, calls).await,
-        Content::Subscription(messages) => ongoing(http, Form::Either, messages).await,
+        Content::Answer(answer) => complete(account, form, answer).await,
+        Content::Stream(calls) => ongoing(http, account, form, calls).await,
+        Content::Subscription(messages) => ongoing(http, account, Form::Either, messages).await,
         Content::Accepted => StatusCode::ACCEPTED.into_response(),
         Content::Refused(refused) => Refusal::from(refused).into_response(),
     };
@@ -68,7 +74,7 @@ pub async fn render(http: &Http, form: Form, reply: Reply, session: Option<Heade
 }
 
 /// An answer that is there.
-async fn complete(http: &Http, form: Form, answers: Answers) -> Response {
+async fn complete(account: &Account, form: Form, answers: Answers) -> Response {
     // A failure with a status of its own is no stream: that has 200 and could not say so.
     if let Answers::One(Answer { failure: Some(failure), json, .. }) = answers {
         let mut response = refusal::json(refusal::status(failure), json);
@@ -85,7 +91,7 @@ async fn complete(http: &Http, form: Form, answers: Answers) -> Response {
     } else {
         Bytes::from(answers.into_json())
     };
-    match http.budget.hold(body).await {
+    match account.hold(body).await {
         Ok(body) if form == Form::Stream => evened(sse::response_at_once(body), is_even),
         Ok(body) => evened(refusal::json(StatusCode::OK, body), is_even),
         Err(refusal) => {
@@ -107,7 +113,7 @@ fn evened(mut response: Response, is_even: bool) -> Response {
 }
 
 /// Calls that go on: as JSON or as a stream, as the form and the first thing that happens want it.
-async fn ongoing(http: &Http, form: Form, mut calls: CallStream) -> Response {
+async fn ongoing(http: &Http, account: &Account, form: Form, mut calls: CallStream) -> Response {
     let first = match form {
         // The first byte leaves at once.
         Form::Stream => None,
@@ -122,20 +128,20 @@ async fn ongoing(http: &Http, form: Form, mut calls: CallStream) -> Response {
     };
     let opening = match (form, first) {
         (Form::Stream, _) => Opening::Comment("working"),
-        (_, Some(Outgoing::Answer(answers))) => return complete(http, form, answers).await,
+        (_, Some(Outgoing::Answer(answers))) => return complete(account, form, answers).await,
         (_, Some(Outgoing::Refused(refused))) => return Refusal::from(refused).into_response(),
         // Every call was cancelled.
         (Form::Json, _) => return StatusCode::NO_CONTENT.into_response(),
         (Form::Either, None) => return sse::response_at_once(Bytes::new()),
         (Form::Either, Some(first)) => Opening::Item(first),
     };
-    sse::response(events(http, opening, calls))
+    sse::response(events(http, account, opening, calls))
 }
 
 /// The rest of a call's stream, for a client that comes back for it (SEP-1699).
 #[must_use]
-pub fn resumed(http: &Http, calls: CallStream) -> Response {
-    sse::response(events(http, Opening::Comment("resumed"), calls))
+pub fn resumed(http: &Http, account: &Account, calls: CallStream) -> Response {
+    sse::response(events(http, account, Opening::Comment("resumed"), calls))
 }
 
 /// What a stream opens with.
@@ -145,8 +151,13 @@ enum Opening {
 }
 
 /// What calls send, and their answers, as events.
-fn events(http: &Http, opening: Opening, mut calls: CallStream) -> impl Stream<Item = Bytes> + Send + use<> {
-    let (keep_alive, budget) = (http.engine.server.config.sse_keepalive_interval, http.budget.clone());
+fn events(
+    http: &Http,
+    account: &Account,
+    opening: Opening,
+    mut calls: CallStream,
+) -> impl Stream<Item = Bytes> + Send + use<> {
+    let (keep_alive, account) = (http.engine.server.config.sse_keepalive_interval, account.clone());
     async_stream::stream! {
         let mut next = match opening {
             Opening::Comment(comment) => {
@@ -174,7 +185,7 @@ fn events(http: &Http, opening: Opening, mut calls: CallStream) -> impl Stream<I
                 Outgoing::Notification(note) => yield sse::message(None, note.as_bytes()),
                 Outgoing::Answer(answers) => {
                     for answer in answers.as_slice() {
-                        yield held(&budget, answer).await;
+                        yield held(&account, answer).await;
                     }
                 }
                 Outgoing::Suspended(id) => {
@@ -189,8 +200,8 @@ fn events(http: &Http, opening: Opening, mut calls: CallStream) -> impl Stream<I
 }
 
 /// An answer as an event, counted until it is sent.
-async fn held(budget: &Budget, answer: &Answer) -> Bytes {
-    match budget.hold(sse::message(None, &answer.json)).await {
+async fn held(account: &Account, answer: &Answer) -> Bytes {
+    match account.hold(sse::message(None, &answer.json)).await {
         Ok(event) => event,
         Err(refusal) => sse::message(None, &message::error(answer.id.as_ref(), refusal.error())),
     }

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::refusal::{self, Refusal};
-use super::{Arrival, Http, form, sse};
+use super::{Account, Arrival, Http, form, sse};
 use crate::config::KeepAliveStyle;
 use crate::diagnosis::findings::session::accept;
 use crate::protocol::{Revision, RpcError};
@@ -32,11 +32,11 @@ pub async fn get(
     request: Request,
 ) -> Result<Response, Refusal> {
     let request = Arc::new(arrival.request(request.into_parts().0, 0, None));
-    answer(&http, &request)
+    answer(&http, &arrival.account, &request)
         .map_err(|refusal| refusal.noted(&http, &request.method, &request.headers, arrival.connection.peer))
 }
 
-fn answer(http: &Arc<Http>, request: &Arc<request::Request>) -> Result<Response, Refusal> {
+fn answer(http: &Arc<Http>, account: &Account, request: &Arc<request::Request>) -> Result<Response, Refusal> {
     let headers = &request.headers;
     let accepted = Accept::of(headers);
     let caller = Caller::of_http(request, accepted, true);
@@ -51,7 +51,7 @@ fn answer(http: &Arc<Http>, request: &Arc<request::Request>) -> Result<Response,
     let wait = wait(request.uri.query())?;
     let (session, opened) = http.engine.open(&caller, last_event_id(headers))?;
     let mut response = match opened {
-        SessionStream::Call(rest) => form::resumed(http, rest),
+        SessionStream::Call(rest) => form::resumed(http, account, rest),
         SessionStream::Messages(stream, revision) => messages(http, *stream, revision, wait),
     };
     refusal::name_session(&mut response, session);

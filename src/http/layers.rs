@@ -17,7 +17,7 @@ use super::guard::Guard;
 use super::observe::Observe;
 use super::refusal::Refusal;
 use super::unread::unless_unread;
-use super::{Connection, Http, note_panic};
+use super::{Account, Connection, Http, note_panic};
 use crate::protocol::RpcError;
 
 /// Routes with the layers around them.
@@ -42,6 +42,7 @@ impl Layers {
     pub fn on<B>(
         self,
         connection: Connection,
+        account: Account,
     ) -> impl Service<
         Request<B>,
         Response = Response<impl HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static>,
@@ -53,13 +54,13 @@ impl Layers {
         B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
     {
         let Self { http, cors, routes } = self;
-        let unread = http.unread;
+        let (unread, observing) = (http.unread, Arc::clone(&http));
         ServiceBuilder::new()
             // One type of body, whatever the connection speaks.
             .map_request(|request: Request<B>| request.map(Body::new))
             // X-Request-Id, the span, the log line, Server-Timing and X-Instance-Id. Around all else, so that no answer is
             // without them.
-            .layer_fn(|inner| Observe::new(Arc::clone(&http), connection, inner))
+            .layer_fn(move |inner| Observe::new(Arc::clone(&observing), connection, account.clone(), inner))
             // A panic is answered with 500 and a JSON-RPC error, and the connection lives on.
             .layer(CatchPanicLayer::custom(panicked))
             // 403 for a Host or Origin that is not allowed, before anything else looks at the request.
@@ -109,7 +110,6 @@ mod tests {
             engine: Engine::new(server, TOOLS, CancellationToken::new()),
             instance: HeaderValue::from_static("0000"),
             bound_to_loopback: true,
-            budget: Budget::new(0, 0),
             unread: Duration::from_secs(60),
         })
     }
@@ -118,8 +118,10 @@ mod tests {
     async fn a_panic_anywhere_behind_the_layers_is_answered_like_any_request() {
         let at_once = async || -> &'static str { panic!("on purpose") };
         let routes = Router::new().route("/mcp", get(at_once));
-        let stack = Layers::around(http(), routes)
-            .on(Connection { peer: SocketAddr::from(([127, 0, 0, 1], 4711)), local: None });
+        let stack = Layers::around(http(), routes).on(
+            Connection { peer: SocketAddr::from(([127, 0, 0, 1], 4711)), local: None },
+            Budget::new(0, 0).account(),
+        );
         for (header, id) in [("x-request-id", "mine"), ("x-other", "req_")] {
             let request = Request::builder().uri("/mcp").header("host", "localhost").header(header, "mine");
             let Ok(response) = stack.clone().oneshot(request.body(Body::empty()).unwrap()).await;

@@ -17,7 +17,7 @@ use tracing::field::{Empty, display};
 use tracing::instrument::{Instrument as _, Instrumented};
 
 use super::refusal::Why;
-use super::{Arrival, Connection, HEALTH_PATH, Http, MCP_PATHS};
+use super::{Account, Arrival, Connection, HEALTH_PATH, Http, MCP_PATHS};
 use crate::config::ProxySecret;
 use crate::diagnosis::client::client;
 use crate::diagnosis::cors;
@@ -49,13 +49,14 @@ pub fn record(body: &Body) {
 pub struct Observe<S> {
     http: Arc<Http>,
     connection: Connection,
+    account: Account,
     inner: S,
 }
 
 impl<S> Observe<S> {
     /// For the requests of a connection.
-    pub fn new(http: Arc<Http>, connection: Connection, inner: S) -> Self {
-        Self { http, connection, inner }
+    pub fn new(http: Arc<Http>, connection: Connection, account: Account, inner: S) -> Self {
+        Self { http, connection, account, inner }
     }
 }
 
@@ -75,7 +76,7 @@ where
         let secret = self.http.engine.server.config.expect.proxy_secret.as_ref();
         // First of all, so that nobody sees its value: neither the log nor a tool.
         let proxy = secret.map_or(ProxyProof::NotAsked, |secret| take_proof(secret, request.headers_mut()));
-        let (observed, arrival) = Observed::new(&self.http, self.connection, proxy, &request);
+        let (observed, arrival) = Observed::new(&self.http, self.connection, &self.account, proxy, &request);
         request.extensions_mut().insert(arrival);
         let span = observed.span.clone();
         let answering = span.in_scope(|| self.inner.call(request)).instrument(span);
@@ -153,7 +154,13 @@ struct Observed {
 
 impl Observed {
     /// Looks at a request that has come in. Returns also what its handler is to know of that.
-    fn new<B>(http: &Http, connection: Connection, proxy: ProxyProof, request: &Request<B>) -> (Self, Arrival) {
+    fn new<B>(
+        http: &Http,
+        connection: Connection,
+        account: &Account,
+        proxy: ProxyProof,
+        request: &Request<B>,
+    ) -> (Self, Arrival) {
         let at = Instant::now();
         let given = request.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok());
         let id = given.and_then(RequestId::accept).unwrap_or_else(RequestId::generate);
@@ -172,7 +179,18 @@ impl Observed {
             span.in_scope(|| log_headers(request));
         }
         let observed = Self { at, id: id.clone(), span, is_logged, is_probe: path == HEALTH_PATH };
-        (observed, Arrival { id, at, wall: http.engine.server.clock.wall_now(), connection, proxy, is_logged })
+        (
+            observed,
+            Arrival {
+                id,
+                at,
+                wall: http.engine.server.clock.wall_now(),
+                connection,
+                proxy,
+                is_logged,
+                account: account.clone(),
+            },
+        )
     }
 
     /// Puts what every response has on one, and logs the request.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Extension;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, StatusCode, Version};
 
 use super::form::{self, Form};
 use super::observe;
@@ -30,11 +30,15 @@ pub async fn post(State(http): State<Arc<Http>>, Extension(arrival): Extension<A
         }
     };
     let meanwhile = || http.engine.keep_alive(&parts.headers);
-    let (bytes, share) = match body::read(&parts.headers, body, config.max_body_bytes, &http.budget, meanwhile).await {
-        Ok(read) => read,
-        Err(refusal) => return refusal.noted(&http, &parts.method, &parts.headers, peer).into_response(),
-    };
+    let (bytes, share) =
+        match body::read(&parts.headers, body, config.max_body_bytes, &arrival.account, meanwhile).await {
+            Ok(read) => read,
+            Err(refusal) => return refusal.noted(&http, &parts.method, &parts.headers, peer).into_response(),
+        };
     let form = Form::choose(config.response, accept.accepts);
+    if parts.version == Version::HTTP_2 {
+        arrival.account.multiplex();
+    }
     let message = match message::read(&bytes) {
         Ok(message) => message,
         Err(malformed) => {
@@ -54,7 +58,7 @@ pub async fn post(State(http): State<Arc<Http>>, Extension(arrival): Extension<A
     }
     // Here ends the request, unless a call holds it: its share of the budget is what a large answer may be waiting for.
     drop((request, bytes));
-    form::render(&http, form, reply, session).await
+    form::render(&http, &arrival.account, form, reply, session).await
 }
 
 /// What can be told by the headers alone: whether the body can be read, and the forms of an answer.

@@ -111,3 +111,37 @@ async fn bodies_without_end_do_not_fill_the_memory() {
     let grown = peak_memory(&program) - before;
     assert!(grown < 32 * MIB as u64, "{grown} bytes more, of {} that were sent", 8 * 12 * MIB);
 }
+
+#[tokio::test]
+async fn calls_that_wait_hold_what_they_use_and_not_the_trees_that_they_came_as() {
+    const CALLS: usize = 365;
+    let program = Program::start(&[], &QUIET).await;
+    program.health().await;
+    let before = peak_memory(&program);
+    let to = address(&program);
+    // 62 KB of JSON that take a megabyte and more as a tree.
+    let tree = format!("[{}]", vec!["[0]"; 15_500].join(","));
+    let custom = format!("[{}]", vec!["[0]"; 4_000].join(","));
+    for (meta, arguments) in [(&*tree, "{}"), ("0", &*custom)] {
+        let body = format!(
+            r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"echo","arguments":{{"message":"x","delayMs":60000,"customData":{{"x":{arguments}}}}},"_meta":{{"x":{meta}}}}}}}"#
+        );
+        let head = "POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nAccept: application/json, \
+                    text/event-stream\r\n";
+        let mut calls = Vec::new();
+        for _ in 0..CALLS {
+            let session = if arguments == "{}" {
+                String::new()
+            } else {
+                format!("Mcp-Session-Id: {}\r\n", program.session().await)
+            };
+            let mut raw = Raw::to(to).await;
+            raw.send(format!("{head}{session}Content-Length: {}\r\n\r\n{body}", body.len())).await;
+            calls.push(raw);
+        }
+        // Each has begun, or been refused, before the next question is answered.
+        program.health().await;
+        let grown = peak_memory(&program) - before;
+        assert!(grown < 96 * 1024 * CALLS as u64, "{grown} bytes, {} a call", grown / CALLS as u64);
+    }
+}
