@@ -17,8 +17,8 @@ use tower::Service as _;
 
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::connections::{self, ConnectionLimit, Place, Sips, Timeouts};
-use crate::http::{Budget, Connection, Http, Layers, refusing_routes, routes};
+use crate::connections::{self, ConnectionLimit, Place, Timeouts};
+use crate::http::{Account, Budget, Connection, Http, Layers, refusing_routes, routes};
 use crate::logging::Log;
 use crate::rpc::Engine;
 use crate::session::{Limits, SessionManager, read, sweep_regularly};
@@ -184,7 +184,10 @@ impl Acceptor {
             let stream = self.accept().await;
             let place = self.limit.place();
             let endpoint = Arc::clone(&self.endpoint);
-            tokio::spawn(async move { endpoint.serve(stream, place.settled().await).await });
+            let account = endpoint.budget.account();
+            let served = account.clone();
+            let task = tokio::spawn(async move { endpoint.serve(stream, place.settled().await, served).await });
+            account.opened_for(task.abort_handle());
         }
     }
 
@@ -242,7 +245,7 @@ struct Endpoint {
 
 impl Endpoint {
     /// Serves a connection until it ends, or has to.
-    async fn serve(&self, stream: TcpStream, place: Place) {
+    async fn serve(&self, stream: TcpStream, place: Place, account: Account) {
         let timeouts = self.timeouts;
         // Without it a streamed answer waits some 40 ms for the client's delayed ACK.
         if let Err(error) = stream.set_nodelay(true) {
@@ -252,8 +255,7 @@ impl Endpoint {
         let Ok(peer) = stream.peer_addr() else { return };
         let is_refused = place.is_refused();
         let layers = if is_refused { &self.refusing } else { &self.serving };
-        let account = self.budget.account();
-        let layers = layers.clone().on(Connection { peer, local: stream.local_addr().ok() }, account.clone());
+        let layers = layers.clone().on(Connection { peer, local: stream.local_addr().ok() }, account);
         let asked = Arc::new(Notify::new());
         let service = {
             let asked = Arc::clone(&asked);
@@ -263,18 +265,14 @@ impl Endpoint {
                 layers.clone().call(request)
             })
         };
-        let serving = self.protocol.serve_connection(TokioIo::new(Sips(stream)), service);
+        let serving = self.protocol.serve_connection(TokioIo::new(stream), service);
         let mut serving = pin!(place.watcher.watch(serving));
         // hyper's time-outs begin when it knows the version of HTTP, and graceful shutdown waits for a head that has begun.
         let patience = if is_refused { timeouts.refusal } else { timeouts.head };
         let served = tokio::select! {
             biased;
             served = &mut serving => served,
-            () = asked.notified(), if !is_refused => tokio::select! {
-                biased;
-                served = &mut serving => served,
-                () = account.unwanted() => return,
-            },
+            () = asked.notified(), if !is_refused => serving.await,
             () = place.unwanted.cancelled() => return,
             () = tokio::time::sleep(patience) => {
                 tracing::debug!(%peer, "connection closed: no request within {} s", patience.as_secs());

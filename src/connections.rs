@@ -7,14 +7,10 @@
 //! connections that do nothing lock nobody out, and whoever asks at once is answered at once.
 
 use std::collections::VecDeque;
-use std::io::{self, IoSlice};
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
@@ -225,54 +221,6 @@ pub fn bound_unread(stream: &TcpStream, timeout: Duration) {
     }
     #[cfg(not(target_os = "linux"))]
     let _ = (stream, timeout);
-}
-
-/// The most bytes that are read at a time: the HTTP library's buffer is no larger than twice that, for as long as the
-/// connection lasts, whatever was once sent over it.
-const SIP: usize = 8 * 1024;
-
-/// A stream that is read in small sips.
-pub struct Sips<S>(pub S);
-
-impl<S: AsyncRead + Unpin> AsyncRead for Sips<S> {
-    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let stream = Pin::new(&mut self.get_mut().0);
-        // Nearly every request is smaller than the buffer that it begins with.
-        if into.remaining() <= SIP {
-            return stream.poll_read(context, into);
-        }
-        let mut sip = ReadBuf::new(into.initialize_unfilled_to(SIP));
-        ready!(stream.poll_read(context, &mut sip))?;
-        let n = sip.filled().len();
-        into.advance(n);
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Sips<S> {
-    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().0).poll_write(context, bytes)
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        parts: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().0).poll_write_vectored(context, parts)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.0.is_write_vectored()
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().0).poll_flush(context)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().0).poll_shutdown(context)
-    }
 }
 
 #[cfg(test)]

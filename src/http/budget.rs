@@ -6,13 +6,13 @@
 //! get 503. When all is taken, the connection that holds most has to go, unless it is the one that asks.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::StatusCode;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio_util::sync::CancellationToken;
+use tokio::task::AbortHandle;
 
 use super::refusal::{RETRY_AFTER_S, Refusal};
 use crate::protocol::RpcError;
@@ -55,8 +55,9 @@ struct Own {
     held: AtomicUsize,
     /// Whether there are several requests at a time: then small answers count, too.
     is_multiplexed: AtomicBool,
-    /// Cancelled when the connection has to go, for what it holds.
-    unwanted: CancellationToken,
+    /// Ends the connection, when it has to go for what it holds.
+    connection: OnceLock<AbortHandle>,
+    is_unwanted: AtomicBool,
 }
 
 /// A part of it; dropping it gives it back.
@@ -88,7 +89,8 @@ impl Budget {
             all: self.clone(),
             held: AtomicUsize::new(0),
             is_multiplexed: AtomicBool::new(false),
-            unwanted: CancellationToken::new(),
+            connection: OnceLock::new(),
+            is_unwanted: AtomicBool::new(false),
         });
         let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
         // Those that have ended are forgotten when the list would grow.
@@ -103,13 +105,17 @@ impl Budget {
     fn relieve(&self, units: usize) {
         let connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
         let held = |own: &Arc<Own>| own.held.load(Ordering::Relaxed);
-        let staying = connections.iter().filter_map(Weak::upgrade).filter(|own| !own.unwanted.is_cancelled());
+        let staying =
+            connections.iter().filter_map(Weak::upgrade).filter(|own| !own.is_unwanted.load(Ordering::Relaxed));
         if let Some(most) = staying.max_by_key(held).filter(|most| held(most) > units) {
             tracing::warn!(
                 bytes = held(&most) * UNIT,
                 "the memory for bodies and answers is all taken: the connection that holds most is closed"
             );
-            most.unwanted.cancel();
+            most.is_unwanted.store(true, Ordering::Relaxed);
+            if let Some(connection) = most.connection.get() {
+                connection.abort();
+            }
         }
     }
 
@@ -125,9 +131,9 @@ impl Account {
         self.0.is_multiplexed.store(true, Ordering::Relaxed);
     }
 
-    /// Resolves when the connection has to go, for what it holds.
-    pub async fn unwanted(&self) {
-        self.0.unwanted.cancelled().await;
+    /// `connection` is the task that serves the connection: it is ended when it has to go.
+    pub fn opened_for(&self, connection: AbortHandle) {
+        let _ = self.0.connection.set(connection);
     }
 
     /// Makes `share` one of `bytes`, if there is as much.
@@ -258,6 +264,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_connection_has_its_own_bound_and_when_all_is_taken_who_holds_most_has_to_go() {
         let budget = Budget::new(TOTAL, 0);
+        let is_unwanted = |account: &Account| account.0.is_unwanted.load(Ordering::Relaxed);
         let [greedy, modest, newcomer] = [(); 3].map(|()| budget.account());
         let mut shares = Vec::new();
         loop {
@@ -270,9 +277,9 @@ mod tests {
         assert_eq!(greedy.0.held.load(Ordering::Relaxed) * UNIT, OWN_BYTES, "and no more");
         let held = modest.hold(Bytes::from(vec![0; TOTAL - OWN_BYTES - LARGE])).await.unwrap();
         assert!(newcomer.grow(&mut None, 2 * LARGE).is_err());
-        assert!(greedy.0.unwanted.is_cancelled() && !modest.0.unwanted.is_cancelled());
+        assert!(is_unwanted(&greedy) && !is_unwanted(&modest));
         // Who holds most is never sent away by itself.
-        assert!(modest.grow(&mut None, 2 * LARGE).is_err() && !modest.0.unwanted.is_cancelled());
+        assert!(modest.grow(&mut None, 2 * LARGE).is_err() && !is_unwanted(&modest));
         drop((held, shares));
         newcomer.grow(&mut None, 2 * LARGE).unwrap();
     }
