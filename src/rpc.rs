@@ -17,6 +17,7 @@ mod result;
 mod running;
 mod seal;
 mod session;
+mod shares;
 mod stateless;
 mod strict;
 mod subscriptions;
@@ -25,7 +26,6 @@ mod tests;
 
 use std::sync::Arc;
 
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -33,6 +33,8 @@ pub use caller::Caller;
 pub use era::Era;
 pub use methods::unknown_method;
 pub use session::SessionStream;
+
+use shares::Shares;
 
 use crate::protocol::message::{Body, Malformed};
 use crate::protocol::meta::named_version;
@@ -56,10 +58,10 @@ pub struct Engine {
     pub shutdown: CancellationToken,
     /// Calls that outlive their request's handler: shutdown waits for them.
     pub calls: TaskTracker,
-    /// Room for calls that may take their time: [`MAX_CALLS`] permits.
-    waiting: Semaphore,
-    /// Room for `subscriptions/listen` streams: [`MAX_SUBSCRIPTIONS`] permits.
-    subscriptions: Arc<Semaphore>,
+    /// Room for calls that may take their time: [`MAX_CALLS`] places.
+    waiting: Shares,
+    /// Room for `subscriptions/listen` streams: [`MAX_SUBSCRIPTIONS`] places.
+    subscriptions: Shares,
 }
 
 impl Engine {
@@ -71,8 +73,8 @@ impl Engine {
             server,
             shutdown,
             calls: TaskTracker::new(),
-            waiting: Semaphore::new(MAX_CALLS),
-            subscriptions: Arc::new(Semaphore::new(MAX_SUBSCRIPTIONS)),
+            waiting: Shares::new(MAX_CALLS),
+            subscriptions: Shares::new(MAX_SUBSCRIPTIONS),
         });
         engine.look_back();
         engine
@@ -81,7 +83,7 @@ impl Engine {
     /// Whether no call takes its time and no subscription is open: all their places are free.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.waiting.available_permits() == MAX_CALLS && self.subscriptions.available_permits() == MAX_SUBSCRIPTIONS
+        self.waiting.are_free() && self.subscriptions.are_free()
     }
 
     /// Answers what a POST, or a frame, holds.

@@ -30,6 +30,7 @@ mod ended;
 mod fingerprint;
 mod guard;
 pub mod history;
+mod holders;
 mod idle;
 mod instance;
 mod last_look;

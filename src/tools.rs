@@ -36,9 +36,10 @@ pub use seen::FindingCounts;
 
 use crate::clock::Clock;
 use crate::config::{Config, ResponseMode};
-use crate::diagnosis::client;
 use crate::diagnosis::findings::{self, Facts, Family, Finding, SessionFacts};
+use crate::diagnosis::forwarding::client_address;
 use crate::diagnosis::jwks::KeySet;
+use crate::diagnosis::{client, identity};
 use crate::keys::Keys;
 use crate::logging::Log;
 use crate::protocol::{Meta, Params, Revision};
@@ -256,6 +257,15 @@ impl Server {
     #[must_use]
     pub fn with_log(self, log: Log) -> Self {
         Self { log, ..self }
+    }
+
+    /// Who shares out with others what there is, as a number: the request's identity, else its address.
+    #[must_use]
+    pub fn holder(&self, request: &Request) -> u64 {
+        let identity = identity::caller(&request.headers).ok();
+        let address =
+            || self.clients.number(format!("{:?}", client_address(&request.headers, request.peer)).as_bytes());
+        identity.map_or_else(address, |identity| identity.number())
     }
 
     /// Which client sends a request.

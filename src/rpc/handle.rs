@@ -7,6 +7,7 @@ use super::Engine;
 use super::job::Job;
 use super::methods::{binding, unbindable};
 use crate::config::SessionBinding;
+use crate::diagnosis::forwarding::client_address;
 use crate::diagnosis::identity;
 use crate::request::Request;
 use crate::session::{self, Client, Full, Missing, NewSession, SessionGuard, Working, prefix, write};
@@ -54,7 +55,7 @@ impl Engine {
             client_info: client.and_then(|client| client.client_info.clone()).unwrap_or_default(),
             client_capabilities: client.map(|client| client.client_capabilities.clone()).unwrap_or_default(),
             owner,
-            address: None,
+            address: client_address(&job.request.headers, job.request.peer),
             client: Client::default(),
         };
         let bound = binding(&new.owner);

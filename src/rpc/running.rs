@@ -14,6 +14,7 @@ use tracing::Instrument as _;
 
 use super::call::{Begun, Waiting};
 use super::job::Job;
+use super::shares::NoPlace;
 use super::{Caller, Engine, MAX_CALLS};
 use crate::protocol::{Answer, Answers, CallStream, Content, Failure, Id, Outgoing, Reply, RpcError};
 use crate::session::{Missing, Session, SessionGuard};
@@ -150,8 +151,16 @@ impl Engine {
     /// Runs a call that takes its time; `None` when it was cancelled.
     async fn go_on(&self, waiting: Waiting) -> Option<Answer> {
         let (id, session) = (waiting.job.id.clone(), waiting.job.session.clone());
-        let Ok(_room) = self.waiting.try_acquire() else {
-            return Some(overload(&id, format_args!("all {MAX_CALLS} that may be at work at a time are")));
+        let _room = match self.waiting.take(self.server.holder(&waiting.job.request)) {
+            Ok(room) => room,
+            Err(NoPlace::Full) => {
+                return Some(overload(&id, format_args!("all {MAX_CALLS} that may be at work at a time are")));
+            }
+            Err(NoPlace::Share) => {
+                let why =
+                    format_args!("yours are more than a quarter of the {MAX_CALLS} that there are, and few are left");
+                return Some(overload(&id, why));
+            }
         };
         let answering = AssertUnwindSafe(self.finish(waiting)).catch_unwind();
         let answer = match session.map(|session| session.running(&id)) {

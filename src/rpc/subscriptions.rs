@@ -1,9 +1,8 @@
 //! `subscriptions/listen`: the long-lived stream of the stateless era (MCP 2026-07-28 basic/patterns/subscriptions).
 
-use std::sync::Arc;
-
 use serde_json::Value;
 
+use super::shares::NoPlace;
 use super::{Caller, Engine, MAX_SUBSCRIPTIONS};
 use crate::protocol::meta::{META_SERVER_INFO, META_SUBSCRIPTION_ID};
 use crate::protocol::{
@@ -24,12 +23,18 @@ pub fn answer(engine: &Engine, caller: &Caller<'_>, call: &Call) -> Reply {
         );
         return refused(Failure::NotAcceptable, error);
     }
-    let Ok(room) = Arc::clone(&engine.subscriptions).try_acquire_owned() else {
-        let error = RpcError::new(
-            RpcError::INTERNAL_ERROR,
-            format!("Too many subscriptions: all {MAX_SUBSCRIPTIONS} streams are open; try again later"),
-        );
-        return refused(Failure::Busy, error);
+    let room = match engine.subscriptions.take(engine.server.holder(caller.request)) {
+        Ok(room) => room,
+        Err(why) => {
+            let why = match why {
+                NoPlace::Full => format!("all {MAX_SUBSCRIPTIONS} streams are open"),
+                NoPlace::Share => {
+                    format!("yours are more than a quarter of the {MAX_SUBSCRIPTIONS} that there are, and few are left")
+                }
+            };
+            let message = format!("Too many subscriptions: {why}; try again later");
+            return refused(Failure::Busy, RpcError::new(RpcError::INTERNAL_ERROR, message));
+        }
     };
     let (id, shutdown) = (call.id.clone(), engine.shutdown.clone());
     Content::Subscription(Box::pin(async_stream::stream! {

@@ -13,6 +13,7 @@ use super::ended::{EndReason, Tombstone, Tombstones};
 use super::fingerprint::fingerprint;
 use super::guard::{Closed, SessionGuard};
 use super::history::Before;
+use super::holders::{Caller, Holders};
 use super::idle::List;
 use super::instance::{Instance, Maker, Name};
 use super::last_look::LastLook;
@@ -91,9 +92,22 @@ impl Hasher for IdHasher {
     }
 }
 
+/// How many sessions of whoever has most are looked at for one that is idle.
+const MOST_LOOKED_AT: usize = 32;
+
+/// Who shares out sessions with others: an identity, else an address.
+fn caller(new: &NewSession) -> Caller {
+    let address = |address: &std::net::IpAddr| fingerprint(&[address.to_string().as_bytes()]);
+    Caller(match &new.owner {
+        Ok(owner) => owner.number(),
+        Err(_) => new.address.as_ref().map_or(0, address),
+    })
+}
+
 /// All sessions. Shared as `Arc<RwLock<SessionManager>>`; every operation is short and none waits.
 pub struct SessionManager {
-    sessions: HashMap<Uuid, Arc<Session>, BuildHasherDefault<IdHasher>>,
+    sessions: HashMap<Uuid, (Arc<Session>, Caller), BuildHasherDefault<IdHasher>>,
+    holders: Holders,
     pub(super) tombstones: Tombstones,
     /// The last session of each client that has one here, alive or remembered.
     clients: HashMap<u64, Uuid>,
@@ -110,6 +124,7 @@ impl SessionManager {
     pub fn new(limits: Limits, clock: Arc<Clock>) -> Self {
         Self {
             sessions: HashMap::default(),
+            holders: Holders::default(),
             tombstones: Tombstones::default(),
             clients: HashMap::new(),
             dead_ids_used: AtomicU64::new(0),
@@ -120,14 +135,15 @@ impl SessionManager {
         }
     }
 
-    /// Makes a session and enters it. At the bound the longest idle one is evicted, and returned too.
+    /// Makes a session and enters it. At the bound one of whoever has most gives way, and is returned too.
     ///
     /// # Errors
-    /// [`Full`] when there are too many and none is idle.
+    /// [`Full`] when there are too many, and none that gives way to this caller.
     pub fn create(&mut self, new: NewSession) -> Result<(SessionGuard, Option<Arc<Session>>), Full> {
         let started = Instant::now();
         let now = self.shared.clock.at(started);
-        let evicted = match self.make_room(now) {
+        let caller = caller(&new);
+        let evicted = match self.make_room(caller, now) {
             Ok(evicted) => evicted,
             Err(full) => {
                 self.counters.refused += 1;
@@ -143,7 +159,7 @@ impl SessionManager {
         let mut record = Record::new(id, now, new);
         record.history.client = client;
         record.history.before = before.and_then(|before| self.before(before, now));
-        let session = self.insert(Saved::new(record, self.shared.limits.queue_size), whose);
+        let session = self.insert(Saved::new(record, self.shared.limits.queue_size), whose, caller);
         if handshake {
             self.shared.clients.initialized(whose, now);
         }
@@ -153,36 +169,38 @@ impl SessionManager {
 
     /// The session `id`, while it lives.
     pub(super) fn get(&self, id: Uuid) -> Option<&Arc<Session>> {
-        self.sessions.get(&id)
+        self.sessions.get(&id).map(|(session, _)| session)
     }
 
     /// Takes in a session that was kept elsewhere, idle since its last activity; several in that order. Neither bound is
     /// looked at. One that is here already stays as it is.
     pub fn adopt(&mut self, saved: Saved) -> Arc<Session> {
         let id = saved.record.id;
-        if let Some(session) = self.sessions.get(&id) {
+        if let Some(session) = self.get(id) {
             return Arc::clone(session);
         }
+        let caller = Caller(saved.record.owner.as_ref().map_or(0, |owner| owner.number()));
         if saved.record.initialized {
             self.clients.insert(saved.record.history.client, id);
         }
         // Who made it is known where it was made.
-        let session = self.insert(saved, Client::default());
+        let session = self.insert(saved, Client::default(), caller);
         lock(&self.shared.idle).put_last(session.slot(), List::Fresh);
         session
     }
 
-    fn insert(&mut self, saved: Saved, client: Client) -> Arc<Session> {
+    fn insert(&mut self, saved: Saved, client: Client, caller: Caller) -> Arc<Session> {
         let id = saved.record.id;
         let slot = lock(&self.shared.idle).add(id);
         let session = Arc::new(Session::new(saved, slot, client, Arc::clone(&self.shared)));
-        self.sessions.insert(id, Arc::clone(&session));
+        self.sessions.insert(id, (Arc::clone(&session), caller));
+        self.holders.add(caller, id);
         session
     }
 
     /// What became of a session, for the next one of the same client.
     fn before(&self, id: Uuid, now: Moment) -> Option<Before> {
-        if let Some(session) = self.sessions.get(&id) {
+        if let Some(session) = self.get(id) {
             let fate = match (session.is_held(), session.is_expired(now)) {
                 (true, _) => Fate::InUse,
                 (false, true) => Fate::Expired,
@@ -193,31 +211,51 @@ impl SessionManager {
         self.tombstones.get(id).map(|stone| stone.before)
     }
 
-    /// Room for one more: an expired session first, else the longest idle.
-    fn make_room(&mut self, now: Moment) -> Result<Option<Arc<Session>>, Full> {
+    /// Room for one more of `caller`'s.
+    fn make_room(&mut self, caller: Caller, now: Moment) -> Result<Option<Arc<Session>>, Full> {
         let max_sessions = self.shared.limits.max_sessions;
         if self.sessions.len() < max_sessions {
             return Ok(None);
         }
-        self.evict(now).map(Some).ok_or(Full { max_sessions })
+        self.evict(caller, now).map(Some).ok_or(Full { max_sessions })
     }
 
-    /// Ends the session that has been idle for longest.
-    fn evict(&mut self, now: Moment) -> Option<Arc<Session>> {
+    /// Ends a session for another one of `caller`'s: an expired one, else one of whoever has most. Where nobody has more
+    /// than one, or one has all, the longest idle.
+    fn evict(&mut self, caller: Caller, now: Moment) -> Option<Arc<Session>> {
+        let has = self.holders.count(caller);
+        let (mut most, mut held) = self.holders.most()?;
+        if has > 0 && has + 1 >= held {
+            (most, held) = (caller, has);
+        }
+        let takes_anyones = held <= 1 || held == self.sessions.len();
         loop {
-            let session = self.longest_idle(List::Warned).or_else(|| self.longest_idle(List::Fresh))?;
+            let session = self.longest_idle(List::Warned).or_else(|| self.longest_idle(List::Fresh));
+            let Some(session) = session.filter(|session| takes_anyones || session.is_expired(now)) else { break };
             let reason = if session.is_expired(now) { EndReason::Expired } else { EndReason::Evicted };
             if self.end_idle(&session, reason) {
                 return Some(session);
             }
         }
+        let mut busy = None;
+        for _ in 0..held.min(MOST_LOOKED_AT) {
+            let Some(session) = self.holders.next(most).and_then(|id| self.get(id).cloned()) else { continue };
+            if self.end_idle(&session, EndReason::Evicted) {
+                return Some(session);
+            }
+            busy = busy.or(Some(session));
+        }
+        // All of them are in use. Those of somebody who has far more than this caller end all the same.
+        let session = busy.filter(|_| held > 2 * (has + 1))?;
+        self.end(&session, EndReason::Evicted);
+        Some(session)
     }
 
     /// The first session of a list that still lives.
     pub(super) fn longest_idle(&self, list: List) -> Option<Arc<Session>> {
         loop {
             let (slot, id) = lock(&self.shared.idle).first(list)?;
-            match self.sessions.get(&id) {
+            match self.get(id) {
                 Some(session) => return Some(Arc::clone(session)),
                 // It ended while its last request was on its way out.
                 None => lock(&self.shared.idle).take_out(slot),
@@ -278,9 +316,8 @@ impl SessionManager {
 
     /// Ends a session: its streams end, its id is dead from now on.
     pub fn end(&mut self, session: &Session, reason: EndReason) {
-        if self.sessions.remove(&session.id()).is_none() {
-            return;
-        }
+        let Some((_, caller)) = self.sessions.remove(&session.id()) else { return };
+        self.holders.remove(caller, |id| self.sessions.contains_key(&id));
         session.end(reason);
         lock(&self.shared.idle).take_out(session.slot());
         let now = self.shared.clock.now();
@@ -325,7 +362,7 @@ impl SessionManager {
         let counters = &self.counters;
         let totals = &self.shared.totals;
         let ended: u64 = counters.ended.iter().sum();
-        let map_bytes = self.sessions.capacity() * (size_of::<(Uuid, Arc<Session>)>() + 1);
+        let map_bytes = self.sessions.capacity() * (size_of::<(Uuid, Arc<Session>, Caller)>() + 1);
         let total = |sum: &AtomicI64| u64::try_from(sum.load(Ordering::Relaxed)).unwrap_or(0);
         Stats {
             instance: self.instance.name(),

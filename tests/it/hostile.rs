@@ -424,8 +424,12 @@ fn late_batch() -> Value {
 
 /// Sends it; returns when its calls are at work.
 async fn send_late_batch(session: &Session<'_>) -> Events {
-    let mut events =
-        Events::of(within(accepting(session.post(&late_batch()), "text/event-stream").send()).await.unwrap());
+    send_late_batch_of(session, "somebody").await
+}
+
+async fn send_late_batch_of(session: &Session<'_>, user: &str) -> Events {
+    let request = accepting(session.post(&late_batch()), "text/event-stream").header("x-user-id", user);
+    let mut events = Events::of(within(request.send()).await.unwrap());
     assert!(events.next().await.unwrap().comment.is_some());
     events
 }
@@ -460,7 +464,7 @@ async fn ten_thousand_calls_are_at_work_and_the_next_is_told_to_come_back() {
     for _ in 0..MAX_CALLS / MAX_RUNNING {
         let session = server.session("2025-03-26").await;
         for _ in 0..MAX_RUNNING / 100 {
-            batches.push(send_late_batch(&session).await);
+            batches.push(send_late_batch_of(&session, &format!("user-{}", sessions.len())).await);
         }
         sessions.push(session);
     }
@@ -476,6 +480,27 @@ async fn ten_thousand_calls_are_at_work_and_the_next_is_told_to_come_back() {
     assert_eq!(sessions[0].delete().await, 204);
     let mut events = Events::of(within(accepting(newcomer.post(&late), "text/event-stream").send()).await.unwrap());
     assert!(events.next().await.unwrap().comment.is_some(), "there is room again");
+}
+
+#[tokio::test]
+async fn who_has_most_calls_at_work_leaves_the_last_ones_to_others() {
+    let server = TestServer::start().await;
+    let mut batches = Vec::new();
+    let mut sessions = Vec::new();
+    for _ in 0..9 * MAX_CALLS / 10 / MAX_RUNNING {
+        let session = server.session("2025-03-26").await;
+        for _ in 0..MAX_RUNNING / 100 {
+            batches.push(send_late_batch_of(&session, "mallory").await);
+        }
+        sessions.push(session);
+    }
+    let late = tool_call("echo", &json!({"message": "late", "delayMs": 60_000}));
+    let ask = |user| accepting(server.post(&late), "application/json, text/event-stream").header("x-user-id", user);
+    let answer = Answer::to(ask("mallory")).await;
+    assert_says(&answer.error(503, -32603, &json!(1)), &["Too many calls", "more than a quarter"]);
+    let alice = accepting(server.post(&late), "text/event-stream").header("x-user-id", "alice");
+    let mut events = Events::of(within(alice.send()).await.unwrap());
+    assert!(events.next().await.unwrap().comment.is_some(), "alice's is at work");
 }
 
 // --- Connections ---

@@ -142,6 +142,6 @@ async fn calls_that_wait_hold_what_they_use_and_not_the_trees_that_they_came_as(
         // Each has begun, or been refused, before the next question is answered.
         program.health().await;
         let grown = peak_memory(&program) - before;
-        assert!(grown < 96 * 1024 * CALLS as u64, "{grown} bytes, {} a call", grown / CALLS as u64);
+        assert!(grown < 192 * 1024 * CALLS as u64, "{grown} bytes, {} a call", grown / CALLS as u64);
     }
 }

@@ -329,3 +329,33 @@ fn a_session_has_no_more_calls_at_work_than_it_may() {
     running.pop();
     assert!(guard.session().running(&id).is_ok());
 }
+
+#[test]
+fn at_the_bound_whoever_has_most_gives_way() {
+    let (manager, clock) = manager(10);
+    let create = |who: &str| write(&manager).create(new_session(Some(who)));
+    let alice = create("alice").unwrap().0.session().id();
+    let bob = create("bob").unwrap().0.session().id();
+    let alive = |id| read(&manager).get(id).is_some();
+    clock.advance(Duration::from_secs(60));
+    for _ in 0..100 {
+        drop(create("mallory").unwrap());
+    }
+    assert!(alive(alice) && alive(bob), "they have been idle for longest, and have one each");
+    drop(create("alice").unwrap());
+    assert!(alive(alice) && alive(bob));
+    assert_eq!(read(&manager).stats().active, 10);
+}
+
+#[test]
+fn who_holds_all_sessions_busy_keeps_nobody_out() {
+    let (manager, _clock) = manager(10);
+    let create = |who: &str| write(&manager).create(new_session(Some(who)));
+    let busy: Vec<_> = (0..10).map(|_| create("mallory").unwrap().0).collect();
+    assert!(create("mallory").is_err(), "its own are all at work");
+    let (alice, evicted) = create("alice").unwrap();
+    assert!(busy.iter().any(|guard| guard.session().id() == evicted.as_ref().unwrap().id()));
+    assert_eq!(evicted.unwrap().ended(), Some(EndReason::Evicted));
+    let again = create("alice").unwrap().0;
+    assert_ne!(alice.session().id(), again.session().id());
+}
