@@ -64,12 +64,16 @@ impl Holders {
         self.by_count.last().map(|(count, caller)| (*caller, *count))
     }
 
-    /// The next of the caller's sessions to look at: it goes to the back of the list.
-    pub fn next(&mut self, caller: Caller) -> Option<Uuid> {
+    /// The next of the caller's sessions to look at: it goes to the back of the list. `is_alive` as above.
+    pub fn next(&mut self, caller: Caller, is_alive: impl Fn(Uuid) -> bool) -> Option<Uuid> {
         let ids = &mut self.held.get_mut(&caller)?.ids;
-        let id = ids.pop_front()?;
-        ids.push_back(id);
-        Some(id)
+        while let Some(id) = ids.pop_front() {
+            if is_alive(id) {
+                ids.push_back(id);
+                return Some(id);
+            }
+        }
+        None
     }
 }
 
@@ -85,7 +89,8 @@ mod tests {
             holders.add(if n < 2 { alice } else { bob }, Uuid::from_u128(n));
         }
         assert_eq!(holders.most(), Some((bob, 3)));
-        assert_eq!((holders.next(bob), holders.next(bob)), (Some(Uuid::from_u128(2)), Some(Uuid::from_u128(3))));
+        let mut next = || holders.next(bob, |id| id != Uuid::from_u128(3));
+        assert_eq!([next(), next(), next()], [2, 4, 2].map(|n| Some(Uuid::from_u128(n))));
         for _ in 0..2 {
             holders.remove(bob, |_| true);
         }

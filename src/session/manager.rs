@@ -239,7 +239,8 @@ impl SessionManager {
         }
         let mut busy = None;
         for _ in 0..held.min(MOST_LOOKED_AT) {
-            let Some(session) = self.holders.next(most).and_then(|id| self.get(id).cloned()) else { continue };
+            let next = self.holders.next(most, |id| self.sessions.contains_key(&id));
+            let Some(session) = next.and_then(|id| self.get(id).cloned()) else { break };
             if self.end_idle(&session, EndReason::Evicted) {
                 return Some(session);
             }
