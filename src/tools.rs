@@ -26,6 +26,7 @@ mod who_is_the_goat;
 
 use std::sync::{Arc, RwLock};
 
+use http::HeaderMap;
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value, json};
 
@@ -45,7 +46,7 @@ use crate::logging::Log;
 use crate::protocol::{Meta, Params, Revision};
 use crate::request::Request;
 use crate::request::headers::Accept;
-use crate::session::{Client, Clients, Full, NotKept, Record, SessionManager, Stats, Working, read};
+use crate::session::{Client, Clients, Full, Identity, NotKept, Record, SessionManager, Stats, Unbound, Working, read};
 use crate::system::System;
 use crate::text::{escape_json, escape_lines};
 
@@ -257,6 +258,22 @@ impl Server {
     #[must_use]
     pub fn with_log(self, log: Log) -> Self {
         Self { log, ..self }
+    }
+
+    /// Who sends a request, as sessions are bound to them. Where the issuer's keys are known, a token that none of them signed
+    /// binds nobody and enters nothing.
+    ///
+    /// # Errors
+    /// Why nobody can be told.
+    pub fn identity(&self, headers: &HeaderMap) -> Result<Identity, Unbound> {
+        if self.config.expect.jwks.is_none() {
+            return identity::caller(headers);
+        }
+        let now = self.clock.wall_now();
+        match self.keys.current(now) {
+            Some(keys) => identity::verified_caller(headers, &keys, now),
+            None => identity::caller(headers),
+        }
     }
 
     /// Who shares out with others what there is, as a number: the request's identity, else its address.

@@ -2,15 +2,18 @@
 
 use std::borrow::Cow;
 
-use http::HeaderMap;
 use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderValue};
+use jiff::Timestamp;
 
 use super::claims::{jwt_claims, text_claim};
 use super::encoding::BASE64;
 use super::headers::title_case;
+use super::jwks::KeySet;
 use super::products::{self, Meaning, PRODUCTS, Product, Telling};
 use super::redact::decode;
 use super::token;
+use super::verification::verify;
 use crate::session::{Identity, IdentitySource, Unbound, exact};
 
 /// Who sent a request: the user of the most believed identity header, else the `sub` of the bearer token, else a login name
@@ -29,6 +32,28 @@ pub fn caller(headers: &HeaderMap) -> Result<Identity, Unbound> {
         return Ok(identity);
     }
     bearer(headers).or_else(|why| telling.and_then(|telling| told(headers, telling)).ok_or(why))
+}
+
+/// The same where the issuer's keys are known: a token, or a gateway's assertion, that none of them signed tells nobody.
+///
+/// # Errors
+/// Why nobody can be told.
+pub fn verified_caller(headers: &HeaderMap, keys: &KeySet, now: Timestamp) -> Result<Identity, Unbound> {
+    let identity = caller(headers)?;
+    let name = match &identity.source {
+        IdentitySource::BearerSub => AUTHORIZATION.as_str(),
+        IdentitySource::Header(name) => {
+            let is_assertion = products::lookup(name).is_some_and(|(_, field)| field.meaning == Meaning::Assertion);
+            if !is_assertion {
+                return Ok(identity);
+            }
+            name
+        }
+    };
+    let is_signed = |value: &HeaderValue| {
+        value.to_str().is_ok_and(|token| verify(&token::inspect(token, now), Some(keys)).is_verified())
+    };
+    if headers.get_all(name).iter().all(is_signed) { Ok(identity) } else { Err(Unbound::Unverified) }
 }
 
 /// The identity that a header tells.

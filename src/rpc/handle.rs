@@ -8,7 +8,6 @@ use super::job::Job;
 use super::methods::{binding, unbindable};
 use crate::config::SessionBinding;
 use crate::diagnosis::forwarding::client_address;
-use crate::diagnosis::identity;
 use crate::request::Request;
 use crate::session::{self, Client, Full, Missing, NewSession, SessionGuard, Working, prefix, write};
 use crate::tools::{HANDLE, ToolError};
@@ -20,7 +19,7 @@ impl Engine {
         let id = Uuid::try_parse(handle).ok().filter(|id| id.hyphenated().to_string() == handle);
         let missing = match id {
             Some(id) => {
-                let caller = identity::caller(&request.headers).ok();
+                let caller = self.server.identity(&request.headers).ok();
                 match session::enter(&self.server.sessions, id, caller.as_ref(), |session| session.count_requests(1)) {
                     Ok(guard) => {
                         Span::current().record("session", handle.get(..8));

@@ -11,7 +11,6 @@ use super::session::Admitted;
 use super::strict::Asked;
 use super::{Caller, Engine, malformed_part, methods};
 use crate::config::SessionBinding;
-use crate::diagnosis::identity;
 use crate::diagnosis::redact::loggable;
 use crate::protocol::message::Malformed;
 use crate::protocol::{Answer, Call, Content, Failure, Message, Notification, Refused, Reply, RpcError, message};
@@ -91,7 +90,7 @@ fn initialize(engine: &Engine, caller: &Caller<'_>, call: &Call) -> Result<Reply
         (methods::binding(&new.owner), format!("{} {}", new.client_info.name, new.client_info.version));
     let mut entry = caller.entry(Kind::Initialize, named);
     if matches!(new.owner, Err(Unbound::Off)) {
-        entry.user = identity::caller(&caller.request.headers).ok().map(|user| user.number());
+        entry.user = engine.server.identity(&caller.request.headers).ok().map(|user| user.number());
     }
     let guard = engine.create(new, |session| session.record_request(&entry)).map_err(|full| {
         let error = RpcError::too_many_sessions(&full.to_string());

@@ -132,7 +132,7 @@ impl Engine {
     /// Whose a new session is, or why it is nobody's.
     pub(super) fn owner(&self, request: &Request) -> Result<Identity, Unbound> {
         match self.server.config.session_binding {
-            SessionBinding::User | SessionBinding::Require => identity::caller(&request.headers),
+            SessionBinding::User | SessionBinding::Require => self.server.identity(&request.headers),
             SessionBinding::Off => Err(Unbound::Off),
         }
     }

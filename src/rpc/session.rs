@@ -11,7 +11,7 @@ use super::{Caller, Engine};
 use crate::clock::Moment;
 use crate::diagnosis::client::way;
 use crate::diagnosis::findings::{self, Facts, Family, Finding, SessionFacts};
-use crate::diagnosis::{identity, placeholder};
+use crate::diagnosis::placeholder;
 use crate::protocol::{CallStream, Failure, Id, Refused, Revision, RpcError};
 use crate::request::headers::{self, SessionHeader};
 use crate::session::history::Kind;
@@ -198,7 +198,7 @@ impl Engine {
     #[must_use]
     pub fn keep_alive(&self, headers: &HeaderMap) -> Option<SessionGuard> {
         let SessionHeader::Id(id) = headers::session_id(headers) else { return None };
-        session::hold(&self.server.sessions, id, identity::caller(headers).ok().as_ref())
+        session::hold(&self.server.sessions, id, self.server.identity(headers).ok().as_ref())
     }
 
     /// Enters the session that the caller names; `None` when it names none. `noted` is what its history says of the request.
@@ -216,7 +216,7 @@ impl Engine {
             }
             SessionHeader::Foreign => Missing::Unknown,
             SessionHeader::Id(id) => {
-                let who = identity::caller(&caller.request.headers).ok();
+                let who = self.server.identity(&caller.request.headers).ok();
                 let entry = noted.map(|(kind, named)| caller.entry(kind, named));
                 let entered = session::enter(&self.server.sessions, id, who.as_ref(), |session| {
                     if let Some(mut entry) = entry {

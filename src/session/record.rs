@@ -279,6 +279,8 @@ pub enum Unbound {
     TooLong,
     /// The token has no `sub` that could be used: none, an empty one, two, or one that is no text and no number.
     NoSubject,
+    /// The issuer's keys are known, and none of them signed the token.
+    Unverified,
 }
 
 impl Unbound {
@@ -292,6 +294,7 @@ impl Unbound {
             Self::TooLong => {
                 "the token is longer than 32 KiB and not looked at, and no identity header of a gateway came"
             }
+            Self::Unverified => "no key of MCP_EXPECT_JWKS signed the token, and no identity header of a gateway came",
             Self::NoSubject => "the token has no sub claim that names a user, and no identity header of a gateway came",
         }
     }

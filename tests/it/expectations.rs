@@ -3,7 +3,7 @@
 use mcp_echo_stateful::clock::Clock;
 use serde_json::{Value, json};
 
-use crate::server::{TestServer, configured, tool_call};
+use crate::server::{TestServer, configured, tool_call, within};
 use crate::signing::{Key, encode};
 
 #[tokio::test]
@@ -272,4 +272,29 @@ async fn a_gateways_verified_assertion_is_authenticated() {
     }
     let (facts, text) = context(&server, &[("cf-access-jwt-assertion", &forged)]).await;
     assert!(ids(&facts).contains(&"hdr.assertion_invalid"), "{text}");
+}
+
+#[tokio::test]
+async fn where_the_keys_are_known_an_unverified_token_binds_nobody_and_enters_nothing() {
+    let key = Key::Ec(1);
+    let (server, _file) = told(&json!([key.jwk("e")])).await;
+    let [alices, forged] = [&key, &Key::Ec(2)].map(|key| format!("Bearer {}", key.usual("e", &claims(&json!({})))));
+    let open = |token: &str| {
+        let token = token.to_owned();
+        server.session_with("2025-06-18", move |request| request.header("authorization", &token))
+    };
+    let session = open(&alices).await;
+    let ping = json!({"jsonrpc": "2.0", "id": 1, "method": "ping"});
+    let enters = async |id: &str, token: &str| {
+        let request = server.post(&ping).header("mcp-session-id", id).header("authorization", token);
+        within(request.send()).await.unwrap().status()
+    };
+    assert_eq!(enters(&session.id, &alices).await, 200);
+    assert_eq!(enters(&session.id, &forged).await, 404, "the same sub, signed by somebody else");
+    let unbound = open(&forged).await;
+    let call = server.post(&tool_call("sessionInfo", &json!({}))).header("mcp-session-id", &unbound.id);
+    let answer = within(call.header("authorization", &forged).send()).await.unwrap();
+    let text: Value = within(answer.json()).await.unwrap();
+    let text = text["result"]["content"][0]["text"].as_str().unwrap();
+    assert!(text.contains("no key of MCP_EXPECT_JWKS signed the token"), "{text}");
 }
