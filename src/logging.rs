@@ -1,6 +1,6 @@
 //! Log lines: text or JSON, to stdout and, where `LOG_FILE` is set, to a file as well. Times are RFC 3339, UTC.
 //!
-//! Nobody waits for a line to be written ([`outlet`]), and there are only so many a second, whoever causes them ([`flood`]).
+//! Nobody waits for a line to be written (`outlet`), and there are only so many a second, whoever causes them (`flood`).
 //! What is left out or lost is counted, and told.
 
 mod budget;
