@@ -11,7 +11,7 @@
 //!
 //! What was redacted may be redacted again: it never shows more, and as a rule stays what it was.
 
-mod log;
+pub mod log;
 mod names;
 mod shapes;
 
@@ -102,14 +102,18 @@ pub fn value(text: &str) -> Cow<'_, str> {
 /// looks random: some URLs are secrets themselves, and session ids stand in paths of other transports.
 #[must_use]
 pub fn uri(uri: &str) -> Cow<'_, str> {
+    uri_masked(value(uri), |part| beginning(part, SHOWN))
+}
+
+/// `masked`, and every part that looks random as `shown` shows it.
+fn uri_masked(masked: Cow<'_, str>, shown: impl Fn(&str) -> String) -> Cow<'_, str> {
     const DELIMITERS: [char; 9] = ['/', '?', '&', '=', '#', ';', ':', ',', '@'];
-    let masked = value(uri);
     if !masked.split(DELIMITERS).any(shapes::is_random) {
         return masked;
     }
     let parts = masked.split_inclusive(DELIMITERS).map(|part| {
         let bare = part.strip_suffix(DELIMITERS).unwrap_or(part);
-        let shown = if shapes::is_random(bare) { beginning(bare, SHOWN) } else { bare.to_owned() };
+        let shown = if shapes::is_random(bare) { shown(bare) } else { bare.to_owned() };
         shown + &part[bare.len()..]
     });
     Cow::Owned(parts.collect())
@@ -125,6 +129,10 @@ pub fn begins_with_token(text: &str) -> bool {
 /// only the beginning is looked at.
 #[must_use]
 pub fn shortened(text: &str, most: usize) -> String {
+    masked_and_cut(text, most, value)
+}
+
+fn masked_and_cut(text: &str, most: usize, value: fn(&str) -> Cow<'_, str>) -> String {
     /// Bytes: more than any `most`, and a token that begins in front of it is known by what is left of it.
     const LOOKED_AT: usize = 16 * 1024;
     if text.len() <= LOOKED_AT {

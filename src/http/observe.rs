@@ -237,13 +237,13 @@ fn server_timing(took: Duration) -> HeaderValue {
 /// A path as it may be logged. Nearly every one is known.
 fn loggable_path(path: &str) -> Cow<'static, str> {
     let known = MCP_PATHS.into_iter().chain([HEALTH_PATH]).find(|known| *known == path);
-    known.map_or_else(|| Cow::Owned(shorten(&redact::uri(path), MAX_LOGGED)), Cow::Borrowed)
+    known.map_or_else(|| Cow::Owned(redact::log::uri(path)), Cow::Borrowed)
 }
 
 fn span<B>(request: &Request<B>, id: &RequestId) -> Span {
     let span = tracing::info_span!(
         "request",
-        request_id = %redact::value(id.as_str()),
+        request_id = %redact::log::value(id.as_str()),
         http_method = %request.method(),
         path = %loggable_path(request.uri().path()),
         method = Empty,
@@ -269,7 +269,7 @@ const MAX_HEADER_LINE: usize = 8 * 1024;
 /// In debug mode every header is logged, secrets hidden.
 fn log_headers<B>(request: &Request<B>) {
     let headers = shorten(&header_line(request.headers()), MAX_HEADER_LINE);
-    tracing::debug!(uri = %redact::uri(&request.uri().to_string()), version = ?request.version(), headers, "request head");
+    tracing::debug!(uri = %redact::log::uri(&request.uri().to_string()), version = ?request.version(), headers, "request head");
 }
 
 /// All headers on one line.

@@ -119,3 +119,22 @@ async fn a_flood_of_warnings_has_a_bound_and_the_rest_is_counted() {
     assert_eq!(told + left_out, 599, "{:#?}", program.log);
     assert!(left_out > 0);
 }
+
+#[tokio::test]
+async fn of_a_secret_in_a_request_id_or_a_path_the_log_has_nothing() {
+    let mut program = Program::start(&["--debug"], &[]).await;
+    let token = "ghp_0123456789abcdefghijABCDEFGHIJ012345";
+    let id = "0b7d6c6e-1111-4222-8333-444455556666";
+    let ping = json!({"jsonrpc": "2.0", "id": 1, "method": format!("x {token}")});
+    within(program.post(&ping).header("x-request-id", token).send()).await.unwrap();
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let url = program.url.replace("/mcp", &format!("/messages/{id}/{token}?session_id={id}&token={token}"));
+    within(http.get(url).send()).await.unwrap();
+    program.signal("TERM");
+    program.end().await;
+    for line in program.log.iter().filter(|line| !line.contains("x-request-id: ")) {
+        for part in ["ghp_0", "0b7d6c6e-1", "01234567"] {
+            assert!(!line.contains(part), "{part} in {line}");
+        }
+    }
+}

@@ -44,7 +44,12 @@ pub(super) fn mask(text: &str) -> Cow<'_, str> {
     Scan::new(text, false).mask()
 }
 
-/// The same, and with everything masked that looks random: what stands under a name that nobody knows.
+/// The same, and nothing is shown of what is masked.
+pub(super) fn mask_whole(text: &str) -> Cow<'_, str> {
+    Scan { shows: false, ..Scan::new(text, false) }.mask()
+}
+
+/// [`mask`], and with everything masked that looks random: what stands under a name that nobody knows.
 pub(super) fn mask_random(text: &str) -> Cow<'_, str> {
     Scan::new(text, true).mask()
 }
@@ -142,6 +147,8 @@ struct Scan<'a> {
     text: &'a str,
     /// Whether what looks random is masked too.
     random: bool,
+    /// Whether the beginning of a token is shown.
+    shows: bool,
     /// Where the run of each class ends that was looked at last; a place before its start was never looked at.
     ends: [(usize, usize); 4],
     /// Bytes looked at: a test holds that they grow with the text.
@@ -150,7 +157,7 @@ struct Scan<'a> {
 
 impl<'a> Scan<'a> {
     const fn new(text: &'a str, random: bool) -> Self {
-        Self { text, random, ends: [(0, 0); 4], looked_at: 0 }
+        Self { text, random, shows: true, ends: [(0, 0); 4], looked_at: 0 }
     }
 
     /// Counts what is looked at.
@@ -164,7 +171,7 @@ impl<'a> Scan<'a> {
         while at < self.text.len() {
             if let Some(hit) = self.hit(at) {
                 out.push_str(&self.text[copied..hit.start]);
-                out.push_str(&hit.shown);
+                out.push_str(if self.shows { &hit.shown } else { HIDDEN });
                 (copied, at) = (hit.end, hit.end);
             } else {
                 at += self.text[at..].chars().next().map_or(1, char::len_utf8);
