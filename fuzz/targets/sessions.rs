@@ -73,6 +73,8 @@ struct Mailbox {
     gone: u64,
     untold: u64,
     dropped: u64,
+    /// What is gone of what streams had: the stream, the last number, how many; the last eight runs.
+    lost: Vec<(u32, u64, u64)>,
     streams: u32,
     /// Open connections, oldest first: the number of the stream and that of the connection.
     open: Vec<(u32, usize)>,
@@ -91,9 +93,22 @@ impl Mailbox {
                 self.dropped += 1;
                 self.gone = oldest.number;
             }
+            if let Some(stream) = oldest.stream {
+                self.lose(stream, oldest.number, 1);
+            }
         }
         self.newest += 1;
         self.held.push(Message { number: self.newest, level, text, stream: None });
+    }
+
+    fn lose(&mut self, stream: u32, to: u64, count: u64) {
+        match self.lost.last_mut() {
+            Some(last) if last.0 == stream => (last.1, last.2) = (to, last.2 + count),
+            _ => self.lost.push((stream, to, count)),
+        }
+        if self.lost.len() > 8 {
+            self.lost.remove(0);
+        }
     }
 
     fn open(&mut self, last: Option<(u32, u64)>, connection: usize) -> (u32, u64, bool) {
@@ -116,6 +131,11 @@ impl Mailbox {
             return Err(Over);
         }
         let stream = own.0;
+        let missed: Vec<_> = self.lost.iter().filter(|(other, to, _)| *other == stream && *to > position).collect();
+        if let (Some((_, last, _)), true) = (missed.last(), least <= LogLevel::Warning) {
+            let count: u64 = missed.iter().map(|(_, to, count)| *count.min(&(to - position))).sum();
+            return Ok(Some((*last, format!("\"dropped\":{count},"))));
+        }
         if let Some(again) =
             self.held.iter().find(|message| message.number > position && message.stream == Some(stream))
         {
@@ -125,6 +145,9 @@ impl Mailbox {
             return Ok(None);
         }
         let lost = std::mem::take(&mut self.untold);
+        if lost > 0 {
+            self.lose(stream, self.gone, lost);
+        }
         if lost > 0 && least <= LogLevel::Warning {
             return Ok(Some((self.gone, format!("\"dropped\":{lost},"))));
         }
@@ -313,20 +336,29 @@ impl Both {
             client: Client::default(),
         };
         let full = self.alive().count() >= MAX_SESSIONS;
-        // The longest idle is evicted; of those that were told that they expire, the first.
-        let idle = self.alive().filter(|(_, known)| known.holds == 0);
-        let longest_idle = idle.min_by_key(|(_, known)| (!known.warned, known.idle_since)).map(|(i, _)| i);
+        // Who has most gives way; where nobody has more than one, or one has all, the longest idle.
+        let count = |owner| self.alive().filter(|(_, known)| known.owner == owner).count();
+        let (has, most) = (count(owner), [None, Some(false), Some(true)].map(count).into_iter().max().unwrap_or(0));
+        let (own, held) = if has > 0 && has + 1 >= most { (true, has) } else { (false, most) };
+        let anyones = held <= 1 || held == self.alive().count();
+        let gives = |known: &Known| anyones || if own { known.owner == owner } else { count(known.owner) == held };
+        let idle = || self.alive().filter(|(_, known)| known.holds == 0);
+        let is_some_idle = idle().any(|(_, known)| gives(known) || known.is_expired(self.now));
+        let may_end_busy = held > 2 * (has + 1);
         let created = write(&self.manager).create(new);
         let Ok((visit, evicted)) = created else {
-            assert!(full && longest_idle.is_none(), "refused with room");
+            // Of several who have most only one is looked at.
+            assert!(full && !may_end_busy && (!is_some_idle || !own), "refused with room");
             self.refused += 1;
             return;
         };
-        let longest_idle = longest_idle.filter(|_| full);
-        same(&evicted.map(|session| session.id()), &longest_idle.map(|session| self.sessions[session].id));
-        assert!(!full || longest_idle.is_some(), "a session too many");
-        if let Some(session) = longest_idle {
-            let expired = self.sessions[session].is_expired(self.now);
+        assert_eq!(evicted.is_some(), full, "a session too many, or too few");
+        if let Some(evicted) = evicted {
+            let id = evicted.id();
+            let (session, known) = self.alive().find(|(_, known)| known.id == id).expect("one that was alive");
+            let expired = known.is_expired(self.now);
+            assert!(expired || gives(known), "somebody else's");
+            assert!(expired || known.holds == 0 || may_end_busy, "one that is in use");
             self.finish(session, if expired { EndReason::Expired } else { EndReason::Evicted });
         }
         self.sessions.push(Known {

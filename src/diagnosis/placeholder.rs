@@ -136,7 +136,10 @@ fn whole(text: &str) -> Option<Placeholder> {
         return Some(Placeholder::Object);
     }
     let bare = prefixes::of(text).map_or(text, |prefix| &text[prefix.start.len()..]);
-    if is_mask(bare) || ["redacted", "masked", "hidden"].iter().any(|word| lower.contains(word)) {
+    // With nothing beside it that could be the secret: words, and what parts them.
+    let is_words = !text.bytes().any(|b| b.is_ascii_digit())
+        && text.split(|c: char| !c.is_alphanumeric()).all(|word| word.len() <= 16);
+    if is_mask(bare) || is_words && ["redacted", "masked", "hidden"].iter().any(|word| lower.contains(word)) {
         return Some(Placeholder::Mask);
     }
     let is_name = |name: &str, first: fn(&u8) -> bool| {
@@ -467,6 +470,16 @@ mod tests {
             ("eyJhbG...AbC123", false),
         ] {
             assert_eq!(may_be_shown(text), shown, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_word_for_a_mask_beside_a_secret_is_none() {
+        for mask in ["<redacted>", "[MASKED]", "token-hidden", "(redacted by policy)"] {
+            assert!(may_be_shown(mask), "{mask}");
+        }
+        for secret in ["Bmasked.c2lnbmF0dXJl", "masked.abcdefghijklmnopqrstuvwxyz", "hidden1", "redacted:4711"] {
+            assert!(!may_be_shown(secret), "{secret}");
         }
     }
 }

@@ -111,30 +111,26 @@ where
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let mut response = match this.late.take() {
-            None => {
-                let Ok(response) = ready!(this.answering.poll(context));
-                response
-            }
-            Some((response, mut wait)) => {
-                if wait.as_mut().poll(context).is_pending() {
-                    *this.late = Some((response, wait));
-                    return Poll::Pending;
-                }
-                response
-            }
-        };
-        if (response.status() == StatusCode::NOT_FOUND || response.extensions().get::<Even>().is_some())
-            && let Some((observed, _)) = this.observed
-            && let until = observed.at + EVEN
-            && until > Instant::now()
-        {
-            let mut wait = Box::pin(tokio::time::sleep_until(until.into()));
-            if wait.as_mut().poll(context).is_pending() {
-                *this.late = Some((response, wait));
-                return Poll::Pending;
-            }
+        if let Some((_, wait)) = this.late {
+            ready!(wait.as_mut().poll(context));
         }
+        // Nearly always it is the first.
+        let mut response = if this.late.is_none() {
+            let Ok(response) = ready!(this.answering.poll(context));
+            let is_even = response.status() == StatusCode::NOT_FOUND || response.extensions().get::<Even>().is_some();
+            match this.observed.as_ref().filter(|_| is_even).map(|(observed, _)| observed.at + EVEN) {
+                None => response,
+                Some(until) => {
+                    let (_, wait) = this.late.insert((response, Box::pin(tokio::time::sleep_until(until.into()))));
+                    ready!(wait.as_mut().poll(context));
+                    let Some((response, _)) = this.late.take() else { return Poll::Pending };
+                    response
+                }
+            }
+        } else {
+            let Some((response, _)) = this.late.take() else { return Poll::Pending };
+            response
+        };
         if let Some((observed, http)) = this.observed.take() {
             observed.answered(&http, &mut response);
         }
