@@ -2,13 +2,13 @@
 //!
 //! # Layout
 //!
-//! - [`Saved`]: one session is one value, plain data that serde reads and writes: `saved`, `record`, `history`, `queue`,
-//!   and `rest` for members of newer releases.
+//! - [`Saved`]: one session is one value, plain data that serde reads and writes: `saved`, `record`, `history`, `queue` with
+//!   its `losses`, and `rest` for members of newer releases.
 //! - [`Session`]: a session that lives in this process: that value, and what lives only here (`local`: `connections`,
 //!   `calls`, `suspended`), under one mutex. [`Session::change`] is the one lock of a call, [`Working`] what a change sees.
 //! - [`clients`]: what is remembered of clients beyond their sessions; [`streams`]: what is kept of GET streams.
-//! - [`SessionManager`]: all of them: look-up, bounds (`limits`, `memory`), expiry (`idle`, `sweep`), and what is
-//!   remembered of those that `ended`. [`SessionGuard`] is a request's time in a session, [`Stream`] a GET stream's.
+//! - [`SessionManager`]: all of them: look-up, bounds (`limits`, `memory`; `holders`: who gives way), expiry (`idle`,
+//!   `sweep`), and what is remembered of those that `ended`. [`SessionGuard`] is a request's time in a session, [`Stream`] a GET stream's.
 //! - [`store`]: what a store outside the process has to do, and the [`Committer`] that changes sessions there. Nothing in
 //!   the product uses them yet; the suite in `contract` holds both them and the memory to the same promises.
 //!
@@ -38,6 +38,7 @@ mod limits;
 mod live;
 mod local;
 mod lock;
+mod losses;
 mod manager;
 mod memory;
 mod queue;

@@ -25,8 +25,8 @@ const DRAIN_TIME: Duration = Duration::from_secs(5);
 /// holding connections with.
 const DISCARD_TIME: Duration = Duration::from_secs(1);
 
-/// Reads a body of at most `limit` bytes; one that is large, or not there at once, comes with its share of the budget. What `meanwhile` gives lives while
-/// a body that is not there yet arrives.
+/// Reads a body of at most `limit` bytes; one that is large, or not there at once, comes with its share of the budget. What
+/// `meanwhile` gives lives while a body that is not there yet arrives.
 ///
 /// # Errors
 /// 413 as soon as it is known to be larger, 408 when it takes too long, 400 when the client breaks off, 503 when too many

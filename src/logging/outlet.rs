@@ -237,7 +237,8 @@ impl Writer {
                     self.state.held.fetch_sub(line.len(), Ordering::Relaxed);
                 }
                 Some(Message::Reopen) => match self.target.reopen() {
-                    Ok(()) => tracing::info!("{} was opened again", self.state.name),
+                    Ok(true) => tracing::info!("{} was opened again", self.state.name),
+                    Ok(false) => {}
                     Err(error) => tracing::error!("{} goes on as it was: {error}", self.state.name),
                 },
                 Some(Message::End) | None => return,

@@ -35,15 +35,15 @@ impl Target {
         }
     }
 
-    /// Opens a file again by its name, which another program may have given to another file meanwhile.
+    /// Opens a file again by its name, which another program may have given to another file meanwhile. Returns whether there
+    /// is one.
     ///
     /// # Errors
     /// When it cannot be opened: then lines go on into the one that is open.
-    pub fn reopen(&mut self) -> io::Result<()> {
-        if let Self::File(path, opened) = self {
-            *opened = open(path)?;
-        }
-        Ok(())
+    pub fn reopen(&mut self) -> io::Result<bool> {
+        let Self::File(path, opened) = self else { return Ok(false) };
+        *opened = open(path)?;
+        Ok(true)
     }
 }
 
@@ -52,8 +52,11 @@ impl Write for Target {
         match self {
             Self::Stdout(stdout) => {
                 let written = stdout.write(bytes)?;
-                stdout.flush()?;
-                Ok(written)
+                // What was taken must not be given again: where it cannot go on for the moment, it goes on later.
+                match stdout.flush() {
+                    Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
+                    _ => Ok(written),
+                }
             }
             Self::File(_, file) => file.write(bytes),
         }
