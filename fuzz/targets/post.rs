@@ -246,8 +246,10 @@ impl Messages {
     fn read(body: &[u8]) -> Self {
         #[derive(Deserialize)]
         struct Message<'a> {
-            jsonrpc: Option<&'a str>,
-            method: Option<String>,
+            #[serde(borrow)]
+            jsonrpc: Option<&'a RawValue>,
+            #[serde(borrow)]
+            method: Option<&'a RawValue>,
             #[serde(borrow)]
             id: Option<&'a RawValue>,
             result: Option<IgnoredAny>,
@@ -258,7 +260,9 @@ impl Messages {
             let message: Message<'_> = serde_json::from_str(raw.get()).ok()?;
             let id = message.id?.get();
             let is_id = id.starts_with(|c: char| c == '"' || c == '-' || c.is_ascii_digit());
-            let is_call = message.jsonrpc == Some("2.0") && message.method.is_some();
+            // A text that is none, half a surrogate pair, has its id answered as well.
+            let is_text = |raw: &RawValue| serde_json::from_str::<String>(raw.get()).is_ok();
+            let is_call = message.jsonrpc.map(RawValue::get) == Some("\"2.0\"") && message.method.is_some_and(is_text);
             is_id.then(|| (id.to_owned(), is_call && message.result.is_none() && message.error.is_none()))
         };
         if let Ok(batch) = serde_json::from_slice::<Vec<&RawValue>>(body) {

@@ -99,12 +99,19 @@ pub fn unmistakable(text: &str) -> Option<(&str, Placeholder)> {
 #[must_use]
 pub fn may_be_shown(text: &str) -> bool {
     let text = text.trim();
-    if text.len() > LONGEST {
+    if text.len() > LONGEST || text.split(|c: char| !c.is_alphanumeric()).any(is_no_word) {
         return false;
     }
     let holds_value = [":-", ":=", ":+", ":?", ",", "="].iter().any(|mark| text.contains(mark));
     let shown = |found: &str| found.len() == text.len() && !holds_value;
     whole(text).is_some() || anywhere(text).is_some_and(shown)
+}
+
+/// Whether a run of letters and digits is no name and no word of one: longer, or of all kinds of characters.
+fn is_no_word(run: &str) -> bool {
+    let has = |is: fn(&u8) -> bool| run.bytes().any(|b| is(&b));
+    let is_mixed = || has(u8::is_ascii_digit) && has(u8::is_ascii_uppercase) && has(u8::is_ascii_lowercase);
+    run.len() > 32 || run.len() >= 16 && is_mixed()
 }
 
 /// What all of a short text is.
@@ -478,7 +485,14 @@ mod tests {
         for mask in ["<redacted>", "[MASKED]", "token-hidden", "(redacted by policy)"] {
             assert!(may_be_shown(mask), "{mask}");
         }
-        for secret in ["Bmasked.c2lnbmF0dXJl", "masked.abcdefghijklmnopqrstuvwxyz", "hidden1", "redacted:4711"] {
+        for secret in [
+            "op://vault/x.c2lnbmF0dXJlLXRoYXQ",
+            "op://a/aB3dE5gH7jK9mN1p",
+            "Bmasked.c2lnbmF0dXJl",
+            "masked.abcdefghijklmnopqrstuvwxyz",
+            "hidden1",
+            "redacted:4711",
+        ] {
             assert!(!may_be_shown(secret), "{secret}");
         }
     }
