@@ -229,19 +229,20 @@ impl SessionManager {
             (most, held) = (caller, has);
         }
         let takes_anyones = held <= 1 || held == self.sessions.len();
-        loop {
-            let session = self.longest_idle(List::Warned).or_else(|| self.longest_idle(List::Fresh));
-            let Some(session) = session.filter(|session| takes_anyones || session.is_expired(now)) else { break };
-            let reason = if session.is_expired(now) { EndReason::Expired } else { EndReason::Evicted };
-            if self.end_idle(&session, reason) {
-                return Some(session);
+        let reason = |session: &Session| if session.is_expired(now) { EndReason::Expired } else { EndReason::Evicted };
+        for list in [List::Warned, List::Fresh] {
+            let first = |manager: &Self| manager.longest_idle(list);
+            while let Some(session) = first(self).filter(|session| takes_anyones || session.is_expired(now)) {
+                if self.end_idle(&session, reason(&session)) {
+                    return Some(session);
+                }
             }
         }
         let mut busy = None;
         for _ in 0..held.min(MOST_LOOKED_AT) {
             let next = self.holders.next(most, |id| self.sessions.contains_key(&id));
             let Some(session) = next.and_then(|id| self.get(id).cloned()) else { break };
-            if self.end_idle(&session, EndReason::Evicted) {
+            if self.end_idle(&session, reason(&session)) {
                 return Some(session);
             }
             busy = busy.or(Some(session));
