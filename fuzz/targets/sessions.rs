@@ -343,7 +343,7 @@ impl Both {
         let anyones = held <= 1 || held == self.alive().count();
         let gives = |known: &Known| anyones || if own { known.owner == owner } else { count(known.owner) == held };
         let idle = || self.alive().filter(|(_, known)| known.holds == 0);
-        let is_some_idle = idle().any(|(_, known)| gives(known) || known.is_expired(self.now));
+        let is_some_idle = idle().any(|(_, known)| gives(known));
         let may_end_busy = held > 2 * (has + 1);
         let created = write(&self.manager).create(new);
         let Ok((visit, evicted)) = created else {
