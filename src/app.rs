@@ -1,6 +1,7 @@
 //! The server put together: state, router, and the loop that accepts connections until it is told to stop.
 
 use std::io;
+use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
@@ -181,20 +182,23 @@ impl Acceptor {
     /// system ignores more of them, and their clients try again after seconds.
     async fn run(&mut self) {
         loop {
-            let stream = self.accept().await;
-            let place = self.limit.place();
+            let (stream, address) = self.accept().await;
+            let mut place = self.limit.place();
             let endpoint = Arc::clone(&self.endpoint);
-            let account = endpoint.budget.account();
+            if place.is_refused() && endpoint.budget.make_way(address) {
+                place.expect_one();
+            }
+            let account = endpoint.budget.account(address);
             let served = account.clone();
             let task = tokio::spawn(async move { endpoint.serve(stream, place.settled().await, served).await });
             account.opened_for(task.abort_handle());
         }
     }
 
-    async fn accept(&mut self) -> TcpStream {
+    async fn accept(&mut self) -> (TcpStream, IpAddr) {
         loop {
             match self.listener.accept().await {
-                Ok((stream, _)) => return stream,
+                Ok((stream, peer)) => return (stream, peer.ip().to_canonical()),
                 Err(error) if is_the_connections_fault(&error) => {}
                 Err(error) => {
                     tracing::error!("cannot accept connections: {error}; trying again");

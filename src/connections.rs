@@ -102,6 +102,13 @@ impl Place {
         matches!(self.held, Held::Refused { .. })
     }
 
+    /// A place is about to be free: to be waited for.
+    pub fn expect_one(&mut self) {
+        if let Held::Refused { hope, .. } = &mut self.held {
+            hope.until = hope.until.max(Instant::now() + CLOSING);
+        }
+    }
+
     /// Waits for the round under way, where there is one, and takes a place that it frees.
     #[must_use]
     pub async fn settled(mut self) -> Self {

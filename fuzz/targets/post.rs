@@ -105,7 +105,7 @@ impl Server {
             engine: Engine::new(server, TOOLS, CancellationToken::new()),
         });
         let connection = Connection { peer: SocketAddr::from(([127, 0, 0, 1], 40_000)), local: None };
-        let account = Budget::new(1024 * 1024, max_body).account();
+        let account = Budget::new(1024 * 1024, max_body).account([127, 0, 0, 1].into());
         let stack = Layers::around(Arc::clone(&http), routes(&http)).on(connection, account);
         let stack = stack.map_response(|response| response.map(Body::new));
         Self { http, stack: BoxCloneService::new(stack) }

@@ -5,9 +5,11 @@
 //! where a connection has two hundred of both. All of it together has one bound, and each connection one; beyond, requests
 //! get 503. When all is taken, the connection that holds most has to go, unless it is the one that asks.
 
+use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -31,6 +33,9 @@ const OWN_BYTES: usize = 8 * 1024 * 1024;
 /// Bytes that a permit stands for: they are asked for in `u32`s.
 const UNIT: usize = 4096;
 
+/// The least time between two connections that are ended for a newcomer's place: to look for one takes a look at all.
+const MAKE_WAY: Duration = Duration::from_millis(50);
+
 /// How long an answer waits for others to be read.
 const WAIT: Duration = Duration::from_secs(10);
 
@@ -42,6 +47,7 @@ pub struct Budget {
     /// What one connection may hold of it.
     own_units: usize,
     connections: Arc<Mutex<Vec<Weak<Own>>>>,
+    made_way: Arc<Mutex<Option<Instant>>>,
 }
 
 /// The memory of one connection, a part of that of all.
@@ -51,6 +57,8 @@ pub struct Account(Arc<Own>);
 #[derive(Debug)]
 struct Own {
     all: Budget,
+    /// The other end's.
+    address: IpAddr,
     /// In units.
     held: AtomicUsize,
     /// Whether there are several requests at a time: then small answers count, too.
@@ -79,14 +87,21 @@ impl Budget {
     pub fn new(bytes: usize, max_body: usize) -> Self {
         let units = (bytes.max(max_body.saturating_mul(BODIES)) / UNIT).min(Semaphore::MAX_PERMITS);
         let own_units = (max_body.saturating_mul(OWN_BODIES).max(OWN_BYTES) / UNIT).min(units);
-        Self { free: Arc::new(Semaphore::new(units)), units, own_units, connections: Arc::default() }
+        Self {
+            free: Arc::new(Semaphore::new(units)),
+            units,
+            own_units,
+            connections: Arc::default(),
+            made_way: Arc::default(),
+        }
     }
 
-    /// For a connection that begins.
+    /// For a connection that begins, from `address`.
     #[must_use]
-    pub fn account(&self) -> Account {
+    pub fn account(&self, address: IpAddr) -> Account {
         let own = Arc::new(Own {
             all: self.clone(),
+            address,
             held: AtomicUsize::new(0),
             is_multiplexed: AtomicBool::new(false),
             connection: OnceLock::new(),
@@ -101,27 +116,63 @@ impl Budget {
         Account(own)
     }
 
+    /// Ends the oldest connection of the address that has most, for one from `address`, where those are more than twice as
+    /// many; now and then. Returns whether one ends.
+    #[must_use]
+    pub fn make_way(&self, address: IpAddr) -> bool {
+        {
+            let mut made_way = self.made_way.lock().unwrap_or_else(PoisonError::into_inner);
+            if made_way.is_some_and(|last| last.elapsed() < MAKE_WAY) {
+                return false;
+            }
+            *made_way = Some(Instant::now());
+        }
+        let connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
+        let staying: Vec<_> = connections.iter().filter_map(Weak::upgrade).filter(|own| !own.is_ending()).collect();
+        let mut counts = HashMap::new();
+        for own in &staying {
+            *counts.entry(own.address).or_insert(0_usize) += 1;
+        }
+        let has = counts.get(&address).copied().unwrap_or(0);
+        let most = counts.into_iter().max_by_key(|(_, count)| *count).filter(|(_, count)| *count > 2 * (has + 1));
+        let oldest = most.and_then(|(most, _)| staying.iter().find(|own| own.address == most));
+        if let Some(oldest) = oldest {
+            tracing::warn!("all connections are taken: one of the address that has most is ended for a newcomer");
+            oldest.end();
+        }
+        oldest.is_some()
+    }
+
     /// Has the connection go that holds most, where that is more than `units`.
     fn relieve(&self, units: usize) {
         let connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
         let held = |own: &Arc<Own>| own.held.load(Ordering::Relaxed);
-        let staying =
-            connections.iter().filter_map(Weak::upgrade).filter(|own| !own.is_unwanted.load(Ordering::Relaxed));
+        let staying = connections.iter().filter_map(Weak::upgrade).filter(|own| !own.is_ending());
         if let Some(most) = staying.max_by_key(held).filter(|most| held(most) > units) {
             tracing::warn!(
                 bytes = held(&most) * UNIT,
                 "the memory for bodies and answers is all taken: the connection that holds most is closed"
             );
-            most.is_unwanted.store(true, Ordering::Relaxed);
-            if let Some(connection) = most.connection.get() {
-                connection.abort();
-            }
+            most.end();
         }
     }
 
     fn units_for(&self, bytes: usize) -> usize {
         // An answer is larger than its request: one that is larger than everything takes everything.
         bytes.div_ceil(UNIT).min(self.units)
+    }
+}
+
+impl Own {
+    fn is_ending(&self) -> bool {
+        self.is_unwanted.load(Ordering::Relaxed)
+    }
+
+    fn end(&self) {
+        self.is_unwanted.store(true, Ordering::Relaxed);
+        if let Some(connection) = self.connection.get() {
+            connection.abort();
+        }
     }
 }
 
@@ -229,16 +280,17 @@ fn exhausted() -> Refusal {
 mod tests {
     use super::*;
 
+    const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
     const TOTAL: usize = 16 * 1024 * 1024;
 
     #[tokio::test(start_paused = true)]
     async fn what_is_held_is_counted_until_it_is_gone() {
         let budget = Budget::new(TOTAL, TOTAL / 8);
-        let (all, account) = (budget.free.available_permits(), budget.account());
+        let (all, account) = (budget.free.available_permits(), budget.account(HERE));
         let mut share = None;
         account.grow(&mut share, LARGE).unwrap();
         account.grow(&mut share, 2 * LARGE).unwrap();
-        let other = budget.account();
+        let other = budget.account(HERE);
         let answer = other.hold(Bytes::from(vec![0; TOTAL - 2 * LARGE])).await.unwrap();
         assert_eq!(budget.free.available_permits(), 0);
         let part = answer.slice(1..2);
@@ -255,17 +307,17 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_answer_larger_than_everything_takes_everything() {
         let budget = Budget::new(TOTAL, 0);
-        let answer = budget.account().hold(Bytes::from(vec![0; TOTAL + UNIT])).await.unwrap();
-        assert!(budget.account().hold(Bytes::from(vec![0; LARGE + 1])).await.is_err());
+        let answer = budget.account(HERE).hold(Bytes::from(vec![0; TOTAL + UNIT])).await.unwrap();
+        assert!(budget.account(HERE).hold(Bytes::from(vec![0; LARGE + 1])).await.is_err());
         drop(answer);
-        assert!(budget.account().hold(Bytes::from(vec![0; LARGE + 1])).await.is_ok());
+        assert!(budget.account(HERE).hold(Bytes::from(vec![0; LARGE + 1])).await.is_ok());
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_connection_has_its_own_bound_and_when_all_is_taken_who_holds_most_has_to_go() {
         let budget = Budget::new(TOTAL, 0);
         let is_unwanted = |account: &Account| account.0.is_unwanted.load(Ordering::Relaxed);
-        let [greedy, modest, newcomer] = [(); 3].map(|()| budget.account());
+        let [greedy, modest, newcomer] = [(); 3].map(|()| budget.account(HERE));
         let mut shares = Vec::new();
         loop {
             let mut share = None;
@@ -288,7 +340,7 @@ mod tests {
     fn connections_that_have_ended_are_forgotten() {
         let budget = Budget::new(TOTAL, 0);
         for _ in 0..10_000 {
-            drop(budget.account());
+            drop(budget.account(HERE));
         }
         assert!(budget.connections.lock().unwrap().len() < 100);
     }

@@ -120,7 +120,7 @@ mod tests {
         let routes = Router::new().route("/mcp", get(at_once));
         let stack = Layers::around(http(), routes).on(
             Connection { peer: SocketAddr::from(([127, 0, 0, 1], 4711)), local: None },
-            Budget::new(0, 0).account(),
+            Budget::new(0, 0).account([127, 0, 0, 1].into()),
         );
         for (header, id) in [("x-request-id", "mine"), ("x-other", "req_")] {
             let request = Request::builder().uri("/mcp").header("host", "localhost").header(header, "mine");

@@ -563,6 +563,35 @@ async fn where_every_connection_is_at_work_a_newcomer_is_told_so_and_the_probe_s
 }
 
 /// By clients that all want a stream, and among them many that connect and say nothing.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn an_address_that_has_every_connection_gives_way_to_a_newcomer() {
+    let server = TestServer::with(|config| config.max_connections = 8).await;
+    let late = tool_call("echo", &json!({"message": "late", "delayMs": 60_000}));
+    let mut busy = Vec::new();
+    for _ in 0..8 {
+        let mut raw = Raw::to(server.address).await;
+        raw.send(post(&late, "Accept: text/event-stream\r\n")).await;
+        // Its answer begins: it is at work.
+        within(raw.stream.readable()).await.unwrap();
+        busy.push(raw);
+    }
+    // Now and then one gives way: who is refused tries again.
+    let comes_in = async {
+        loop {
+            let socket = TcpSocket::new_v4().unwrap();
+            socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+            let mut raw = Raw { stream: socket.connect(server.address).await.unwrap(), received: Vec::new() };
+            raw.send(post(&ping(1), "")).await;
+            let answer = raw.answer().await;
+            if answer.status == 200 {
+                return answer;
+            }
+        }
+    };
+    assert_eq!(within(comes_in).await.result(), json!({}));
+}
+
 #[tokio::test]
 async fn where_streams_hold_every_connection_the_probe_is_answered_within_a_second() {
     let server = TestServer::with(|config| config.max_connections = 4).await;

@@ -11,7 +11,7 @@ use crate::exchange::Answer;
 /// A connection and what came in on it so far.
 pub struct Raw {
     pub stream: TcpStream,
-    received: Vec<u8>,
+    pub received: Vec<u8>,
 }
 
 impl Raw {
