@@ -25,8 +25,8 @@ pub const LARGE: usize = 64 * 1024;
 /// How many bodies of the largest size there is room for in any case.
 const BODIES: usize = 8;
 
-/// How many bodies of the largest size a connection may hold, and the least that it may hold in bytes: an HTTP/2 connection
-/// has many requests at a time.
+/// How many bodies of the largest size a connection with many requests at a time may hold, and the least that it may hold in
+/// bytes.
 const OWN_BODIES: usize = 2;
 const OWN_BYTES: usize = 8 * 1024 * 1024;
 
@@ -242,8 +242,10 @@ impl Account {
 
     fn take_own(&self, units: usize) -> Result<(), Refusal> {
         let held = self.0.held.fetch_add(units, Ordering::Relaxed);
-        // One that is larger than everything is the only one.
-        if held > 0 && held + units > self.0.all.own_units {
+        // Where there is one request at a time, its body and its answer are all that there can be. One that is larger than
+        // everything is the only one.
+        let is_multiplexed = self.0.is_multiplexed.load(Ordering::Relaxed);
+        if is_multiplexed && held > 0 && held + units > self.0.all.own_units {
             self.give_back(units);
             let error = RpcError::new(
                 RpcError::INTERNAL_ERROR,
@@ -318,6 +320,7 @@ mod tests {
         let budget = Budget::new(TOTAL, 0);
         let is_unwanted = |account: &Account| account.0.is_unwanted.load(Ordering::Relaxed);
         let [greedy, modest, newcomer] = [(); 3].map(|()| budget.account(HERE));
+        greedy.multiplex();
         let mut shares = Vec::new();
         loop {
             let mut share = None;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Extension;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
-use http::{HeaderMap, StatusCode, Version};
+use http::{HeaderMap, StatusCode};
 
 use super::form::{self, Form};
 use super::observe;
@@ -36,9 +36,6 @@ pub async fn post(State(http): State<Arc<Http>>, Extension(arrival): Extension<A
             Err(refusal) => return refusal.noted(&http, &parts.method, &parts.headers, peer).into_response(),
         };
     let form = Form::choose(config.response, accept.accepts);
-    if parts.version == Version::HTTP_2 {
-        arrival.account.multiplex();
-    }
     let message = match message::read(&bytes) {
         Ok(message) => message,
         Err(malformed) => {

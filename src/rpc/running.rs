@@ -158,7 +158,7 @@ impl Engine {
             }
             Err(NoPlace::Share) => {
                 let why =
-                    format_args!("yours are more than a quarter of the {MAX_CALLS} that there are, and few are left");
+                    format_args!("yours are a quarter of the {MAX_CALLS} that there are, or more, and few are left");
                 return Some(overload(&id, why));
             }
         };

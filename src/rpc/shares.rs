@@ -1,6 +1,6 @@
 //! Places that callers share out: for calls that take their time, and for subscriptions.
 //!
-//! While there is room, whoever asks has one. The last tenth is for callers that have no more than a quarter of all places:
+//! While there is room, whoever asks has one. The last tenth is for callers that have less than a quarter of all places:
 //! so nobody, however busy, takes everything.
 
 use std::collections::HashMap;

@@ -29,7 +29,7 @@ pub fn answer(engine: &Engine, caller: &Caller<'_>, call: &Call) -> Reply {
             let why = match why {
                 NoPlace::Full => format!("all {MAX_SUBSCRIPTIONS} streams are open"),
                 NoPlace::Share => {
-                    format!("yours are more than a quarter of the {MAX_SUBSCRIPTIONS} that there are, and few are left")
+                    format!("yours are a quarter of the {MAX_SUBSCRIPTIONS} that there are, or more, and few are left")
                 }
             };
             let message = format!("Too many subscriptions: {why}; try again later");

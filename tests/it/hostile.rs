@@ -497,7 +497,7 @@ async fn who_has_most_calls_at_work_leaves_the_last_ones_to_others() {
     let late = tool_call("echo", &json!({"message": "late", "delayMs": 60_000}));
     let ask = |user| accepting(server.post(&late), "application/json, text/event-stream").header("x-user-id", user);
     let answer = Answer::to(ask("mallory")).await;
-    assert_says(&answer.error(503, -32603, &json!(1)), &["Too many calls", "more than a quarter"]);
+    assert_says(&answer.error(503, -32603, &json!(1)), &["Too many calls", "a quarter of the 10000"]);
     let alice = accepting(server.post(&late), "text/event-stream").header("x-user-id", "alice");
     let mut events = Events::of(within(alice.send()).await.unwrap());
     assert!(events.next().await.unwrap().comment.is_some(), "alice's is at work");
