@@ -46,7 +46,7 @@ RUN touch src/main.rs src/lib.rs \
     && cargo build --release --locked --target "$(cat /target)" --bin mcp-echo-streamablehttp-server-stateful \
     && install -D "target/$(cat /target)/release/mcp-echo-streamablehttp-server-stateful" \
          /image/usr/local/bin/mcp-echo-streamablehttp-server-stateful \
-    && mkdir /image/logs
+    && mkdir /image/logs /image/data
 
 # ---- debug: the same binary where there is a shell --------------------------------------------------------------------
 # Only by `--target debug`. For a look around with sh and curl, and for compose files whose health check is written with them.
@@ -58,6 +58,7 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/*
 COPY --from=build /image/usr/local/bin/ /usr/local/bin/
 COPY --from=build --chown=65534:65534 /image/logs /logs
+COPY --from=build --chown=65534:65534 /image/data /data
 USER 65534:65534
 ENV MCP_ECHO_HOST=0.0.0.0
 EXPOSE 3000
@@ -71,8 +72,10 @@ LABEL org.opencontainers.image.title="mcp-echo-streamablehttp-server-stateful (d
 # ---- the image: last, so that it is what a build without --target makes -----------------------------------------------
 FROM scratch AS final
 COPY --from=build /image/usr/local/bin/ /usr/local/bin/
-# scratch has no folders, and a volume mounted on a folder of the image takes over its owner: LOG_FILE=/logs/... just works.
+# scratch has no folders, and a volume mounted on a folder of the image takes over its owner: LOG_FILE=/logs/... and
+# MCP_STORE=disk:/data/sessions just work.
 COPY --from=build --chown=65534:65534 /image/logs /logs
+COPY --from=build --chown=65534:65534 /image/data /data
 # By number: there is no /etc/passwd, and Kubernetes' runAsNonRoot takes nothing else.
 USER 65534:65534
 # The program's own default is loopback, which nothing outside the container could reach.

@@ -15,14 +15,17 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tower::Service as _;
+use uuid::Uuid;
 
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, StoreAt};
 use crate::connections::{self, ConnectionLimit, Place, Timeouts};
 use crate::http::{Account, Budget, Connection, Http, Layers, refusing_routes, routes};
 use crate::logging::Log;
 use crate::rpc::Engine;
-use crate::session::{Limits, SessionManager, read, sweep_regularly};
+use crate::session::disk::{Disk, DiskLimits, Here};
+use crate::session::store::{Gone, Store};
+use crate::session::{self, Committer, Limits, SessionManager, read, sweep_regularly, write};
 use crate::system::System;
 use crate::tools::{Server, TOOLS, Tool};
 
@@ -40,6 +43,9 @@ const MAX_H2_STREAMS: u32 = 200;
 
 /// What HTTP/2 takes of an answer before it is sent, in bytes a stream: it is not counted any more.
 const MAX_H2_SEND: usize = 16 * 1024;
+
+/// How long a change is tried that a session store does not answer: less than clients wait for an answer.
+const STORE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long to wait when the system has no file descriptors left for another connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -67,6 +73,7 @@ pub struct App {
     tools: &'static [Tool],
     bounds: Bounds,
     log: Log,
+    store: Option<Arc<dyn Store>>,
 }
 
 impl App {
@@ -80,6 +87,7 @@ impl App {
     #[must_use]
     pub fn with(config: Config, clock: Arc<Clock>, tools: &'static [Tool]) -> Self {
         let sessions = SessionManager::new(Limits::from(&config), Arc::clone(&clock));
+        let sessions = if config.store == StoreAt::Memory { sessions } else { sessions.of_copies() };
         Self {
             config: Arc::new(config),
             clock,
@@ -87,7 +95,16 @@ impl App {
             tools,
             bounds: Bounds::default(),
             log: Log::default(),
+            store: None,
         }
+    }
+
+    /// With a store of the caller's, whatever `MCP_STORE` says.
+    #[must_use]
+    pub fn with_store(self, store: Arc<dyn Store>) -> Self {
+        let limits = Limits::from(&*self.config);
+        let sessions = SessionManager::new(limits, Arc::clone(&self.clock)).of_copies();
+        Self { store: Some(store), sessions: Arc::new(RwLock::new(sessions)), ..self }
     }
 
     /// With the log of the process, which healthProbe speaks of.
@@ -115,6 +132,20 @@ impl App {
     /// When the listener cannot tell its address.
     pub async fn serve(self, listener: TcpListener, shutdown: CancellationToken) -> io::Result<()> {
         let grace = self.config.shutdown_grace;
+        let mut disk = None;
+        let store = match &self.config.store {
+            _ if self.store.is_some() => self.store,
+            StoreAt::Memory => None,
+            StoreAt::Disk(path) => {
+                let limits = Limits::from(&*self.config);
+                let limits = DiskLimits { max_sessions: limits.max_sessions, warning: limits.warning };
+                let here = Box::new(Copies(Arc::clone(&self.sessions)));
+                let opened = Disk::open(path, limits, here, Arc::clone(&self.clock));
+                let opened = Arc::new(opened.map_err(io::Error::other)?);
+                disk = Some(Arc::clone(&opened));
+                Some(opened as _)
+            }
+        };
         let limit = ConnectionLimit::new(self.config.max_connections);
         let sweeping = tokio::spawn(sweep_regularly(
             Arc::clone(&self.sessions),
@@ -123,13 +154,17 @@ impl App {
         ));
         let instance = read(&self.sessions).instance().name();
         tracing::debug!(%instance, "this run's name, in X-Instance-Id");
-        let server = Server::new(
+        let mut server = Server::new(
             Arc::clone(&self.config),
-            self.clock,
+            Arc::clone(&self.clock),
             Arc::clone(&self.sessions),
             System::start(shutdown.clone()),
         )
         .with_log(self.log);
+        if let Some(store) = &store {
+            let committer = Committer::new(Arc::clone(store), session::writer(), STORE_PATIENCE);
+            server = server.with_store(Arc::new(committer));
+        }
         let engine = Engine::new(server, self.tools, shutdown.clone());
         let http = Arc::new(Http {
             // Four hex digits: always a header's value.
@@ -166,7 +201,24 @@ impl App {
         } else {
             tracing::info!("all requests finished; bye");
         }
+        if let Some(store) = disk {
+            // What was acknowledged is in the file; closed in order, it opens at once.
+            let _closed = tokio::task::spawn_blocking(move || store.shut()).await;
+        }
         Ok(())
+    }
+}
+
+/// The copies of sessions here, for their store.
+struct Copies(Arc<RwLock<SessionManager>>);
+
+impl Here for Copies {
+    fn is_in_use(&self, id: Uuid) -> bool {
+        session::is_in_use(&self.0, id)
+    }
+
+    fn ended(&self, id: Uuid, gone: Gone) {
+        write(&self.0).bury(id, gone);
     }
 }
 

@@ -9,6 +9,7 @@ mod flags;
 mod load;
 mod network;
 mod reader;
+mod store;
 mod variables;
 
 use std::path::PathBuf;
@@ -17,6 +18,7 @@ use std::time::Duration;
 pub use expect::{EndpointUrl, Expectations, ProxySecret};
 pub use load::{Command, ConfigError, endpoint_url};
 pub use network::{is_loopback_host, is_loopback_origin, normalise_origin};
+pub use store::StoreAt;
 pub use variables::{Accepts, VARIABLES, Variable};
 
 use crate::protocol::Served;
@@ -38,6 +40,8 @@ pub struct Config {
     pub session_binding: SessionBinding,
     /// `MCP_MAX_SESSIONS`.
     pub max_sessions: usize,
+    /// `MCP_STORE`.
+    pub store: StoreAt,
     /// `MCP_MESSAGE_QUEUE_SIZE`: messages held per session.
     pub message_queue_size: usize,
     /// `MCP_REQUIRE_SESSION`: refuse requests without a session, other than `initialize`.
@@ -249,6 +253,7 @@ impl Default for Config {
             session_cleanup_interval: Duration::from_mins(1),
             session_binding: SessionBinding::User,
             max_sessions: 10_000,
+            store: StoreAt::Memory,
             message_queue_size: 100,
             require_session: false,
             strict: false,
@@ -301,6 +306,7 @@ impl Config {
             "MCP_SESSION_CLEANUP_INTERVAL" => self.session_cleanup_interval.as_secs().to_string(),
             "MCP_SESSION_BINDING" => self.session_binding.name().to_owned(),
             "MCP_MAX_SESSIONS" => self.max_sessions.to_string(),
+            "MCP_STORE" => self.store.shown(),
             "MCP_MESSAGE_QUEUE_SIZE" => self.message_queue_size.to_string(),
             "MCP_REQUIRE_SESSION" => self.require_session.to_string(),
             "MCP_ECHO_STRICT" => self.strict.to_string(),

@@ -25,10 +25,10 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 use axum::{Extension, Router};
 use http::header::{ALLOW, CONNECTION};
 use http::request::Parts;
-use http::{HeaderValue, Method, StatusCode};
+use http::{HeaderValue, Method, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Limited};
 use jiff::Timestamp;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::protocol::RpcError;
 use crate::request::{self, ProxyProof, RequestId, headers};
@@ -42,6 +42,9 @@ pub const MCP_PATHS: [&str; 2] = ["/mcp", "/mcp/"];
 
 /// The probe for load balancers.
 pub const HEALTH_PATH: &str = "/healthz";
+
+/// Whether requests can be answered now: for orchestrators that choose where to send them.
+pub const READY_PATH: &str = "/readyz";
 
 /// What every handler shares.
 pub struct Http {
@@ -107,6 +110,7 @@ pub fn routes(http: &Arc<Http>) -> Router {
     }
     router
         .route(HEALTH_PATH, on(MethodFilter::GET, health).fallback(method_not_allowed_on_health))
+        .route(READY_PATH, on(MethodFilter::GET, ready).fallback(method_not_allowed_on_health))
         .fallback(not_found)
         .with_state(Arc::clone(http))
 }
@@ -165,9 +169,9 @@ async fn method_not_allowed(
     body::refuse(&parts.headers, body, refusal).await
 }
 
-async fn method_not_allowed_on_health(method: Method) -> Response {
-    let body =
-        json!({ "error": "method_not_allowed", "message": format!("{method} is not for {HEALTH_PATH}: use GET") });
+async fn method_not_allowed_on_health(method: Method, uri: Uri) -> Response {
+    let message = format!("{method} is not for {}: use GET", uri.path());
+    let body = json!({ "error": "method_not_allowed", "message": message });
     let mut response = refusal::json(StatusCode::METHOD_NOT_ALLOWED, body.to_string());
     response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
     response
@@ -179,13 +183,47 @@ async fn health(State(http): State<Arc<Http>>) -> Response {
     } else {
         (StatusCode::OK, "ok")
     };
-    let body = json!({
+    refusal::json(status, condition(&http, word).to_string())
+}
+
+/// 503 while the server stops, and while its session store does not answer; then a try tells whether it does again.
+async fn ready(State(http): State<Arc<Http>>) -> Response {
+    let committer = http.engine.server.committer.as_ref();
+    if let Some(committer) = committer.filter(|committer| committer.health().down.is_some()) {
+        committer.probe(PROBE_TIME).await;
+    }
+    let down = committer.is_some_and(|committer| committer.health().down.is_some());
+    let (status, word) = match (http.engine.shutdown.is_cancelled(), down) {
+        (true, _) => (StatusCode::SERVICE_UNAVAILABLE, "shutting_down"),
+        (false, true) => (StatusCode::SERVICE_UNAVAILABLE, "store_unavailable"),
+        (false, false) => (StatusCode::OK, "ready"),
+    };
+    refusal::json(status, condition(&http, word).to_string())
+}
+
+/// How long a probe waits for the session store: less than probes wait for us.
+const PROBE_TIME: Duration = Duration::from_millis(500);
+
+/// What the probes are told.
+fn condition(http: &Http, word: &str) -> Value {
+    let server = &http.engine.server;
+    let mut condition = json!({
         "status": word,
         "version": crate::protocol::SERVER_VERSION,
-        "uptimeSeconds": http.engine.server.clock.uptime().as_secs(),
-        "activeSessions": http.engine.server.stats().active,
+        "uptimeSeconds": server.clock.uptime().as_secs(),
+        "activeSessions": server.stats().active,
     });
-    refusal::json(status, body.to_string())
+    if let Some(committer) = &server.committer {
+        let down = committer.health().down;
+        condition["store"] = json!({
+            "kind": server.config.store.kind(),
+            "status": if down.is_some() { "unavailable" } else { "ok" },
+        });
+        if let Some((lasts, _)) = down {
+            condition["store"]["unavailableForSeconds"] = lasts.as_secs().into();
+        }
+    }
+    condition
 }
 
 async fn not_found(request: Request) -> Response {

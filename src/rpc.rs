@@ -23,6 +23,7 @@ mod strict;
 mod subscriptions;
 #[cfg(test)]
 mod tests;
+mod there;
 
 use std::sync::Arc;
 
@@ -33,6 +34,7 @@ pub use caller::Caller;
 pub use era::Era;
 pub use methods::unknown_method;
 pub use session::SessionStream;
+pub use there::Arrived;
 
 use shares::Shares;
 

@@ -9,8 +9,9 @@
 //! - [`clients`]: what is remembered of clients beyond their sessions; [`streams`]: what is kept of GET streams.
 //! - [`SessionManager`]: all of them: look-up, bounds (`limits`, `memory`; `holders`: who gives way), expiry (`idle`,
 //!   `sweep`), and what is remembered of those that `ended`. [`SessionGuard`] is a request's time in a session, [`Stream`] a GET stream's.
-//! - [`store`]: what a store outside the process has to do, and the [`Committer`] that changes sessions there. Nothing in
-//!   the product uses them yet; the suite in `contract` holds both them and the memory to the same promises.
+//! - [`store`]: what a store outside the process has to do, and the [`Committer`] that changes sessions there, with what a
+//!   process knows of them (`away`) and what waits until a change is kept ([`kept`]). `stored` is one session as a store
+//!   keeps it, [`disk`] the store in a file. The suite in `contract` holds stores and the memory to the same promises.
 //!
 //! # Locks
 //!
@@ -20,12 +21,14 @@
 //! the session's. The order, where more than one is held: the manager, a session, then `idle`, `large` or `clients` of what all
 //! share.
 
+mod away;
 mod calls;
 pub mod clients;
 mod committer;
 mod connections;
 #[cfg(test)]
 mod contract;
+pub mod disk;
 mod ended;
 mod fingerprint;
 mod guard;
@@ -33,6 +36,7 @@ pub mod history;
 mod holders;
 mod idle;
 mod instance;
+pub mod kept;
 mod last_look;
 mod limits;
 mod live;
@@ -49,6 +53,7 @@ mod saved;
 mod shared;
 mod stats;
 pub mod store;
+mod stored;
 mod stream;
 pub mod streams;
 mod suspended;
@@ -58,14 +63,14 @@ mod working;
 pub use crate::protocol::{ClientInfo, LogLevel};
 pub use calls::{Busy, MAX_RUNNING};
 pub use clients::{Client, Clients};
-pub use committer::{Committer, Uncommitted};
+pub use committer::{Committer, StoreHealth, Uncommitted};
 pub use connections::MAX_STREAMS;
 pub use ended::{EndReason, REMEMBERED};
-pub use guard::SessionGuard;
-pub use instance::{Instance, Maker, Name as InstanceName, prefix};
+pub use guard::{Held, SessionGuard};
+pub use instance::{Instance, Maker, Name as InstanceName, prefix, writer};
 pub use limits::Limits;
 pub use live::Session;
-pub use manager::{Full, Missing, SessionManager, enter, hold, read, write};
+pub use manager::{Full, Missing, SessionManager, copy_of, enter, hold, is_in_use, read, write};
 pub use memory::evict_for_memory;
 pub use queue::{Message, Queue};
 pub use record::{

@@ -46,7 +46,9 @@ use crate::logging::Log;
 use crate::protocol::{Meta, Params, Revision};
 use crate::request::Request;
 use crate::request::headers::Accept;
-use crate::session::{Client, Clients, Full, Identity, NotKept, Record, SessionManager, Stats, Unbound, Working, read};
+use crate::session::{
+    Client, Clients, Committer, Full, Identity, NotKept, Record, SessionManager, Stats, Unbound, Working, read,
+};
 use crate::system::System;
 use crate::text::{escape_json, escape_lines};
 
@@ -235,9 +237,11 @@ pub struct Server {
     /// What is remembered of clients.
     pub clients: Arc<Clients>,
     /// How often each finding was raised.
-    pub findings: FindingCounts,
+    pub findings: Arc<FindingCounts>,
     /// What is known of the log.
     pub log: Log,
+    /// Where the truth about sessions is in a store: who changes them there.
+    pub committer: Option<Arc<Committer>>,
 }
 
 impl Server {
@@ -251,7 +255,14 @@ impl Server {
     ) -> Self {
         let keys = Keys::of(&config);
         let clients = read(&sessions).clients();
-        Self { config, clock, sessions, keys, system, clients, findings: FindingCounts::default(), log: Log::default() }
+        let (findings, log, committer) = (Arc::default(), Log::default(), None);
+        Self { config, clock, sessions, keys, system, clients, findings, log, committer }
+    }
+
+    /// With a store that has the truth about sessions.
+    #[must_use]
+    pub fn with_store(self, committer: Arc<Committer>) -> Self {
+        Self { committer: Some(committer), ..self }
     }
 
     /// With the log of the process.

@@ -11,7 +11,7 @@ use super::flags::{Flags, NoFlags, Subcommands};
 use super::reader::Reader;
 use super::{
     Config, EndpointUrl, Expectations, KeepAliveStyle, LogFormat, Origins, ProxySecret, ResponseMode, SessionBinding,
-    Source, environment, expect, network,
+    Source, StoreAt, environment, expect, network,
 };
 use crate::protocol::{Revision, Served, is_stateless};
 
@@ -105,6 +105,7 @@ impl Config {
         let bindings = [SessionBinding::User, SessionBinding::Off, SessionBinding::Require];
         reader.word(&mut config.session_binding, "MCP_SESSION_BINDING", &bindings, SessionBinding::name);
         reader.number(&mut config.max_sessions, "MCP_MAX_SESSIONS");
+        config.store = reader.parsed("MCP_STORE", StoreAt::parse).unwrap_or_default();
         reader.number(&mut config.message_queue_size, "MCP_MESSAGE_QUEUE_SIZE");
         reader.switch(&mut config.require_session, "MCP_REQUIRE_SESSION");
 

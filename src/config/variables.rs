@@ -89,6 +89,7 @@ const ISSUERS: Accepts = Accepts::Text("a comma list of issuers, each as it stan
 const AUDIENCES: Accepts = Accepts::Text("a comma list of audiences, each as it stands in aud");
 const SCOPES: Accepts = Accepts::Text("a list of scopes, separated by spaces or commas");
 const SECRET_HEADER: Accepts = Accepts::Text("a header of your own: Header-Name: value");
+const STORE: Accepts = Accepts::Text("memory, or disk: and the path of a file");
 const PATH: Accepts = Accepts::Text("the path of a file");
 const LEVEL: Accepts = Accepts::OneOf(&["TRACE", "DEBUG", "INFO", "WARNING", "WARN", "ERROR", "CRITICAL", "OFF"]);
 const FILTER: Accepts = Accepts::Text("a filter such as info or warn,mcp_echo_stateful=debug");
@@ -134,6 +135,12 @@ pub const VARIABLES: &[Variable] = &[
         "10000",
         count(1, 10_000_000),
         "sessions at a time; beyond, the longest idle gives way",
+    ),
+    variable(
+        "MCP_STORE",
+        "memory",
+        STORE,
+        "where sessions are kept: memory, or disk:PATH, a file that outlives the process (docs/stores.md)",
     ),
     variable("MCP_MESSAGE_QUEUE_SIZE", "100", count(1, 100_000), "messages held per session for its GET stream"),
     variable(

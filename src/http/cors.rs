@@ -18,7 +18,7 @@ use tower::{Layer as _, Service};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use super::refusal::ALLOWED_METHODS;
-use super::{HEALTH_PATH, Http, MCP_PATHS};
+use super::{HEALTH_PATH, Http, MCP_PATHS, READY_PATH};
 use crate::config::Origins;
 use crate::diagnosis::cors;
 
@@ -94,7 +94,7 @@ pub fn layer(http: &Http) -> Option<CorsLayer> {
 fn is_lost_options<B>(request: &http::Request<B>) -> bool {
     let is_bare = request.method() == Method::OPTIONS && !request.headers().contains_key(ACCESS_CONTROL_REQUEST_METHOD);
     let path = request.uri().path();
-    is_bare && path != HEALTH_PATH && !MCP_PATHS.contains(&path)
+    is_bare && !matches!(path, HEALTH_PATH | READY_PATH) && !MCP_PATHS.contains(&path)
 }
 
 /// What tower-http's layer leaves as this server would not have it.

@@ -10,8 +10,9 @@ use uuid::Uuid;
 
 use super::refusal::{self, Refusal};
 use super::{Arrival, Http};
+use crate::request;
 use crate::request::headers::Accept;
-use crate::rpc::Caller;
+use crate::rpc::{Arrived, Caller};
 use crate::session::prefix;
 
 /// Handles DELETE on the MCP endpoint.
@@ -21,8 +22,8 @@ pub async fn delete(
     request: Request,
 ) -> Result<Response, Refusal> {
     let request = Arc::new(arrival.request(request.into_parts().0, 0, None));
-    let caller = Caller::of_http(&request, Accept::of(&request.headers), false);
-    let session = end(&http, &caller)
+    let session = end(&http, &request)
+        .await
         .map_err(|refusal| refusal.noted(&http, &request.method, &request.headers, arrival.connection.peer))?;
     if arrival.is_logged {
         tracing::info!(session = prefix(session), "session deleted by its client");
@@ -32,7 +33,15 @@ pub async fn delete(
     Ok(response)
 }
 
-fn end(http: &Http, caller: &Caller<'_>) -> Result<Uuid, Refusal> {
-    refusal::refuse_stateless(http, caller, "DELETE", "there is no session to end")?;
-    Ok(http.engine.end_session(caller)?)
+async fn end(http: &Http, request: &Arc<request::Request>) -> Result<Uuid, Refusal> {
+    let accept = Accept::of(&request.headers);
+    let caller = Caller::of_http(request, accept, false);
+    refusal::refuse_stateless(http, &caller, "DELETE", "there is no session to end")?;
+    Ok(match &http.engine.server.committer {
+        None => http.engine.end_session(&caller)?,
+        Some(committer) => {
+            let arrived = Arrived { request: Arc::clone(request), accept, streams: false };
+            Box::pin(http.engine.end_session_there(committer, arrived)).await?
+        }
+    })
 }

@@ -19,7 +19,7 @@ use crate::diagnosis::findings::session::accept;
 use crate::protocol::{Revision, RpcError};
 use crate::request;
 use crate::request::headers::{self, Accept};
-use crate::rpc::{Caller, SessionStream};
+use crate::rpc::{Arrived, Caller, SessionStream};
 use crate::session::Stream;
 
 /// The longest `?wait=`, in seconds: clients and proxies give an idle answer up after 300 s at the latest.
@@ -33,10 +33,11 @@ pub async fn get(
 ) -> Result<Response, Refusal> {
     let request = Arc::new(arrival.request(request.into_parts().0, 0, None));
     answer(&http, &arrival.account, &request)
+        .await
         .map_err(|refusal| refusal.noted(&http, &request.method, &request.headers, arrival.connection.peer))
 }
 
-fn answer(http: &Arc<Http>, account: &Account, request: &Arc<request::Request>) -> Result<Response, Refusal> {
+async fn answer(http: &Arc<Http>, account: &Account, request: &Arc<request::Request>) -> Result<Response, Refusal> {
     let headers = &request.headers;
     let accepted = Accept::of(headers);
     let caller = Caller::of_http(request, accepted, true);
@@ -49,7 +50,14 @@ fn answer(http: &Arc<Http>, account: &Account, request: &Arc<request::Request>) 
         return Err(refusal.explained_by(accept(headers, "text/event-stream")));
     }
     let wait = wait(request.uri.query())?;
-    let (session, opened) = http.engine.open(&caller, last_event_id(headers))?;
+    let (session, opened) = match &http.engine.server.committer {
+        None => http.engine.open(&caller, last_event_id(headers))?,
+        Some(committer) => {
+            let arrived = Arrived { request: Arc::clone(request), accept: accepted, streams: true };
+            let last = last_event_id(headers).map(str::to_owned);
+            Box::pin(http.engine.open_there(committer, arrived, last)).await?
+        }
+    };
     let mut response = match opened {
         SessionStream::Call(rest) => form::resumed(http, account, rest),
         SessionStream::Messages(stream, revision) => messages(http, *stream, revision, wait),
@@ -157,7 +165,7 @@ fn poll(
         let until = Instant::now() + wait;
         let mut delivered = false;
         loop {
-            match stream.try_next() {
+            match stream.pending().await {
                 Ok(Some(event)) => {
                     delivered = true;
                     yield sse::message(Some(&event.id), event.json.as_bytes());

@@ -14,7 +14,7 @@ use http::{Request, StatusCode, Version};
 use tower::Service;
 
 use super::refusal::Refusal;
-use super::{Arrival, HEALTH_PATH, Http, body};
+use super::{Arrival, HEALTH_PATH, Http, READY_PATH, body};
 use crate::config::{Config, is_loopback_host};
 use crate::diagnosis::{origin, redact};
 use crate::protocol::{Addressee, RpcError};
@@ -76,7 +76,7 @@ fn check<B>(config: &Config, bound_to_loopback: bool, request: &Request<B>) -> R
         return Err(Refusal::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, error).addressed_to(Addressee::Nobody));
     }
     // Load balancers probe by address, and what /healthz says is no secret.
-    if request.uri().path() != HEALTH_PATH {
+    if !matches!(request.uri().path(), HEALTH_PATH | READY_PATH) {
         check_host(config, bound_to_loopback, request)?;
     }
     check_origin(config, request)

@@ -17,7 +17,7 @@ use tracing::field::{Empty, display};
 use tracing::instrument::{Instrument as _, Instrumented};
 
 use super::refusal::Why;
-use super::{Account, Arrival, Connection, HEALTH_PATH, Http, MCP_PATHS};
+use super::{Account, Arrival, Connection, HEALTH_PATH, Http, MCP_PATHS, READY_PATH};
 use crate::config::ProxySecret;
 use crate::diagnosis::client::client;
 use crate::diagnosis::cors;
@@ -177,7 +177,7 @@ impl Observed {
         if is_debug {
             span.in_scope(|| log_headers(request));
         }
-        let observed = Self { at, id: id.clone(), span, is_logged, is_probe: path == HEALTH_PATH };
+        let observed = Self { at, id: id.clone(), span, is_logged, is_probe: matches!(path, HEALTH_PATH | READY_PATH) };
         (
             observed,
             Arrival {
@@ -235,7 +235,7 @@ fn server_timing(took: Duration) -> HeaderValue {
 
 /// A path as it may be logged. Nearly every one is known.
 fn loggable_path(path: &str) -> Cow<'static, str> {
-    let known = MCP_PATHS.into_iter().chain([HEALTH_PATH]).find(|known| *known == path);
+    let known = MCP_PATHS.into_iter().chain([HEALTH_PATH, READY_PATH]).find(|known| *known == path);
     known.map_or_else(|| Cow::Owned(redact::log::uri(path)), Cow::Borrowed)
 }
 

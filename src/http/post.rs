@@ -14,7 +14,7 @@ use super::{Arrival, Http, body};
 use crate::diagnosis::findings::session::{accept, content_type};
 use crate::protocol::{Content, RpcError, message};
 use crate::request::headers::{self, Accept, SESSION_ID};
-use crate::rpc::{self, Caller};
+use crate::rpc::{self, Arrived, Caller};
 use crate::session::clients::Denial;
 
 /// Handles POST on the MCP endpoint.
@@ -48,7 +48,13 @@ pub async fn post(State(http): State<Arc<Http>>, Extension(arrival): Extension<A
     }
     let session = parts.headers.get(SESSION_ID).cloned();
     let request = Arc::new(arrival.request(parts, bytes.len(), share));
-    let mut reply = http.engine.exchange(&Caller::of_http(&request, accept, form.streams()), message);
+    let mut reply = match &http.engine.server.committer {
+        None => http.engine.exchange(&Caller::of_http(&request, accept, form.streams()), message),
+        Some(committer) => {
+            let arrived = Arrived { request: Arc::clone(&request), accept, streams: form.streams() };
+            Box::pin(http.engine.exchange_there(committer, arrived, message)).await
+        }
+    };
     if let Content::Refused(refused) = &mut reply.content {
         let why = refusal::denial_of(refused);
         refusal::note(&http, (&request.method, &request.headers, peer), why, &mut refused.error);

@@ -4,14 +4,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
+use tokio::sync::oneshot;
 
 use super::Engine;
 use super::handle::no_session;
 use super::job::Job;
 use super::seal::{answered, seal};
 use crate::diagnosis::jwks::KeySet;
-use crate::protocol::{Answer, Params, RpcError};
-use crate::session::{self, EndReason, NotKept, Session, SessionGuard, Stats, Working, write};
+use crate::protocol::{Answer, Failure, Params, RpcError};
+use crate::session::{
+    self, Committer, EndReason, NotKept, Session, SessionGuard, Stats, Uncommitted, Working, kept, write,
+};
 use crate::text::{did_you_mean, rfc3339, shorten};
 use crate::tools::{Call, Context, Entry, Function, Handle, Ongoing, Run, Tool, ToolError};
 
@@ -36,6 +39,8 @@ pub(super) struct Waiting {
     call: Call,
     subject: Subject,
     started: Instant,
+    /// Where the session is in a store: comes when it is kept there that the call has begun.
+    kept: Option<oneshot::Receiver<()>>,
 }
 
 /// The session that a call works on.
@@ -87,12 +92,28 @@ impl Engine {
         in_session(subject.session.as_ref(), count);
         subject.is_counted = subject.session.is_some();
         job.params.keep_progress_token();
-        Begun::Waiting(Box::new(Waiting { job, tool, call, subject, started }))
+        let kept = kept::is_pending().then(|| {
+            let (opens, kept) = oneshot::channel();
+            kept::when_kept(move || {
+                let _gone = opens.send(());
+            });
+            kept
+        });
+        Begun::Waiting(Box::new(Waiting { job, tool, call, subject, started, kept }))
     }
 
     /// Answers a call that takes its time.
-    pub(super) async fn finish(&self, waiting: Waiting) -> Answer {
-        let Waiting { job, tool, call, subject, started } = waiting;
+    pub(super) async fn finish(self: &Arc<Self>, mut waiting: Waiting) -> Answer {
+        if let Some(kept) = waiting.kept.take() {
+            // What was not kept has not begun; nobody waits for its answer.
+            if kept.await.is_err() {
+                return Answer::error(&waiting.job.id, &RpcError::internal());
+            }
+        }
+        if let Some(committer) = &self.server.committer {
+            return self.finish_there(committer, waiting).await;
+        }
+        let Waiting { job, tool, call, subject, started, .. } = waiting;
         put_off(&self.context(&job, &self.server.stats(), None), call.delay).await;
         if let Err(error) = subject.lives() {
             return self.refuse_call(error, tool, &job, started);
@@ -108,6 +129,53 @@ impl Engine {
         let outcome = run(&ongoing).await.and_then(|outcome| subject.lives().map(|()| outcome));
         let sealed = in_session(session, |working| seal(outcome, &ongoing.context, tool, working, &job, started));
         self.conclude(sealed, tool, &job)
+    }
+
+    /// The same, where the session is in a store: what the call does there is committed on its own.
+    async fn finish_there(self: &Arc<Self>, committer: &Arc<Committer>, waiting: Waiting) -> Answer {
+        let (engine, waiting) = (Arc::clone(self), Arc::new(waiting));
+        let Waiting { job, tool, call, subject, started, .. } = &*waiting;
+        put_off(&self.context(job, &self.server.stats(), None), call.delay).await;
+        let session = subject.session.clone();
+        let change: Box<dyn FnMut() -> Answer + Send> = if let Err(error) = subject.lives() {
+            let waiting = Arc::clone(&waiting);
+            Box::new(move || engine.refuse_call(error.clone(), waiting.tool, &waiting.job, waiting.started))
+        } else if let Run::Streaming(run, arguments) = &call.run {
+            let outcome = {
+                let stats = self.server.stats();
+                let context = self.context(job, &stats, self.keys(tool));
+                let ongoing = Ongoing { context, session: session.as_deref(), arguments };
+                run(&ongoing).await.and_then(|outcome| subject.lives().map(|()| outcome))
+            };
+            let waiting = Arc::clone(&waiting);
+            Box::new(move || {
+                let Waiting { job, tool, subject, started, .. } = &*waiting;
+                let stats = engine.server.stats();
+                let context = engine.context(job, &stats, engine.keys(tool));
+                let outcome = outcome.clone();
+                let session = subject.session.as_ref();
+                let sealed = in_session(session, |working| seal(outcome, &context, tool, working, job, *started));
+                engine.conclude(sealed, tool, job)
+            })
+        } else {
+            let waiting = Arc::clone(&waiting);
+            Box::new(move || {
+                let Waiting { job, tool, call, subject, started, .. } = &*waiting;
+                match &call.run {
+                    Run::Function(run) => engine.run_function(run, tool, job, subject, *started),
+                    Run::Streaming(..) => Answer::error(&job.id, &RpcError::internal()),
+                }
+            })
+        };
+        let began = *started;
+        match self.kept_here(committer, session.as_ref(), began, change).await {
+            Ok(answer) => answer,
+            Err(Uncommitted::Gone(gone)) => {
+                let why = gone.reason.map(|reason| format!(" (it was {})", reason.name())).unwrap_or_default();
+                self.refuse_call(no_session(&why), tool, job, began)
+            }
+            Err(why) => Answer::error(&job.id, &self.unkept_error(&why)).failed(Failure::Busy),
+        }
     }
 
     /// The keys for a tool that looks at tokens. Read before its session is locked: this may look at a file.

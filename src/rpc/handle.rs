@@ -9,7 +9,7 @@ use super::methods::{binding, unbindable};
 use crate::config::SessionBinding;
 use crate::diagnosis::forwarding::client_address;
 use crate::request::Request;
-use crate::session::{self, Client, Full, Missing, NewSession, SessionGuard, Working, prefix, write};
+use crate::session::{self, Client, Full, Missing, NewSession, SessionGuard, Working, kept, prefix, write};
 use crate::tools::{HANDLE, ToolError};
 
 impl Engine {
@@ -60,7 +60,8 @@ impl Engine {
         let bound = binding(&new.owner);
         let guard = self.create(new, |_| {})?;
         let session = prefix(guard.session().id());
-        tracing::info!(session, revision = %job.revision, bound, "session created");
+        let revision = job.revision;
+        kept::when_kept(move || tracing::info!(session, %revision, bound, "session created"));
         Ok(guard)
     }
 

@@ -15,7 +15,7 @@ use crate::diagnosis::redact::loggable;
 use crate::protocol::message::Malformed;
 use crate::protocol::{Answer, Call, Content, Failure, Message, Notification, Refused, Reply, RpcError, message};
 use crate::session::history::Kind;
-use crate::session::{Unbound, prefix};
+use crate::session::{Unbound, kept, prefix};
 
 /// Answers a request.
 pub fn answer(engine: &Arc<Engine>, caller: &Caller<'_>, call: Call) -> Reply {
@@ -102,7 +102,7 @@ fn initialize(engine: &Engine, caller: &Caller<'_>, call: &Call) -> Result<Reply
     }
     Span::current().record("session", display(prefix(id)));
     if !Span::current().is_none() {
-        tracing::info!(%revision, client = loggable(&client), bound, "session created");
+        kept::when_kept(move || tracing::info!(%revision, client = loggable(&client), bound, "session created"));
     }
     let result = methods::initialize_result(revision);
     Ok(Reply::from(Answer::to(&call.id, message::result(&call.id, &result))).in_session(Some(id)))

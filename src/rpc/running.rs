@@ -149,7 +149,7 @@ impl Engine {
     }
 
     /// Runs a call that takes its time; `None` when it was cancelled.
-    async fn go_on(&self, waiting: Waiting) -> Option<Answer> {
+    async fn go_on(self: &Arc<Self>, waiting: Waiting) -> Option<Answer> {
         let (id, session) = (waiting.job.id.clone(), waiting.job.session.clone());
         let _room = match self.waiting.take(self.server.holder(&waiting.job.request)) {
             Ok(room) => room,

@@ -1,5 +1,6 @@
 //! What a call leaves when its tool is done: findings on its answer and in its session, a line in the queue, lines in the log.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use serde_json::{Value, json};
@@ -9,8 +10,8 @@ use super::job::Job;
 use super::result::{refuse, result};
 use crate::diagnosis::findings::{self, Finding, Severity};
 use crate::protocol::{Answer, Failure, LogLevel, RpcError, notice};
-use crate::session::{self, Working, read};
-use crate::tools::{Context, Outcome, Tool, ToolError};
+use crate::session::{self, Working, kept, read};
+use crate::tools::{Context, FindingCounts, Outcome, Tool, ToolError};
 
 /// A finding, and whether it is the first of its kind in its session, where it has one.
 pub(super) type Told = (Finding, Option<bool>);
@@ -49,23 +50,35 @@ impl Engine {
 
     /// Counts findings, and logs the first of its kind in a session (without one: on this server).
     pub(super) fn tell(&self, told: &[Told]) {
-        for (finding, first) in told {
-            let first_here = self.server.findings.count(finding.rule);
-            if !first.unwrap_or(first_here) {
-                continue;
-            }
-            let id = finding.rule.id;
-            if is_warned_of(finding) {
-                tracing::warn!(finding = id, "{}; to do: {}", finding.summary, finding.fix);
-            } else {
-                tracing::info!(finding = id, "{}; to do: {}", finding.summary, finding.fix);
-            }
+        if told.is_empty() {
+            return;
+        }
+        if kept::is_pending() {
+            let (counts, told) = (Arc::clone(&self.server.findings), told.to_vec());
+            kept::when_kept(move || tell(&counts, &told));
+        } else {
+            tell(&self.server.findings, told);
         }
     }
 
     /// Evicts sessions while all together hold more memory than they may.
     pub(super) fn evict_for_memory(&self) {
         session::evict_for_memory(&self.server.sessions, 0);
+    }
+}
+
+fn tell(counts: &FindingCounts, told: &[Told]) {
+    for (finding, first) in told {
+        let first_here = counts.count(finding.rule);
+        if !first.unwrap_or(first_here) {
+            continue;
+        }
+        let id = finding.rule.id;
+        if is_warned_of(finding) {
+            tracing::warn!(finding = id, "{}; to do: {}", finding.summary, finding.fix);
+        } else {
+            tracing::info!(finding = id, "{}; to do: {}", finding.summary, finding.fix);
+        }
     }
 }
 

@@ -147,17 +147,7 @@ impl Engine {
         caller: &Caller<'_>,
         last_event_id: Option<&str>,
     ) -> Result<(Uuid, SessionStream), Refused> {
-        let named = self.named(caller)?;
-        let guard = self.enter(caller, Some((Kind::Get, named)), |_| {})?.ok_or_else(|| {
-            self.session_required(
-                caller,
-                "Bad Request: GET opens the stream of a session and needs its Mcp-Session-Id header; POST initialize first; if you sent \
-                 POST, a redirect on the way made it a GET: give the client the URL that the redirect leads to (https, slash at the \
-                 end)",
-            )
-        })?;
-        let revision = self.revision(Some(&guard), named);
-        self.check_strictly(caller, Kind::Get, Some(&guard), revision, named, &[])?;
+        let (guard, revision) = self.enter_for_stream(caller)?;
         let session = guard.session();
         if let Some(rest) = last_event_id.and_then(|id| session.take_suspended(id)) {
             tracing::debug!("the stream of a call goes on");
@@ -169,11 +159,41 @@ impl Engine {
         Ok((session.id(), SessionStream::Messages(Box::new(stream), revision)))
     }
 
+    /// Enters the session whose stream `caller` wants to open.
+    pub(super) fn enter_for_stream(&self, caller: &Caller<'_>) -> Result<(SessionGuard, Revision), Refused> {
+        let named = self.named(caller)?;
+        let guard = self.enter(caller, Some((Kind::Get, named)), |_| {})?.ok_or_else(|| {
+            self.session_required(
+                caller,
+                "Bad Request: GET opens the stream of a session and needs its Mcp-Session-Id header; POST initialize first; if you sent \
+                 POST, a redirect on the way made it a GET: give the client the URL that the redirect leads to (https, slash at the \
+                 end)",
+            )
+        })?;
+        let revision = self.revision(Some(&guard), named);
+        self.check_strictly(caller, Kind::Get, Some(&guard), revision, named, &[])?;
+        Ok((guard, revision))
+    }
+
     /// Ends the session that `caller` names. Returns its id.
     ///
     /// # Errors
     /// Why there is none.
     pub fn end_session(&self, caller: &Caller<'_>) -> Result<Uuid, Refused> {
+        let guard = self.enter_to_end(caller)?;
+        self.ended(caller, guard.session());
+        Ok(guard.session().id())
+    }
+
+    /// Takes leave of a session that `caller` ended.
+    pub(super) fn ended(&self, caller: &Caller<'_>, session: &Session) {
+        write(&self.server.sessions).end(session, EndReason::Deleted);
+        self.look(session);
+        self.server.clients.deleted(caller.client(&self.server), self.server.clock.now());
+    }
+
+    /// Enters the session that `caller` wants to end.
+    pub(super) fn enter_to_end(&self, caller: &Caller<'_>) -> Result<SessionGuard, Refused> {
         let named = self.named(caller)?;
         let guard = self.enter(caller, Some((Kind::Delete, named)), |_| {})?.ok_or_else(|| {
             self.session_required(
@@ -183,10 +203,7 @@ impl Engine {
         })?;
         let revision = self.revision(Some(&guard), named);
         self.check_strictly(caller, Kind::Delete, Some(&guard), revision, named, &[])?;
-        write(&self.server.sessions).end(guard.session(), EndReason::Deleted);
-        self.look(guard.session());
-        self.server.clients.deleted(caller.client(&self.server), self.server.clock.now());
-        Ok(guard.session().id())
+        Ok(guard)
     }
 
     /// The revision that the caller names, if it names one.

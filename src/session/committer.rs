@@ -19,15 +19,17 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use tracing::Span;
 use uuid::Uuid;
 
+use super::ended::EndReason;
+use super::kept;
 use super::live::Session;
 use super::lock::lock;
 use super::record::Record;
 use super::saved::Saved;
 use super::store::{
-    Commit, Committed, Create, Created, Down, Gone, Later, Loaded, Outgoing, Reply, Store, StoreFigures, StoreTime,
-    Token,
+    Commit, Committed, Create, Created, Down, Ended, Epoch, Gone, Later, Loaded, Open, Opened, Outgoing, Reply, Store,
+    StoreFigures, StoreTime, Token,
 };
-use super::working::{Around, Effect, Messages, Working};
+use super::working::Working;
 
 /// Time between two tries of a commit that the store did not answer.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -48,6 +50,9 @@ pub enum Uncommitted {
     /// There is no session.
     #[error("there is no such session")]
     Gone(Gone),
+    /// There are as many sessions as may be, and none gives way.
+    #[error("all sessions are in use")]
+    Full,
     /// The change panicked; nothing of it was kept.
     #[error("the change broke off")]
     Broken,
@@ -60,7 +65,7 @@ impl Uncommitted {
         match self {
             Self::Refused(_) => Some("refused"),
             Self::Unknown(_) => Some("unknown"),
-            Self::Gone(_) | Self::Broken => None,
+            Self::Gone(_) | Self::Full | Self::Broken => None,
         }
     }
 }
@@ -71,28 +76,34 @@ pub struct Committer {
     /// This start of this process: 64 random bits.
     writer: u64,
     commits: AtomicU64,
+    conflicts: AtomicU64,
     /// How long a commit is tried.
     patience: Duration,
     /// What the store's clock showed, and when.
     clock: Mutex<Option<(Instant, StoreTime)>>,
+    /// Since when it does not answer, and why.
+    silent: Mutex<Option<(Instant, String)>>,
     sessions: Mutex<HashMap<Uuid, Line>>,
 }
 
-/// The changes of a session that wait, and what they are made from.
-#[derive(Default)]
-struct Line {
-    /// The version of the copy here, and what the store counts; `None` where it must be loaded.
-    known: Option<(Token, StoreFigures)>,
-    /// No more than there are requests at work.
-    waiting: Vec<Box<dyn Waiting>>,
-    /// A task is at work on it.
-    at_work: bool,
+/// The changes of a session that wait. No more than there are requests at work.
+type Line = Vec<Box<dyn Waiting>>;
+
+/// How a store does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreHealth {
+    /// Commits that were begun, sessions made included.
+    pub commits: u64,
+    /// How often one met another process's change, and ran again.
+    pub conflicts: u64,
+    /// For how long it has not answered, and why; `None` while it does.
+    pub down: Option<(Duration, String)>,
 }
 
 /// A change that waits, whatever it returns.
 trait Waiting: Send {
-    /// Runs it. Returns what is to happen once it is kept.
-    fn run(&mut self, working: Working<'_>) -> Vec<Effect>;
+    /// Runs it.
+    fn run(&mut self);
     /// Tells its caller what became of it.
     fn answer(self: Box<Self>, why_not: Option<Uncommitted>) -> Span;
 }
@@ -105,10 +116,11 @@ struct Change<T, F> {
     span: Span,
 }
 
-impl<T: Send, F: FnMut(&mut Working<'_>) -> T + Send> Waiting for Change<T, F> {
-    fn run(&mut self, mut working: Working<'_>) -> Vec<Effect> {
-        self.result = Some((self.run)(&mut working));
-        working.finish().effects
+impl<T: Send, F: FnMut() -> T + Send> Waiting for Change<T, F> {
+    fn run(&mut self) {
+        // What an earlier run left goes first.
+        self.result = None;
+        self.result = Some(self.span.in_scope(&mut self.run));
     }
 
     fn answer(self: Box<Self>, why_not: Option<Uncommitted>) -> Span {
@@ -140,8 +152,8 @@ impl From<Silence> for Uncommitted {
 struct Run {
     record: Record,
     append: Vec<Outgoing>,
-    /// Of each change.
-    effects: Vec<Vec<Effect>>,
+    /// What each change left.
+    left: Vec<kept::Waiting>,
 }
 
 impl Committer {
@@ -152,35 +164,79 @@ impl Committer {
             store,
             writer,
             commits: AtomicU64::new(0),
+            conflicts: AtomicU64::new(0),
             patience,
             clock: Mutex::default(),
+            silent: Mutex::default(),
             sessions: Mutex::default(),
         }
     }
 
-    /// Makes a session in the store.
+    /// Makes a session in the store. Returns it as it is there.
     ///
     /// # Errors
     /// Where the store did not take it.
-    pub async fn create(&self, saved: &Saved, timeout: Duration) -> Result<(), Uncommitted> {
+    pub async fn create(&self, saved: &Saved, timeout: Duration) -> Result<Loaded, Uncommitted> {
         let create = Create { token: self.token(), saved, timeout };
         match self.ask(Instant::now() + self.patience, || self.store.create(create)).await?.what {
-            Created::Made => {
-                self.know(saved.record.id, Some((create.token, StoreFigures::default())));
-                Ok(())
-            }
+            Created::Made => Ok(Loaded {
+                version: create.token,
+                record: saved.record.clone(),
+                figures: StoreFigures {
+                    pending: saved.queue.pending(),
+                    held: saved.queue.held(),
+                    bytes: saved.queue.bytes(),
+                    ..StoreFigures::default()
+                },
+            }),
+            Created::Full => Err(Uncommitted::Full),
             Created::Taken => Err(Uncommitted::Refused("there is, or was, a session with this id".to_owned())),
         }
+    }
+
+    /// Puts a session into the store that was made here. Until then nobody else knows of it.
+    ///
+    /// # Errors
+    /// Where the store did not take it.
+    pub async fn bear(&self, session: &Session) -> Result<(), Uncommitted> {
+        let timeout = session.timeout();
+        let (record, append) = session.end_draft();
+        let mut saved = Saved { record, ..session.saved() };
+        for message in append {
+            saved.queue.push(message.level, message.json);
+        }
+        let Loaded { version, figures, .. } = self.create(&saved, timeout).await?;
+        session.know(Some((version, figures)));
+        Ok(())
     }
 
     /// Reads a session of which there is no copy here from the store.
     ///
     /// # Errors
     /// Where the store did not answer, or has no such session.
-    pub async fn load(&self, id: Uuid) -> Result<Record, Uncommitted> {
-        let Loaded { version, record, figures } = self.look(id).await?;
-        self.know(id, Some((version, figures)));
-        Ok(record)
+    pub async fn load(&self, id: Uuid) -> Result<Loaded, Uncommitted> {
+        let asked = self.ask(Instant::now() + self.patience, || self.store.load(id)).await;
+        // That changes nothing, whether or not it reaches the store.
+        asked.map_err(|silence| Uncommitted::Refused(silence.why))?.what.map_err(Uncommitted::Gone)
+    }
+
+    /// Counts an attempt of somebody else to use a session of which there is a copy here. Nothing of the session is changed, so
+    /// that nothing is to be waited for where the store is silent.
+    pub async fn note_intrusion(&self, session: &Session, anonymous: bool) {
+        let _counted = self.store.note_intrusion(session.id(), anonymous).await;
+        session.count_intrusion(anonymous);
+    }
+
+    /// The store, for what is no change of a record.
+    #[must_use]
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    /// This start of this process, as it names itself to the store.
+    #[must_use]
+    pub fn writer(&self) -> u64 {
+        self.writer
     }
 
     /// Changes a session, and returns when that is kept. The change may run more than once, and only its last run counts;
@@ -188,18 +244,36 @@ impl Committer {
     ///
     /// # Errors
     /// [`Uncommitted`]
-    pub async fn change<T, F>(self: &Arc<Self>, session: &Arc<Session>, change: F) -> Result<T, Uncommitted>
+    pub async fn change<T, F>(self: &Arc<Self>, session: &Arc<Session>, mut change: F) -> Result<T, Uncommitted>
     where
         T: Send + 'static,
         F: FnMut(&mut Working<'_>) -> T + Send + 'static,
     {
+        let changed = Arc::clone(session);
+        self.run_in(session, move || changed.change(|working| change(working))).await
+    }
+
+    /// The same for something that enters and changes this session, in as many steps as it likes, and no other: all of it is
+    /// kept together. What it hands to [`kept::when_kept`] happens once.
+    ///
+    /// # Errors
+    /// [`Uncommitted`]
+    pub async fn run_in<T, F>(self: &Arc<Self>, session: &Arc<Session>, run: F) -> Result<T, Uncommitted>
+    where
+        T: Send + 'static,
+        F: FnMut() -> T + Send + 'static,
+    {
         let (waits, answer) = oneshot::channel();
-        let change = Box::new(Change { run: change, result: None, waits, span: Span::current() });
+        let change = Box::new(Change { run, result: None, waits, span: Span::current() });
         let begins = {
             let mut sessions = lock(&self.sessions);
-            let line = sessions.entry(session.id()).or_default();
-            line.waiting.push(change);
-            !std::mem::replace(&mut line.at_work, true)
+            let line = sessions.get_mut(&session.id());
+            let begins = line.is_none();
+            match line {
+                Some(line) => line.push(change),
+                None => drop(sessions.insert(session.id(), vec![change])),
+            }
+            begins
         };
         if begins {
             tokio::spawn(Arc::clone(self).work(Arc::clone(session)));
@@ -207,22 +281,55 @@ impl Committer {
         answer.await.unwrap_or_else(|_| Err(Uncommitted::Unknown("the commit broke off".to_owned())))
     }
 
-    /// Forgets what is known of a session whose copy here is dropped.
-    pub fn forget(&self, id: Uuid) {
-        let mut sessions = lock(&self.sessions);
-        if let Some(line) = sessions.get_mut(&id) {
-            line.known = None;
-            if !line.at_work {
-                sessions.remove(&id);
-            }
+    /// Ends a session.
+    ///
+    /// # Errors
+    /// Where the store did not answer, or there was none.
+    pub async fn end(&self, id: Uuid, reason: EndReason) -> Result<(), Uncommitted> {
+        match self.ask(Instant::now() + self.patience, || self.store.end(id, reason, None)).await?.what {
+            Ended::Now | Ended::Used => Ok(()),
+            Ended::Gone(gone) => Err(Uncommitted::Gone(gone)),
+        }
+    }
+
+    /// Opens a connection for a session's messages.
+    ///
+    /// # Errors
+    /// Where the store did not answer, or there is no session.
+    pub async fn open(
+        &self,
+        id: Uuid,
+        resume: Option<(u32, u64)>,
+        again: Option<Epoch>,
+    ) -> Result<Opened, Uncommitted> {
+        let open = Open { replica: self.writer, lease: self.store.lease(), resume, again };
+        let asked = self.ask(Instant::now() + self.patience, || self.store.open(id, open)).await?;
+        asked.what.map_err(Uncommitted::Gone)
+    }
+
+    /// Asks the store whether it answers, for no longer than `patience`: [`Committer::health`] knows then.
+    pub async fn probe(&self, patience: Duration) {
+        let _gone = self.ask(Instant::now() + patience, || self.store.load(Uuid::nil())).await;
+    }
+
+    /// How the store does.
+    #[must_use]
+    pub fn health(&self) -> StoreHealth {
+        StoreHealth {
+            commits: self.commits.load(Ordering::Relaxed),
+            conflicts: self.conflicts.load(Ordering::Relaxed),
+            down: lock(&self.silent).as_ref().map(|(since, why)| (since.elapsed(), why.clone())),
         }
     }
 
     /// Now, by the store's clock as far as it is known here: never ahead of it, unless that clock was set back.
     #[must_use]
     pub fn now(&self) -> StoreTime {
-        let clock = *lock(&self.clock);
-        clock.map_or(StoreTime::default(), |(seen, at)| at.plus(seen.elapsed()))
+        let estimate = || {
+            let clock = *lock(&self.clock);
+            clock.map_or(StoreTime::default(), |(seen, at)| at.plus(seen.elapsed()))
+        };
+        self.store.now().unwrap_or_else(estimate)
     }
 
     /// Commits what waits for `session` until nothing does.
@@ -230,36 +337,33 @@ impl Committer {
         while let Some(batch) = self.next_batch(session.id()) {
             let commit = AssertUnwindSafe(self.commit(&session, batch)).catch_unwind();
             if commit.await.is_err() {
-                self.know(session.id(), None);
+                session.know(None);
             }
         }
     }
 
-    fn next_batch(&self, id: Uuid) -> Option<Vec<Box<dyn Waiting>>> {
+    /// What waits. Where nothing does, the line is closed: the next one who comes opens another.
+    fn next_batch(&self, id: Uuid) -> Option<Line> {
         let mut sessions = lock(&self.sessions);
-        let line = sessions.get_mut(&id)?;
-        if line.waiting.is_empty() {
-            line.at_work = false;
-            if line.known.is_none() {
-                sessions.remove(&id);
-            }
-            return None;
+        let waiting = std::mem::take(sessions.get_mut(&id)?);
+        if waiting.is_empty() {
+            sessions.remove(&id);
         }
-        Some(std::mem::take(&mut line.waiting))
+        Some(waiting).filter(|waiting| !waiting.is_empty())
     }
 
     /// Commits a batch as one, and answers it.
-    async fn commit(&self, session: &Session, mut batch: Vec<Box<dyn Waiting>>) {
+    async fn commit(&self, session: &Session, mut batch: Line) {
         match self.try_commit(session, &mut batch).await {
-            Ok(effects) => {
+            Ok(left) => {
                 let spans: Vec<Span> = batch.into_iter().map(|change| change.answer(None)).collect();
-                for (span, effects) in spans.iter().zip(effects) {
-                    span.in_scope(|| effects.into_iter().for_each(|effect| effect()));
+                for (span, left) in spans.iter().zip(left) {
+                    span.in_scope(|| left.effects.into_iter().for_each(|effect| effect()));
                 }
             }
             Err(why_not) => {
                 // What is here may be neither what was nor what is.
-                self.know(session.id(), None);
+                session.know(None);
                 for change in batch {
                     change.answer(Some(why_not.clone()));
                 }
@@ -267,18 +371,15 @@ impl Committer {
         }
     }
 
-    /// Commits a batch as one. Returns the effects of each of its changes; those that panicked are no longer in it.
-    async fn try_commit(
-        &self,
-        session: &Session,
-        batch: &mut Vec<Box<dyn Waiting>>,
-    ) -> Result<Vec<Vec<Effect>>, Uncommitted> {
+    /// Commits a batch as one. Returns what each of its changes left; those that panicked are no longer in it.
+    async fn try_commit(&self, session: &Session, batch: &mut Line) -> Result<Vec<kept::Waiting>, Uncommitted> {
         let (id, token, deadline) = (session.id(), self.token(), Instant::now() + self.patience);
-        let known = lock(&self.sessions).get(&id).and_then(|line| line.known);
-        let mut base = match known {
+        let mut base = match session.known() {
             Some((version, figures)) => Loaded { version, record: session.record(), figures },
-            None => self.look(id).await?,
+            None => self.load(id).await?,
         };
+        // Before the batch runs: what enters the session now does not say that it was used until now.
+        let in_use = session.was_in_use();
         let until = || self.now().plus(deadline.saturating_duration_since(Instant::now()));
         let (mut not_after, mut attempt) = (until(), 0);
         // Whether this commit, made from an older version, may still be on its way to the store.
@@ -286,7 +387,8 @@ impl Committer {
         loop {
             let run = self.run(session, &base, batch);
             let (record, append) = (&run.record, run.append.as_slice());
-            let commit = Commit { id, token, expected: base.version, until: not_after, attempt, record, append };
+            let commit =
+                Commit { id, token, expected: base.version, until: not_after, in_use, attempt, record, append };
             let asked = self.ask(deadline + GRACE, || self.store.commit(commit)).await;
             let Heard { what, lost } =
                 asked.map_err(|silence| Silence { reached: silence.reached || older, ..silence })?;
@@ -296,11 +398,16 @@ impl Committer {
                     return Err(Uncommitted::Unknown("it was kept as it was tried first".to_owned()));
                 }
                 Committed::Kept { version, figures, .. } => {
-                    session.access().inside.saved.record = run.record;
-                    self.know(id, (version == token).then_some((version, figures)));
-                    return Ok(run.effects);
+                    session.know((version == token).then_some((version, figures)));
+                    if !run.append.is_empty() {
+                        session.wake_streams();
+                    }
+                    return Ok(run.left);
                 }
-                Committed::Conflict(loaded) => base = *loaded,
+                Committed::Conflict(loaded) => {
+                    self.conflicts.fetch_add(1, Ordering::Relaxed);
+                    base = *loaded;
+                }
                 // The store's clock was set forward, or the commit was long on its way. No form of it can be kept any more.
                 Committed::Late if Instant::now() < deadline => {
                     (not_after, older) = (until(), false);
@@ -320,33 +427,22 @@ impl Committer {
     }
 
     /// Runs a batch on a copy of `base`. A change that panics is answered and left out, as if it had never come.
-    fn run(&self, session: &Session, base: &Loaded, batch: &mut Vec<Box<dyn Waiting>>) -> Run {
+    fn run(&self, session: &Session, base: &Loaded, batch: &mut Line) -> Run {
         let now = self.now().moment();
         loop {
-            let mut run = Run { record: base.record.clone(), append: Vec::new(), effects: Vec::new() };
-            run.record.intrusions = base.figures.intrusions;
-            run.record.last_activity = now;
-            let panicked = {
-                let inside = session.inside();
-                batch.iter_mut().position(|change| {
-                    let around = Around { now: Some(now), ..session.around(&inside.local) };
-                    let messages = Messages::Sent { figures: base.figures, append: &mut run.append };
-                    let working = Working::new(&mut run.record, messages, around);
-                    let ran = catch_unwind(AssertUnwindSafe(|| change.run(working)));
-                    ran.map(|effects| run.effects.push(effects)).is_err()
-                })
-            };
+            session.begin_draft(base, now);
+            let mut left = Vec::with_capacity(batch.len());
+            let panicked = batch.iter_mut().position(|change| {
+                let (ran, waiting) = kept::run(|| catch_unwind(AssertUnwindSafe(|| change.run())));
+                left.push(waiting);
+                ran.is_err()
+            });
+            let (record, append) = session.end_draft();
             match panicked {
-                None => return run,
+                None => return Run { record, append, left },
                 Some(i) => drop(batch.remove(i).answer(Some(Uncommitted::Broken))),
             }
         }
-    }
-
-    /// Reads a session. That changes nothing, whether or not it reaches the store.
-    async fn look(&self, id: Uuid) -> Result<Loaded, Uncommitted> {
-        let asked = self.ask(Instant::now() + self.patience, || self.store.load(id)).await;
-        asked.map_err(|silence| Uncommitted::Refused(silence.why))?.what.map_err(Uncommitted::Gone)
     }
 
     /// Asks the store until it answers, or until `give_up`.
@@ -356,12 +452,14 @@ impl Committer {
             let down = match timeout_at(give_up, ask()).await {
                 Ok(Ok(Reply { at, what })) => {
                     *lock(&self.clock) = Some((Instant::now(), at));
+                    *lock(&self.silent) = None;
                     return Ok(Heard { what, lost });
                 }
                 Ok(Err(down)) => down,
                 Err(_) => Down { why: "it did not answer in time".to_owned(), reached: true },
             };
             lost |= down.reached;
+            lock(&self.silent).get_or_insert_with(|| (Instant::now(), String::new())).1.clone_from(&down.why);
             if Instant::now() + PAUSE > give_up {
                 return Err(Silence { why: down.why, reached: lost });
             }
@@ -371,11 +469,6 @@ impl Committer {
 
     fn token(&self) -> Token {
         Token { writer: self.writer, number: self.commits.fetch_add(1, Ordering::Relaxed) + 1 }
-    }
-
-    /// Notes what is known of a session's version; `None` where the copy here must not be used.
-    fn know(&self, id: Uuid, known: Option<(Token, StoreFigures)>) {
-        lock(&self.sessions).entry(id).or_default().known = known;
     }
 }
 

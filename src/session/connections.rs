@@ -30,10 +30,13 @@ pub struct Opened {
     pub resumed: bool,
 }
 
-/// Open connections, oldest first.
+/// Open connections, oldest first. Boxed: of the sessions that there are at a time, few ever have any.
 #[derive(Debug, Default)]
-pub struct Connections {
-    open: Vec<Connection>,
+pub struct Connections(Option<Box<Open>>);
+
+#[derive(Debug, Default)]
+struct Open {
+    connections: Vec<Connection>,
     /// The number of the newest.
     newest: u32,
 }
@@ -56,33 +59,41 @@ impl Connections {
             .and_then(|id| parse_event_id(queue.tag(), id))
             .filter(|(stream, position)| queue.knows(*stream, *position));
         let (stream, position) = resumed.unwrap_or_else(|| queue.new_stream());
-        self.open.retain(|other| other.stream != stream);
-        if self.open.len() >= MAX_STREAMS {
-            self.open.remove(0);
+        let Open { connections, newest } = &mut **self.0.get_or_insert_default();
+        connections.retain(|other| other.stream != stream);
+        if connections.len() >= MAX_STREAMS {
+            connections.remove(0);
         }
-        self.newest = self.newest.wrapping_add(1);
-        let connection = Connection { stream, number: self.newest };
-        self.open.push(connection);
+        *newest = newest.wrapping_add(1);
+        let connection = Connection { stream, number: *newest };
+        connections.push(connection);
         Opened { connection, position, resumed: resumed.is_some() }
     }
 
     /// The next message for `connection` after `position`.
     pub fn next(&self, queue: &mut Queue, connection: Connection, position: u64, least: LogLevel) -> Next {
-        if !self.open.contains(&connection) {
+        let open = self.all();
+        if !open.contains(&connection) {
             return Next::Displaced;
         }
-        let newest = self.open.last() == Some(&connection);
+        let newest = open.last() == Some(&connection);
         queue.next(connection.stream, position, newest, least).map_or(Next::Nothing, Next::Delivery)
     }
 
     /// Closes `connection`, if it is still open.
     pub fn close(&mut self, connection: Connection) {
-        self.open.retain(|other| *other != connection);
+        if let Some(open) = &mut self.0 {
+            open.connections.retain(|other| *other != connection);
+        }
+    }
+
+    fn all(&self) -> &[Connection] {
+        self.0.as_ref().map_or(&[], |open| &open.connections)
     }
 
     /// How many are open.
     pub fn count(&self) -> usize {
-        self.open.len()
+        self.all().len()
     }
 }
 

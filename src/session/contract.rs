@@ -4,10 +4,9 @@
 //! - `places`: sessions in memory, and sessions in a store, with the same few methods.
 //! - `promises`: what holds in both.
 //! - `failures`: what holds when a store fails, by the numbers F1 to F31 of the failures that a first design did not survive.
-//! - `double`, `stored`: the store. It is also the shortest way to say what one has to do.
+//! - `double`: the store.
 
 mod double;
 mod failures;
 mod places;
 mod promises;
-mod stored;

@@ -16,6 +16,30 @@ pub struct SessionGuard {
     has_news: bool,
 }
 
+/// A session whose copy here is kept from being dropped, by a request that is about to use it.
+pub struct Held(Arc<Session>);
+
+impl Held {
+    /// Holds `session`.
+    #[must_use]
+    pub fn of(session: &Arc<Session>) -> Self {
+        session.pin();
+        Self(Arc::clone(session))
+    }
+
+    /// The session.
+    #[must_use]
+    pub fn session(&self) -> &Arc<Session> {
+        &self.0
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.unpin();
+    }
+}
+
 /// Why a session cannot be entered.
 #[derive(Debug, Clone, Copy)]
 pub enum Closed {
@@ -52,7 +76,8 @@ impl SessionGuard {
         }
         let record = &mut access.inside.saved.record;
         let expires = record.last_activity.plus(session.timeout());
-        if !session.is_held() && expires <= session.shared().clock.at(started) {
+        // Of a session in a store the store says when it is gone.
+        if !session.is_held() && !session.is_away() && expires <= session.shared().clock.at(started) {
             let tries = &mut record.history.tries_when_dead;
             *tries = tries.saturating_add(1);
             return Err(Closed::Expired { at: expires, tries: *tries });

@@ -100,6 +100,15 @@ impl Instance {
     }
 }
 
+/// A name for this start of this process, by chance: [`Token::writer`](super::store::Token::writer).
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "two processes must not have one name")]
+pub fn writer() -> u64 {
+    let (high, low) = Uuid::new_v4().as_u64_pair();
+    // The bits that say what kind of id it is meet random ones.
+    high ^ low.rotate_left(32)
+}
+
 /// A number by which the events of a session are told from those of others.
 #[must_use]
 #[expect(clippy::disallowed_methods, reason = "it must tell nothing of the session's id")]

@@ -16,9 +16,9 @@ impl LastLook {
         let _ = self.0.set(Box::new(look));
     }
 
-    /// Has `session` looked at.
+    /// Has `session` looked at, unless it is a copy of one that may live on in its store.
     pub fn at(&self, session: &Session) {
-        if let Some(look) = self.0.get() {
+        if let Some(look) = self.0.get().filter(|_| !session.is_away()) {
             look(session);
         }
     }

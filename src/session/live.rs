@@ -7,14 +7,17 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use uuid::Uuid;
 
+use super::away::{Away, Draft};
 use super::clients::Client;
 use super::ended::EndReason;
 use super::idle::{List, Slot};
+use super::kept;
 use super::local::Local;
 use super::lock::lock;
 use super::record::{Identity, Record};
 use super::saved::Saved;
 use super::shared::{Shared, Weight};
+use super::store::{Loaded, Outgoing, StoreFigures, Token};
 use super::working::{Around, Figures, Left, Messages, Working};
 use crate::clock::Moment;
 use crate::protocol::{CallStream, Id, Revision};
@@ -34,8 +37,12 @@ pub struct Session {
     shared: Arc<Shared>,
     /// Requests in flight and open streams: while there are any, the session is not idle.
     holds: AtomicU32,
+    /// Requests that are about to use it: its copy here is not dropped under them. They are no use of it yet.
+    pins: AtomicU32,
     /// 0 while it lives, else an [`EndReason`].
     ended: AtomicU8,
+    /// Whether its truth is in a store.
+    is_away: bool,
     inside: Mutex<Inside>,
     /// Wakes the session's streams: a message came, a connection ended, the session ended.
     wake: Notify,
@@ -45,15 +52,18 @@ pub struct Session {
 pub struct Inside {
     pub saved: Saved,
     pub local: Local,
+    /// Where its truth is in a store: what is known of that.
+    pub away: Option<Box<Away>>,
 }
 
 impl Inside {
     fn weight(&self) -> Weight {
         let Saved { record, queue, .. } = &self.saved;
+        let known = self.away.as_ref().and_then(|away| away.known);
         Weight {
             storage: size_of::<Session>() + record.bytes(),
             queue: queue.bytes(),
-            pending: queue.pending(),
+            pending: known.map_or(queue.pending(), |(_, figures)| figures.pending),
             streams: self.local.connections.count(),
         }
     }
@@ -70,14 +80,38 @@ pub struct Access<'a> {
 impl Access<'_> {
     /// Runs a change. What it leaves to be done without the lock is for [`Session::finish`].
     pub fn run<T>(&mut self, change: impl FnOnce(&mut Working<'_>) -> T) -> (T, Aftermath) {
-        let Inside { saved, local } = &mut *self.inside;
-        let newest = saved.queue.newest();
+        let Inside { saved, local, away } = &mut *self.inside;
         let around = self.session.around(local);
+        if let Some(away) = away {
+            return run_away(&mut saved.record, away, around, change);
+        }
+        let newest = saved.queue.newest();
         let mut working = Working::new(&mut saved.record, Messages::Kept(&mut saved.queue), around);
         let result = change(&mut working);
         let left = working.finish();
         (result, Aftermath { left, queued: self.inside.saved.queue.newest() != newest })
     }
+}
+
+/// Runs a change of a session in a store: on the draft that is to be kept, else on a copy that nobody sees again.
+#[cold]
+fn run_away<T>(
+    record: &mut Record,
+    away: &mut Away,
+    mut around: Around<'_>,
+    change: impl FnOnce(&mut Working<'_>) -> T,
+) -> (T, Aftermath) {
+    let (mut scratch, mut unsent) = (None, Vec::new());
+    let (record, figures, now, append) = if let Some(Draft { figures, now, append }) = &mut away.draft {
+        (record, *figures, *now, append)
+    } else {
+        let (figures, now) = (away.known.map(|(_, figures)| figures), record.last_activity);
+        (scratch.insert(record.clone()), figures.unwrap_or_default(), now, &mut unsent)
+    };
+    around.now = Some(now);
+    let mut working = Working::new(record, Messages::Sent { figures, append }, around);
+    let result = change(&mut working);
+    (result, Aftermath { left: working.finish(), queued: false })
 }
 
 /// What a change leaves to be done when its lock is given back.
@@ -98,7 +132,7 @@ impl Drop for Access<'_> {
 }
 
 impl Session {
-    pub(super) fn new(saved: Saved, slot: Slot, client: Client, shared: Arc<Shared>) -> Self {
+    pub(super) fn new(saved: Saved, away: Option<Box<Away>>, slot: Slot, client: Client, shared: Arc<Shared>) -> Self {
         let record = &saved.record;
         let session = Self {
             id: record.id,
@@ -109,8 +143,10 @@ impl Session {
             client,
             shared,
             holds: AtomicU32::new(0),
+            pins: AtomicU32::new(0),
             ended: AtomicU8::new(0),
-            inside: Mutex::new(Inside { saved, local: Local::default() }),
+            is_away: away.is_some(),
+            inside: Mutex::new(Inside { saved, local: Local::default(), away }),
             wake: Notify::new(),
         };
         let weight = lock(&session.inside).weight();
@@ -160,7 +196,62 @@ impl Session {
         if aftermath.queued {
             self.wake_streams();
         }
-        aftermath.left.effects.into_iter().for_each(|effect| effect());
+        aftermath.left.effects.into_iter().for_each(kept::when_kept);
+    }
+
+    /// Whether its truth is in a store: then what is here is a copy, which only a [`Committer`](super::Committer) changes.
+    #[must_use]
+    pub fn is_away(&self) -> bool {
+        self.is_away
+    }
+
+    /// The version of the copy here, and what the store counts; `None` where it must be loaded before it is used.
+    pub(super) fn known(&self) -> Option<(Token, StoreFigures)> {
+        self.inside().away.as_ref()?.known
+    }
+
+    /// Notes what is known of its version; `None` where the copy here must not be used.
+    pub(super) fn know(&self, known: Option<(Token, StoreFigures)>) {
+        if let Some(away) = &mut self.access().inside.away {
+            away.known = known;
+        }
+    }
+
+    /// Notes that a stream took so many of its messages from the store.
+    pub(super) fn note_taken(&self, messages: usize) {
+        if let Some((_, figures)) = self.access().inside.away.as_mut().and_then(|away| away.known.as_mut()) {
+            figures.pending = figures.pending.saturating_sub(messages);
+        }
+    }
+
+    /// Counts an attempt of somebody else in the copy here, as the store does.
+    pub(super) fn count_intrusion(&self, anonymous: bool) {
+        let now = self.shared.clock.now();
+        let mut inside = self.inside();
+        let Inside { saved, away, .. } = &mut *inside;
+        saved.record.intrusions.count(anonymous, now);
+        if let Some((_, figures)) = away.as_mut().and_then(|away| away.known.as_mut()) {
+            figures.intrusions.count(anonymous, now);
+        }
+    }
+
+    /// Begins a change at `now`, on what the store says.
+    pub(super) fn begin_draft(&self, base: &Loaded, now: Moment) {
+        let mut access = self.access();
+        let Inside { saved, away, .. } = &mut *access.inside;
+        saved.record = base.record.clone();
+        saved.record.intrusions = base.figures.intrusions;
+        saved.record.last_activity = now;
+        if let Some(away) = away {
+            away.draft = Some(Draft::new(base.figures, now));
+        }
+    }
+
+    /// Ends it: the record as it is to be, and what is to be queued.
+    pub(super) fn end_draft(&self) -> (Record, Vec<Outgoing>) {
+        let mut inside = self.inside();
+        let append = inside.away.as_mut().and_then(|away| away.draft.take()).map(|draft| draft.append);
+        (inside.saved.record.clone(), append.unwrap_or_default())
     }
 
     /// What is around a change.
@@ -201,7 +292,10 @@ impl Session {
     #[must_use]
     pub fn figures(&self) -> Figures {
         let inside = self.inside();
-        Figures::of(&inside.saved, &inside.local)
+        match &inside.away {
+            None => Figures::of(&inside.saved, &inside.local),
+            Some(away) => Figures::told(&away.known.map(|(_, figures)| figures).unwrap_or_default(), &inside.local),
+        }
     }
 
     /// Enters it among those that hold more than their share, or takes it out. Its lock is held, so that of two changes at
@@ -242,7 +336,9 @@ impl Session {
     }
 
     pub(super) fn last_activity(&self) -> Moment {
-        self.with_record(|record| record.last_activity)
+        let inside = self.inside();
+        let used = inside.away.as_ref().map_or(Moment(0), |away| away.used);
+        inside.saved.record.last_activity.max(used)
     }
 
     /// Whether all sessions together hold more memory than they may.
@@ -255,6 +351,7 @@ impl Session {
         self.holds.load(Ordering::Acquire) > 0
     }
 
+    /// Whether it has been idle for too long. Of a session in a store the store alone knows; its copy may be dropped then.
     pub(super) fn is_expired(&self, now: Moment) -> bool {
         self.expires().is_some_and(|at| at <= now)
     }
@@ -271,6 +368,31 @@ impl Session {
         &self.shared
     }
 
+    /// Keeps its copy here until [`Session::unpin`].
+    pub(super) fn pin(&self) {
+        self.pins.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Lets its copy go.
+    pub(super) fn unpin(&self) {
+        // As in a release: a sweep does not set aside what is no longer pinned.
+        let mut idle = lock(&self.shared.idle);
+        if self.pins.fetch_sub(1, Ordering::AcqRel) == 1 && !self.is_held() && self.ended().is_none() {
+            idle.put_last(self.slot, List::Fresh);
+        }
+    }
+
+    /// Of a session in a store: whether it has been in use here until less than its time-out ago.
+    pub(super) fn was_in_use(&self) -> bool {
+        let used = self.inside().away.as_ref().map_or(Moment(0), |away| away.used);
+        self.is_held() || self.shared.clock.now().since(used) < self.timeout()
+    }
+
+    /// Whether a request or a stream has it, or is about to.
+    pub(super) fn is_taken(&self) -> bool {
+        self.is_held() || self.pins.load(Ordering::Acquire) > 0
+    }
+
     /// Keeps it from idling until [`Session::release`].
     pub(super) fn hold(&self) {
         self.holds.fetch_add(1, Ordering::AcqRel);
@@ -279,10 +401,20 @@ impl Session {
     /// Ends a hold at `now`; the last one starts the idle time. `last` is a last look at the record.
     pub(super) fn release(&self, now: Instant, last: impl FnOnce(&mut Record)) {
         let mut inside = self.inside();
-        let record = &mut inside.saved.record;
-        last(record);
-        // Another request may have ended since `now` was looked at.
-        record.last_activity = record.last_activity.max(self.shared.clock.at(now));
+        let Inside { saved: Saved { record, .. }, away, .. } = &mut *inside;
+        match away {
+            None => {
+                last(record);
+                // Another request may have ended since `now` was looked at.
+                record.last_activity = record.last_activity.max(self.shared.clock.at(now));
+            }
+            Some(away) => {
+                if away.draft.is_some() {
+                    last(record);
+                }
+                away.used = away.used.max(self.shared.clock.at(now));
+            }
+        }
         // Counted under the lock of the order, so that a sweep does not set aside what is no longer held.
         let mut idle = lock(&self.shared.idle);
         if self.holds.fetch_sub(1, Ordering::AcqRel) == 1 && self.ended().is_none() {

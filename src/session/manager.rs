@@ -8,14 +8,16 @@ use std::time::Instant;
 
 use uuid::Uuid;
 
+use super::away::Away;
 use super::clients::{Client, Clients};
 use super::ended::{EndReason, Tombstone, Tombstones};
 use super::fingerprint::fingerprint;
-use super::guard::{Closed, SessionGuard};
+use super::guard::{Closed, Held, SessionGuard};
 use super::history::Before;
 use super::holders::{Caller, Holders};
 use super::idle::List;
 use super::instance::{Instance, Maker, Name};
+use super::kept;
 use super::last_look::LastLook;
 use super::limits::Limits;
 use super::live::Session;
@@ -24,6 +26,7 @@ use super::record::{Identity, NewSession, Record};
 use super::saved::Saved;
 use super::shared::Shared;
 use super::stats::{Counters, Stats};
+use super::store::{Gone, Loaded};
 use super::working::Working;
 use crate::clock::{Clock, Moment};
 
@@ -114,6 +117,8 @@ pub struct SessionManager {
     dead_ids_used: AtomicU64,
     pub(super) counters: Counters,
     instance: Instance,
+    /// Whether the truth about sessions is in a store: those here are copies.
+    is_away: bool,
     pub(super) shared: Arc<Shared>,
     pub(super) last_look: Arc<LastLook>,
 }
@@ -130,12 +135,25 @@ impl SessionManager {
             dead_ids_used: AtomicU64::new(0),
             counters: Counters::default(),
             instance: Instance::new(clock.now()),
+            is_away: false,
             shared: Arc::new(Shared::new(limits, clock)),
             last_look: Arc::default(),
         }
     }
 
-    /// Makes a session and enters it. At the bound one of whoever has most gives way, and is returned too.
+    /// The same, for copies of sessions whose truth is in a store.
+    #[must_use]
+    pub fn of_copies(self) -> Self {
+        Self { is_away: true, ..self }
+    }
+
+    /// Whether its sessions are copies of what is in a store.
+    #[must_use]
+    pub fn is_of_copies(&self) -> bool {
+        self.is_away
+    }
+
+    /// Makes a session and enters it. Of one that is to be in a store, see [`kept::made`]. At the bound one of whoever has most gives way, and is returned too.
     ///
     /// # Errors
     /// [`Full`] when there are too many, and none that gives way to this caller.
@@ -143,14 +161,7 @@ impl SessionManager {
         let started = Instant::now();
         let now = self.shared.clock.at(started);
         let caller = caller(&new);
-        let evicted = match self.make_room(caller, now) {
-            Ok(evicted) => evicted,
-            Err(full) => {
-                self.counters.refused += 1;
-                self.counters.last_refused = Some(now);
-                return Err(full);
-            }
-        };
+        let Ok(evicted) = self.make_room(caller, now) else { return Err(self.refuse()) };
         let id = self.instance.new_id();
         let (client, whose) = (client(&new), new.client);
         // Of the stateless era there is nothing to tell: its sessions have no requests of their own.
@@ -159,7 +170,11 @@ impl SessionManager {
         let mut record = Record::new(id, now, new);
         record.history.client = client;
         record.history.before = before.and_then(|before| self.before(before, now));
-        let session = self.insert(Saved::new(record, self.shared.limits.queue_size), whose, caller);
+        let away = self.is_away.then(|| Box::new(Away::unborn(now)));
+        let session = self.insert(Saved::new(record, self.shared.limits.queue_size), away, whose, caller);
+        if self.is_away {
+            kept::made(id);
+        }
         if handshake {
             self.shared.clients.initialized(whose, now);
         }
@@ -184,15 +199,62 @@ impl SessionManager {
             self.clients.insert(saved.record.history.client, id);
         }
         // Who made it is known where it was made.
-        let session = self.insert(saved, Client::default(), caller);
+        let session = self.insert(saved, None, Client::default(), caller);
         lock(&self.shared.idle).put_last(session.slot(), List::Fresh);
         session
     }
 
-    fn insert(&mut self, saved: Saved, client: Client, caller: Caller) -> Arc<Session> {
+    /// Takes in a copy of a session in a store, as it was read. One that is here already stays as it is.
+    pub fn adopt_copy(&mut self, loaded: Loaded) -> Arc<Session> {
+        let Loaded { version, record, figures } = loaded;
+        let id = record.id;
+        if let Some(session) = self.get(id) {
+            return Arc::clone(session);
+        }
+        let caller = Caller(record.owner.as_ref().map_or(0, |owner| owner.number()));
+        let away = Box::new(Away { known: Some((version, figures)), used: Moment(0), draft: None });
+        // Its messages stay in the store.
+        let session = self.insert(Saved::new(record, 1), Some(away), Client::default(), caller);
+        lock(&self.shared.idle).put_last(session.slot(), List::Fresh);
+        session
+    }
+
+    /// Counts a session that was not made for want of room. Returns why.
+    pub fn refuse(&mut self) -> Full {
+        self.counters.refused += 1;
+        self.counters.last_refused = Some(self.shared.clock.now());
+        Full { max_sessions: self.shared.limits.max_sessions }
+    }
+
+    /// Forgets a session that its store did not take.
+    pub fn unmake(&mut self, session: &Session) {
+        self.drop_copy(session);
+        self.counters.created = self.counters.created.saturating_sub(1);
+    }
+
+    /// Drops the copy of a session in a store, whatever becomes of the session.
+    pub fn drop_copy(&mut self, session: &Session) {
+        if let Some((_, caller)) = self.sessions.remove(&session.id()) {
+            self.holders.remove(caller, |id| self.sessions.contains_key(&id));
+            lock(&self.shared.idle).take_out(session.slot());
+        }
+    }
+
+    /// Notes that a session in a store is gone: why, where the store says. What works on its copy here ends.
+    pub fn bury(&mut self, id: Uuid, gone: Gone) {
+        if let Some(session) = self.get(id).cloned() {
+            return self.end_at(&session, gone.reason.unwrap_or(EndReason::Expired), gone.at);
+        }
+        let Some(reason) = gone.reason.filter(|_| self.tombstones.get(id).is_none()) else { return };
+        self.counters.ended[reason as usize] += 1;
+        let (at, owner) = (gone.at, gone.owner);
+        self.tombstones.add(id, Tombstone { reason, at, owner, tries: 0.into(), client: 0, before: Before::default() });
+    }
+
+    fn insert(&mut self, saved: Saved, away: Option<Box<Away>>, client: Client, caller: Caller) -> Arc<Session> {
         let id = saved.record.id;
         let slot = lock(&self.shared.idle).add(id);
-        let session = Arc::new(Session::new(saved, slot, client, Arc::clone(&self.shared)));
+        let session = Arc::new(Session::new(saved, away, slot, client, Arc::clone(&self.shared)));
         self.sessions.insert(id, (Arc::clone(&session), caller));
         self.holders.add(caller, id);
         session
@@ -217,7 +279,11 @@ impl SessionManager {
         if self.sessions.len() < max_sessions {
             return Ok(None);
         }
-        self.evict(caller, now).map(Some).ok_or(Full { max_sessions })
+        match self.evict(caller, now) {
+            // The store knows how many there are; here are copies of those that are used.
+            None if self.is_away => Ok(None),
+            evicted => evicted.map(Some).ok_or(Full { max_sessions }),
+        }
     }
 
     /// Ends a session for another one of `caller`'s: an expired one, else one of whoever has most. Where nobody has more
@@ -248,7 +314,7 @@ impl SessionManager {
             busy = busy.or(Some(session));
         }
         // All of them are in use. Those of somebody who has far more than this caller end all the same.
-        let session = busy.filter(|_| held > 2 * (has + 1))?;
+        let session = busy.filter(|_| held > 2 * (has + 1) && !self.is_away)?;
         self.end(&session, EndReason::Evicted);
         Some(session)
     }
@@ -265,8 +331,18 @@ impl SessionManager {
         }
     }
 
-    /// Ends a session, unless somebody holds it: then it is set aside. Returns whether it ended.
+    /// Ends a session, unless somebody holds it: then it is set aside. Of one in a store that lives on the copy here is dropped,
+    /// and no more. Returns whether it is no longer here.
     pub(super) fn end_idle(&mut self, session: &Session, reason: EndReason) -> bool {
+        if session.is_away() {
+            let idle = !self.set_aside(session);
+            match reason {
+                EndReason::Expired if idle => self.end(session, reason),
+                _ if idle => self.drop_copy(session),
+                _ => {}
+            }
+            return idle;
+        }
         let ends = session.end_unless_held(reason);
         if ends {
             self.end(session, reason);
@@ -280,7 +356,7 @@ impl SessionManager {
     pub(super) fn set_aside(&self, session: &Session) -> bool {
         // Looked at under the lock: a release in between would put it back and have it taken out for good.
         let mut idle = lock(&self.shared.idle);
-        let held = session.is_held();
+        let held = session.is_taken();
         if held {
             idle.take_out(session.slot());
         }
@@ -302,11 +378,12 @@ impl SessionManager {
     /// What can be told of an id that nobody here remembers.
     fn unknown(&self, id: Uuid) -> Missing {
         match self.instance.maker_of(id) {
-            Maker::Another(maker) => {
+            // In a store every session is to be found, whoever made it.
+            Maker::Another(maker) if !self.is_away => {
                 Missing::Elsewhere { maker, here: self.instance.name(), since: self.instance.started() }
             }
             // Of an id made here no more is told than of any other: it may be someone else's.
-            Maker::This | Maker::Stranger => Missing::Unknown,
+            Maker::Another(_) | Maker::This | Maker::Stranger => Missing::Unknown,
         }
     }
 
@@ -318,11 +395,15 @@ impl SessionManager {
 
     /// Ends a session: its streams end, its id is dead from now on.
     pub fn end(&mut self, session: &Session, reason: EndReason) {
+        self.end_at(session, reason, self.shared.clock.now());
+    }
+
+    /// The same for one that ended at that moment.
+    fn end_at(&mut self, session: &Session, reason: EndReason, now: Moment) {
         let Some((_, caller)) = self.sessions.remove(&session.id()) else { return };
         self.holders.remove(caller, |id| self.sessions.contains_key(&id));
         session.end(reason);
         lock(&self.shared.idle).take_out(session.slot());
-        let now = self.shared.clock.now();
         let (last_activity, stone) = session.with_record(|record| {
             let stone = Tombstone {
                 reason,
@@ -451,9 +532,7 @@ pub fn enter(
         let anonymous = caller.is_none();
         session.change(|working| {
             let now = working.now();
-            let intrusions = &mut working.record.intrusions;
-            *(if anonymous { &mut intrusions.anonymous } else { &mut intrusions.other }) += 1;
-            intrusions.last = Some(now);
+            working.record.intrusions.count(anonymous, now);
         });
         return Err(Missing::NotYours { anonymous });
     }
@@ -474,6 +553,18 @@ pub fn hold(manager: &RwLock<SessionManager>, id: Uuid, caller: Option<&Identity
         return None;
     }
     SessionGuard::enter(&session, Instant::now(), |_| ()).ok()
+}
+
+/// The copy of a session in a store, where there is one here. Held under the manager's lock, so that nobody drops it before.
+#[must_use]
+pub fn copy_of(manager: &RwLock<SessionManager>, id: Uuid) -> Option<Held> {
+    read(manager).get(id).map(Held::of)
+}
+
+/// Whether requests or streams use a session here.
+#[must_use]
+pub fn is_in_use(manager: &RwLock<SessionManager>, id: Uuid) -> bool {
+    read(manager).get(id).is_some_and(|session| session.is_held())
 }
 
 /// Read access. A holder that panicked left plain data behind.

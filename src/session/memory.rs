@@ -48,7 +48,7 @@ impl SessionManager {
 /// Evicts idle sessions that hold more than their share, longest idle first, until all together hold no more than they may
 /// less `room` bytes; none where that cannot be reached. Each is a line in the log.
 pub fn evict_for_memory(manager: &RwLock<SessionManager>, room: u64) {
-    for id in free(manager, room) {
+    for id in free(manager, room).into_iter().filter(|_| !read(manager).is_of_copies()) {
         tracing::warn!(session = prefix(id), "evicted a long-idle session: sessions held too much memory");
     }
 }

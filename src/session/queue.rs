@@ -176,6 +176,28 @@ impl Queue {
         self.tag
     }
 
+    /// Takes its messages away for a moment: [`Queue::put_back`].
+    pub(super) fn take_messages(&mut self) -> VecDeque<Message> {
+        std::mem::take(&mut self.messages)
+    }
+
+    /// Puts back what [`Queue::take_messages`] took.
+    pub(super) fn put_back(&mut self, messages: VecDeque<Message>) {
+        self.messages = messages;
+    }
+
+    /// Its messages, in their order.
+    pub(super) fn messages(&self) -> &VecDeque<Message> {
+        &self.messages
+    }
+
+    /// This queue, which was kept without its messages, with them.
+    pub(super) fn with(&self, messages: VecDeque<Message>) -> Result<Self, &'static str> {
+        let Self { capacity, newest, delivered, untold, dropped, streams, tag, .. } = *self;
+        let (losses, rest) = (self.losses.clone(), self.rest.clone());
+        Self::try_from(Stored { capacity, newest, delivered, untold, dropped, streams, tag, messages, losses, rest })
+    }
+
     /// Appends a notification; where the queue is full, the oldest message is dropped.
     pub fn push(&mut self, level: LogLevel, json: Box<str>) {
         self.push_at(0, level, json);
@@ -207,12 +229,9 @@ impl Queue {
     /// that stream already had after it, then, where `takes_pending`, what no stream had yet; both begin with a warning
     /// where messages were lost.
     pub fn next(&mut self, stream: u32, position: u64, takes_pending: bool, least: LogLevel) -> Option<Delivery> {
-        if let Some(losses) = &mut self.losses {
-            losses.resumed(stream);
-        }
         let tells = least <= LogLevel::Warning;
-        if tells && let Some((to, lost)) = self.losses.as_ref().and_then(|losses| losses.gap(stream, position)) {
-            return Some(Delivery { position: to, json: losses::gap_warning(lost, self.dropped, self.capacity) });
+        if let Some(gap) = self.gap(stream, position).filter(|_| tells) {
+            return Some(gap);
         }
         if let Some(again) = self.again(stream, position).next() {
             return Some(again.into());
@@ -220,10 +239,7 @@ impl Queue {
         if !takes_pending {
             return None;
         }
-        if let Some(cut) = self.losses.as_mut().and_then(|losses| losses.take_cut())
-            && tells
-            && let Some(json) = self.cut_warning(cut)
-        {
+        if let Some(json) = self.take_cut(tells) {
             return Some(Delivery { position, json });
         }
         let lost = self.untold;
@@ -241,6 +257,20 @@ impl Queue {
     /// them again: a client that comes without one is told.
     pub fn note_cut(&mut self, stream: u32) {
         self.losses.get_or_insert_default().note_cut(stream);
+    }
+
+    /// A warning where `stream` had messages after `position` that are no longer held, with the position that it goes on after.
+    pub fn gap(&mut self, stream: u32, position: u64) -> Option<Delivery> {
+        let losses = self.losses.as_mut()?;
+        losses.resumed(stream);
+        let (to, lost) = losses.gap(stream, position)?;
+        Some(Delivery { position: to, json: losses::gap_warning(lost, self.dropped, self.capacity) })
+    }
+
+    /// A warning where a stream was cut off soon after messages were sent on it, once; where it is wanted.
+    pub fn take_cut(&mut self, tells: bool) -> Option<Box<str>> {
+        let cut = self.losses.as_mut()?.take_cut()?;
+        if tells { self.cut_warning(cut) } else { None }
     }
 
     /// What `stream` had after `position`.

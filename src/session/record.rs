@@ -327,6 +327,14 @@ pub struct Intrusions {
     pub last: Option<Moment>,
 }
 
+impl Intrusions {
+    /// Counts one.
+    pub(super) fn count(&mut self, anonymous: bool, at: Moment) {
+        *(if anonymous { &mut self.anonymous } else { &mut self.other }) += 1;
+        self.last = Some(at);
+    }
+}
+
 /// What the tools keep in a session.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct State {

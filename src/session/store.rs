@@ -106,6 +106,8 @@ pub enum Created {
     Made,
     /// There is, or was, another session with that id.
     Taken,
+    /// There are as many as may be, and none gives way.
+    Full,
 }
 
 /// What a process knows of a session: a reading, true when the store replied.
@@ -159,6 +161,8 @@ pub struct Commit<'a> {
     pub expected: Token,
     /// Not after that.
     pub until: StoreTime,
+    /// Requests or streams have used the session here all the time: it cannot have been idle. For a store of one process.
+    pub in_use: bool,
     /// How often it has met a conflict: a store may let those first that have lost for long.
     pub attempt: u32,
     /// The record as it is to be. Its log level is the least that is delivered from then on.
@@ -283,6 +287,16 @@ pub enum Ended {
 ///
 /// Every future ends by itself, at the latest when the store's own time-out says so.
 pub trait Store: Send + Sync {
+    /// Now, where the store's clock can be read without asking it.
+    fn now(&self) -> Option<StoreTime> {
+        None
+    }
+
+    /// How long a connection is taken for alive after it was last heard of. Where no other process can take over, long.
+    fn lease(&self) -> Duration {
+        Duration::from_secs(2)
+    }
+
     /// Makes a session.
     fn create<'a>(&'a self, create: Create<'a>) -> Later<'a, Created>;
 
@@ -301,8 +315,9 @@ pub trait Store: Send + Sync {
     /// Takes what there is for a connection.
     fn take(&self, id: Uuid, take: Take) -> Later<'_, Taken>;
 
-    /// Closes a connection: the next newest has its right at once.
-    fn close(&self, id: Uuid, epoch: Epoch) -> Later<'_, ()>;
+    /// Closes a connection: the next newest has its right at once. `cut`: its client may not have had what was sent on it, and
+    /// nothing but the events' own ids would let it have that again; a client that comes without one is told.
+    fn close(&self, id: Uuid, epoch: Epoch, cut: bool) -> Later<'_, ()>;
 
     /// Ends a session. With `unless_used_since`, only if nothing has happened in it since then and no stream is open.
     fn end(&self, id: Uuid, reason: EndReason, unless_used_since: Option<StoreTime>) -> Later<'_, Ended>;

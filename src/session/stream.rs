@@ -1,12 +1,23 @@
 //! A GET stream's place at a session's queue.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Instant;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use tokio_util::task::TaskTracker;
+use uuid::Uuid;
 
 use super::clients::Client;
-use super::connections::{Connection, Next, Opened, event_id};
+use super::committer::{Committer, Uncommitted};
+use super::connections::{Connection, Next, Opened, event_id, parse_event_id};
+use super::ended::EndReason;
+use super::fingerprint::fingerprint;
 use super::live::{Inside, Session};
+use super::queue::Delivery;
+use super::store::{self as stored, Epoch, Start, Take, Taken};
 use super::streams::{End, Life, Way};
+use super::working::Working;
 use crate::clock::Moment;
 
 /// A message with its event id.
@@ -23,13 +34,13 @@ pub struct Event {
 const AT_ONCE_MS: u32 = 5_000;
 
 /// What is done when a stream has ended, without a lock.
-type AtEnd = Box<dyn FnOnce(&Arc<Session>) + Send + Sync>;
+type AtEnd = Box<dyn Fn(&Arc<Session>) + Send + Sync>;
 
 /// An open stream. While it lives its session is not idle; dropping it closes the connection, and the next newest stream
 /// takes over.
 pub struct Stream {
     session: Arc<Session>,
-    connection: Connection,
+    source: Source,
     /// What its events' ids begin with.
     tag: u32,
     position: u64,
@@ -45,6 +56,38 @@ pub struct Stream {
     at_end: Option<AtEnd>,
 }
 
+/// Where its messages come from.
+enum Source {
+    /// The session's own queue.
+    Queue(Connection),
+    /// A store.
+    Store(Box<Remote>),
+}
+
+/// A connection whose messages are in a store.
+struct Remote {
+    committer: Arc<Committer>,
+    epoch: Epoch,
+    stream: u32,
+    /// Taken, and not handed out yet.
+    taken: VecDeque<Delivery>,
+    /// What is left to be done when it has ended: shutdown waits for that.
+    tasks: TaskTracker,
+}
+
+/// The most messages that are taken at a time.
+const BATCH: usize = 100;
+
+/// Time between two tries when the store does not answer.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// What the ids of a session's events begin with, where its queue is in a store: the same in every process. It says nothing
+/// of the session's id.
+fn tag_of(id: Uuid) -> u32 {
+    let [a, b, c, d, ..] = fingerprint(&[b"events", id.as_bytes()]).to_be_bytes();
+    u32::from_be_bytes([a, b, c, d])
+}
+
 impl Session {
     /// Opens a stream on the queue for `client`, resuming after `last_event_id` where that names an event of this session.
     #[must_use]
@@ -55,7 +98,7 @@ impl Session {
         session.shared().clients.opened(client, way, opened);
         let (tag, Opened { connection, position, resumed }) = {
             let mut access = session.access();
-            let Inside { saved, local } = &mut *access.inside;
+            let Inside { saved, local, .. } = &mut *access.inside;
             let streams = saved.record.history.streams.get_or_insert_default();
             streams.open(way);
             let at = local.connections.open(&mut saved.queue, last_event_id);
@@ -68,7 +111,7 @@ impl Session {
         let sent = opened;
         Stream {
             session,
-            connection,
+            source: Source::Queue(connection),
             tag,
             position,
             began: position,
@@ -83,6 +126,53 @@ impl Session {
 }
 
 impl Stream {
+    /// Opens a stream on the messages of a session in a store, resuming after `last_event_id` where that names an event of
+    /// this session. `tasks` has what it leaves to be done at its end.
+    ///
+    /// # Errors
+    /// Where the store did not answer, or there is no session.
+    pub async fn there(
+        session: &Arc<Session>,
+        committer: &Arc<Committer>,
+        last_event_id: Option<&str>,
+        client: Client,
+        way: Way,
+        tasks: TaskTracker,
+    ) -> Result<Self, Uncommitted> {
+        let tag = tag_of(session.id());
+        let resume = last_event_id.map(|id| parse_event_id(tag, id).unwrap_or((0, 0)));
+        let stored::Opened { epoch, stream, position, how } = committer.open(session.id(), resume, None).await?;
+        session.hold();
+        session.shared().totals.streams.fetch_add(1, Ordering::Relaxed);
+        // The store counts one more; another stream may be over.
+        session.know(None);
+        session.wake_streams();
+        let opened = session.shared().clock.now();
+        session.shared().clients.opened(client, way, opened);
+        let remote = Remote { committer: Arc::clone(committer), epoch, stream, taken: VecDeque::new(), tasks };
+        let opened = Self {
+            session: Arc::clone(session),
+            source: Source::Store(Box::new(remote)),
+            tag,
+            position,
+            began: position,
+            resumed: matches!(how, Start::Resumed | Start::Foreign),
+            client,
+            opened,
+            sent: opened,
+            end: End::Remote,
+            at_end: None,
+        };
+        if how == Start::Unknown {
+            let foreign = |working: &mut Working<'_>| {
+                let streams = working.record.history.streams.get_or_insert_default();
+                streams.foreign_ids = streams.foreign_ids.saturating_add(1);
+            };
+            committer.change(session, foreign).await?;
+        }
+        Ok(opened)
+    }
+
     /// Says that the stream ends on its own: its life tells nothing.
     pub fn expect_end(&mut self) {
         self.end = End::Polled;
@@ -100,7 +190,7 @@ impl Stream {
 
     /// Has `at_end` happen when it has ended.
     #[must_use]
-    pub fn with_end(mut self, at_end: impl FnOnce(&Arc<Session>) + Send + Sync + 'static) -> Self {
+    pub fn with_end(mut self, at_end: impl Fn(&Arc<Session>) + Send + Sync + 'static) -> Self {
         self.at_end = Some(Box::new(at_end));
         self
     }
@@ -114,7 +204,11 @@ impl Stream {
     /// The id that names the stream's present position: what a priming event carries.
     #[must_use]
     pub fn position_id(&self) -> String {
-        event_id(self.tag, self.connection.stream, self.position)
+        let stream = match &self.source {
+            Source::Queue(connection) => connection.stream,
+            Source::Store(remote) => remote.stream,
+        };
+        event_id(self.tag, stream, self.position)
     }
 
     /// The next message, if there is one now. `Err` when the stream is over: its session ended or another connection took
@@ -122,16 +216,37 @@ impl Stream {
     ///
     /// # Errors
     /// [`Over`]
+    pub async fn pending(&mut self) -> Result<Option<Event>, Over> {
+        if self.session.ended().is_some() {
+            self.end = End::Session;
+            return Err(Over);
+        }
+        let next = match &mut self.source {
+            Source::Queue(_) => return self.try_next(),
+            Source::Store(remote) => remote.next(&self.session, &mut self.position).await,
+        };
+        self.hand_out(next)
+    }
+
+    /// The same, of the session's own queue.
+    ///
+    /// # Errors
+    /// [`Over`]
     pub fn try_next(&mut self) -> Result<Option<Event>, Over> {
+        let Source::Queue(connection) = self.source else { return Ok(None) };
         if self.session.ended().is_some() {
             self.end = End::Session;
             return Err(Over);
         }
         let next = {
             let mut access = self.session.access();
-            let Inside { saved, local } = &mut *access.inside;
-            local.connections.next(&mut saved.queue, self.connection, self.position, saved.record.log_level)
+            let Inside { saved, local, .. } = &mut *access.inside;
+            local.connections.next(&mut saved.queue, connection, self.position, saved.record.log_level)
         };
+        self.hand_out(next)
+    }
+
+    fn hand_out(&mut self, next: Next) -> Result<Option<Event>, Over> {
         match next {
             Next::Delivery(delivery) => {
                 self.position = delivery.position;
@@ -149,17 +264,62 @@ impl Stream {
     /// Waits for the next message; `None` when the stream is over. Nothing is lost when the future is dropped.
     pub async fn next(&mut self) -> Option<Event> {
         let session = Arc::clone(&self.session);
+        let tick = match &self.source {
+            Source::Queue(_) => None,
+            Source::Store(remote) => Some(remote.committer.store().lease() / 3),
+        };
         loop {
             let woken = session.woken();
             tokio::pin!(woken);
             // Listening before looking: a message that comes in between is not missed.
             woken.as_mut().enable();
-            match self.try_next() {
-                Ok(Some(event)) => return Some(event),
-                Ok(None) => woken.await,
-                Err(Over) => return None,
+            match (self.pending().await, tick) {
+                (Ok(Some(event)), _) => return Some(event),
+                (Ok(None), None) => woken.await,
+                // A sign of life; and a wake-up may be lost on its way.
+                (Ok(None), Some(tick)) => drop(tokio::time::timeout(tick, woken).await),
+                (Err(Over), _) => return None,
             }
         }
+    }
+}
+
+impl Remote {
+    /// The next message, taken from the store where none is left here.
+    async fn next(&mut self, session: &Session, position: &mut u64) -> Next {
+        while self.taken.is_empty() {
+            let (id, lease) = (session.id(), self.committer.store().lease());
+            let take = Take { epoch: self.epoch, stream: self.stream, position: *position, count: BATCH, lease };
+            let taken = match self.committer.store().take(id, take).await {
+                Ok(reply) => reply.what,
+                Err(down) => {
+                    // What waits there is not lost; the client need not know.
+                    tracing::debug!("a stream waits for the session store: {down}");
+                    tokio::time::sleep(PAUSE).await;
+                    return Next::Nothing;
+                }
+            };
+            match taken {
+                Taken::Messages(messages) if messages.is_empty() => return Next::Nothing,
+                Taken::Messages(messages) => {
+                    session.note_taken(messages.len());
+                    self.taken.extend(messages);
+                }
+                Taken::Displaced => return Next::Displaced,
+                Taken::Unregistered => {
+                    let resume = Some((self.stream, *position));
+                    match self.committer.open(id, resume, Some(self.epoch)).await {
+                        Ok(opened) => (self.stream, *position) = (opened.stream, opened.position),
+                        Err(_) => return Next::Nothing,
+                    }
+                }
+                Taken::Gone(gone) => {
+                    session.end(gone.reason.unwrap_or(EndReason::Expired));
+                    return Next::Displaced;
+                }
+            }
+        }
+        self.taken.pop_front().map_or(Next::Nothing, Next::Delivery)
     }
 }
 
@@ -175,21 +335,53 @@ impl Drop for Stream {
         let ms = |since| u32::try_from(now.since(since).as_millis()).unwrap_or(u32::MAX);
         // Whoever notices first that the session ended: the stream, or the client.
         let end = if session.ended().is_some() { End::Session } else { self.end };
-        {
+        let cut = end == End::Remote
+            && self.position > self.began
+            && !self.resumed
+            && ms(self.opened) < AT_ONCE_MS
+            && !session.revision().has_primed_streams();
+        if let Source::Queue(connection) = self.source {
             let mut access = session.access();
-            access.inside.local.connections.close(self.connection);
-            let had_messages = self.position > self.began && !self.resumed;
-            if end == End::Remote
-                && had_messages
-                && ms(self.opened) < AT_ONCE_MS
-                && !session.revision().has_primed_streams()
-            {
-                access.inside.saved.queue.note_cut(self.connection.stream);
+            access.inside.local.connections.close(connection);
+            if cut {
+                access.inside.saved.queue.note_cut(connection.stream);
             }
         }
         session.wake_streams();
         let life = Life { opened: self.opened, ms: ms(self.opened), silence_ms: ms(self.sent), end };
         session.shared().clients.ended(self.client, life);
+        if let Source::Store(remote) = &self.source {
+            let Remote { committer, epoch, tasks, .. } = &**remote;
+            let (session, committer, epoch) = (Arc::clone(session), Arc::clone(committer), *epoch);
+            let at_end = self.at_end.take();
+            // Its copy stays here until that is done; it is idle from now on.
+            session.pin();
+            session.release(Instant::now(), |_| ());
+            let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+                session.shared().totals.streams.fetch_sub(1, Ordering::Relaxed);
+                return session.unpin();
+            };
+            let task = async move {
+                // Its lease ends it, where the store does not hear of it.
+                let _down = committer.store().close(session.id(), epoch, cut).await;
+                session.know(None);
+                session.wake_streams();
+                let ended = Arc::clone(&session);
+                let note = move || {
+                    ended.change(|working| working.record.history.streams.get_or_insert_default().end(life));
+                    if let Some(at_end) = &at_end {
+                        at_end(&ended);
+                    }
+                };
+                if session.ended().is_none() {
+                    let _lost = committer.run_in(&session, note).await;
+                }
+                session.shared().totals.streams.fetch_sub(1, Ordering::Relaxed);
+                session.unpin();
+            };
+            tasks.spawn_on(task, &runtime);
+            return;
+        }
         session.release(Instant::now(), |record| {
             record.history.streams.get_or_insert_default().end(life);
         });

@@ -27,7 +27,7 @@ impl SessionManager {
         let mut steps = 0;
         while steps < SWEEP_CHUNK {
             let warned = self.longest_idle(List::Warned);
-            let Some(session) = warned.filter(|session| session.is_held() || session.is_expired(now)) else { break };
+            let Some(session) = warned.filter(|session| session.is_taken() || session.is_expired(now)) else { break };
             if self.end_idle(&session, EndReason::Expired) {
                 ended.push(session);
             }
@@ -41,7 +41,9 @@ impl SessionManager {
                 if self.end_idle(&session, EndReason::Expired) {
                     ended.push(session);
                 }
-            } else if session.last_activity().plus(limits.timeout.saturating_sub(limits.warning)) <= now {
+            } else if !session.is_away()
+                && session.last_activity().plus(limits.timeout.saturating_sub(limits.warning)) <= now
+            {
                 lock(&self.shared.idle).put_last(session.slot(), List::Warned);
                 let left = session.last_activity().plus(limits.timeout).since(now);
                 session.change(|working| working.log(LogLevel::Notice, || expiry_notice(left)));
@@ -59,7 +61,8 @@ impl SessionManager {
     }
 }
 
-fn expiry_notice(left: Duration) -> Box<str> {
+/// What a session is told that expires in `left`.
+pub(super) fn expiry_notice(left: Duration) -> Box<str> {
     notice::log(&json!({
         "level": LogLevel::Notice,
         "logger": "session",

@@ -4,6 +4,8 @@
 //! nothing else. What shall happen besides (a log line, a count, a notice elsewhere) it hands over with
 //! [`Working::after`]: that happens once, when what was changed is kept.
 
+use std::time::Duration;
+
 use serde_json::{Map, Value};
 
 use super::history::{Entry, News};
@@ -119,6 +121,12 @@ impl Figures {
         Self::with_queue(&saved.queue, local)
     }
 
+    /// What a store says.
+    pub(super) fn told(figures: &StoreFigures, local: &Local) -> Self {
+        let &StoreFigures { pending, held, dropped, bytes, streams, .. } = figures;
+        Self { pending, held, dropped, bytes, streams, running: local.calls.count() }
+    }
+
     fn with_queue(queue: &Queue, local: &Local) -> Self {
         Self {
             pending: queue.pending(),
@@ -158,14 +166,7 @@ impl<'a> Working<'a> {
         let local = self.around.local;
         match &self.messages {
             Messages::Kept(queue) => Figures::with_queue(queue, local),
-            Messages::Sent { figures: StoreFigures { pending, held, dropped, bytes, streams, .. }, .. } => Figures {
-                pending: *pending,
-                held: *held,
-                dropped: *dropped,
-                bytes: *bytes,
-                streams: *streams,
-                running: local.calls.count(),
-            },
+            Messages::Sent { figures, .. } => Figures::told(figures, local),
         }
     }
 
@@ -173,6 +174,13 @@ impl<'a> Working<'a> {
     pub fn count_requests(&mut self, n: u32) {
         self.requests += n;
         self.record.request_count += u64::from(n);
+    }
+
+    /// Counts a request that took its time, where nothing else counts the time of requests at their end.
+    pub fn count_finished(&mut self, took: Duration) {
+        let took = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        self.record.total_handling_us = self.record.total_handling_us.saturating_add(took);
+        self.record.finished_count += 1;
     }
 
     /// Counts a tool call. Returns the number of calls so far, this one included.

@@ -7,10 +7,7 @@ use serde::{Serialize, Serializer};
 use serde_json::json;
 
 use super::streams::{self, ShownStreams};
-use super::{Annotations, Call, Context, Handle, NoArguments, Outcome, Tool, ToolError};
-use crate::clock::Clock;
-use crate::config::Config;
-use crate::logging::Log;
+use super::{Annotations, Call, Context, Handle, NoArguments, Outcome, Server, Tool, ToolError};
 use crate::schema;
 use crate::session::{Stats, Working};
 use crate::system::Sample;
@@ -82,6 +79,18 @@ const OUTPUT: &str = r#"{
                 "logLinesLost": "$integer"
             }
         },
+        "store": {
+            "type": "object",
+            "description": "Where sessions are kept",
+            "properties": {
+                "location": { "type": "string" },
+                "state": { "enum": ["ok", "unavailable"] },
+                "commits": "$integer",
+                "conflicts": "$integer",
+                "unavailableForSeconds": { "type": ["integer", "null"] },
+                "why": { "type": ["string", "null"] }
+            }
+        },
         "version": { "type": "string" },
         "instance": { "type": "string", "description": "This run of the server, as in X-Instance-Id: replicas differ" },
         "findingsRaised": {
@@ -132,7 +141,8 @@ const FILES_USED: (u64, u64) = (80, 95);
 const REFUSAL_COUNTS: Duration = Duration::from_secs(60);
 
 /// Judges the figures. Pure, so that each reason can be shown to fire.
-fn judge(stats: &Stats, sample: &Sample, config: &Config, clock: &Clock, log: &Log) -> (Status, Vec<String>) {
+fn judge(stats: &Stats, sample: &Sample, store: &Store, server: &Server) -> (Status, Vec<String>) {
+    let Server { config, clock, log, .. } = server;
     let mut reasons = Vec::new();
     let mut note = |status: Status, reason: String| reasons.push((status, reason));
     let now = clock.now();
@@ -168,6 +178,12 @@ fn judge(stats: &Stats, sample: &Sample, config: &Config, clock: &Clock, log: &L
     if since_sweep > config.session_cleanup_interval * 3 {
         note(Status::Degraded, format!("the last session cleanup was {} ago", duration(since_sweep)));
     }
+    if let (Some(seconds), Some(why)) = (store.unavailable_for_seconds, &store.why) {
+        note(
+            Status::Unhealthy,
+            format!("the session store {} has not answered for {seconds} s: {why}", store.location),
+        );
+    }
     for trouble in log.troubles() {
         note(Status::Degraded, trouble);
     }
@@ -191,6 +207,7 @@ struct Health {
     memory: Memory,
     performance: Performance,
     process: Process,
+    store: Store,
     version: &'static str,
     instance: String,
     findings_raised: Vec<Raised>,
@@ -230,6 +247,44 @@ struct Performance {
     cpu_percent: Option<f32>,
 }
 
+/// Where the truth about sessions is in a store.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Store {
+    location: String,
+    state: &'static str,
+    commits: u64,
+    conflicts: u64,
+    unavailable_for_seconds: Option<u64>,
+    why: Option<String>,
+}
+
+impl Store {
+    fn of(server: &Server) -> Self {
+        let location = server.config.store.shown();
+        let Some(health) = server.committer.as_ref().map(|committer| committer.health()) else {
+            return Self { location, state: "ok", commits: 0, conflicts: 0, unavailable_for_seconds: None, why: None };
+        };
+        Self {
+            location,
+            state: if health.down.is_some() { "unavailable" } else { "ok" },
+            commits: health.commits,
+            conflicts: health.conflicts,
+            unavailable_for_seconds: health.down.as_ref().map(|(lasts, _)| lasts.as_secs()),
+            why: health.down.map(|(_, why)| why),
+        }
+    }
+
+    fn line(&self) -> String {
+        let Self { location, commits, conflicts, .. } = self;
+        match (&self.why, self.unavailable_for_seconds) {
+            (Some(why), Some(seconds)) => format!("{location}, no answer for {seconds} s: {why}"),
+            _ if location == "memory" => "memory: sessions end with the process (MCP_STORE)".to_owned(),
+            _ => format!("{location}, answers; commits {commits}, conflicts {conflicts}"),
+        }
+    }
+}
+
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Process {
@@ -265,7 +320,8 @@ fn run(context: &Context<'_>, _: Option<&Working<'_>>, _: &NoArguments) -> Resul
 fn health(context: &Context<'_>) -> Health {
     let stats = context.stats;
     let sample = context.server.system.sample();
-    let (status, reasons) = judge(stats, &sample, &context.server.config, &context.server.clock, &context.server.log);
+    let store = Store::of(context.server);
+    let (status, reasons) = judge(stats, &sample, &store, context.server);
     let uptime = context.server.clock.uptime();
     Health {
         status,
@@ -304,6 +360,7 @@ fn health(context: &Context<'_>) -> Health {
             open_files_limit: sample.open_files_limit,
             log_lines_lost: context.server.log.lost(),
         },
+        store,
         version: env!("CARGO_PKG_VERSION"),
         instance: stats.instance.to_string(),
         findings_raised: context.server.findings.by_id().into_iter().map(|(id, count)| Raised { id, count }).collect(),
@@ -380,6 +437,7 @@ fn details(health: &Health) -> String {
          - Memory Limit: {limit}\n\
          - File Descriptors: {files}\n\
          - Log Lines Lost: {lost}\n\
+         - Session Store: {store}\n\
          - Uptime: {uptime}\n\
          - Version: {version}\n\
          - Instance: {instance}\n\
@@ -392,6 +450,7 @@ fn details(health: &Health) -> String {
         history = health.streams.line(),
         limit = memory.limit_bytes.map_or_else(|| "none".to_owned(), bytes),
         lost = process.log_lines_lost,
+        store = health.store.line(),
         uptime = duration(Duration::from_secs(process.uptime_seconds)),
         version = health.version,
         instance = health.instance,

@@ -15,7 +15,7 @@ use tokio::net::TcpSocket;
 
 use crate::exchange::{Answer, accepting, assert_says};
 use crate::raw::{Raw, post};
-use crate::server::{Events, Session, TestServer, initialize, tool_call, within};
+use crate::server::{Events, Session, TestServer, in_memory, initialize, tool_call, within};
 
 const VERSION: &str = "2025-06-18";
 
@@ -375,6 +375,9 @@ async fn initializing_without_end_ends_only_what_is_idle() {
 #[tokio::test]
 async fn sessions_hold_no_more_memory_than_they_may_together() {
     const MIB: usize = 1024 * 1024;
+    if !in_memory() {
+        return;
+    }
     let server = TestServer::with(|config| config.max_sessions = 100).await;
     let streaming = server.session(VERSION).await;
     let _stream = streaming.stream().await;
@@ -531,6 +534,9 @@ async fn idle_connections_make_room_for_a_newcomer() {
 
 #[tokio::test]
 async fn where_every_connection_is_at_work_a_newcomer_is_told_so_and_the_probe_still_works() {
+    if !in_memory() {
+        return;
+    }
     let server = TestServer::with(|config| config.max_connections = 2).await;
     let session = server.session(VERSION).await;
     let (first, mut second) = (session.stream().await, session.stream().await);

@@ -34,6 +34,7 @@ mod sessions;
 mod shutdown;
 mod signing;
 mod stateless;
+mod stores;
 mod streams;
 mod strict;
 mod tools;

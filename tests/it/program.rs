@@ -46,8 +46,17 @@ impl Program {
 
     /// With at most so many files open.
     pub async fn with_open_files(limit: u32, environment: &[(&str, &str)]) -> Self {
+        Self::limited(&format!("ulimit -n {limit}"), environment).await
+    }
+
+    /// With no file larger than so many blocks of 512 bytes: beyond that, writing fails as on a full disk.
+    pub async fn with_file_size(blocks: u32, environment: &[(&str, &str)]) -> Self {
+        Self::limited(&format!("trap '' XFSZ && ulimit -f {blocks}"), environment).await
+    }
+
+    async fn limited(limit: &str, environment: &[(&str, &str)]) -> Self {
         let mut limited = Command::new("/bin/sh");
-        limited.args(["-c", &format!("ulimit -n {limit} && exec \"$@\""), "sh"]);
+        limited.args(["-c", &format!("{limit} && exec \"$@\""), "sh"]);
         limited.arg(env!("CARGO_BIN_EXE_mcp-echo-streamablehttp-server-stateful")).args(["--port", "0"]);
         limited.env_clear().envs(environment.iter().copied());
         limited.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
@@ -85,6 +94,18 @@ impl Program {
     pub async fn session(&self) -> String {
         let response = within(self.post(&initialize("2025-06-18")).send()).await.unwrap();
         response.headers()["mcp-session-id"].to_str().unwrap().to_owned()
+    }
+
+    /// The same, where there may be no room for it.
+    pub async fn session_or_none(&self) -> Option<String> {
+        let response = within(self.post(&initialize("2025-06-18")).send()).await.unwrap();
+        response.headers().get("mcp-session-id").map(|id| id.to_str().unwrap().to_owned())
+    }
+
+    /// GET of another path: status and JSON.
+    pub async fn get(&self, path: &str) -> (StatusCode, Value) {
+        let response = within(self.http.get(self.url.replace("/mcp", path)).send()).await.unwrap();
+        (response.status(), within(response.json()).await.unwrap())
     }
 
     pub async fn health(&self) -> Value {

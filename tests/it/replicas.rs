@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::server::{TestServer, tool_call, within};
+use crate::server::{TestServer, in_memory, tool_call, within};
 
 fn ping() -> Value {
     json!({"jsonrpc": "2.0", "id": 1, "method": "ping"})
@@ -44,6 +44,9 @@ async fn two() -> (TestServer, TestServer) {
 
 #[tokio::test]
 async fn a_session_of_another_replica_is_told_as_such() {
+    if !in_memory() {
+        return;
+    }
     let (first, second) = two().await;
     let session = first.session("2025-06-18").await;
     for method in [Method::POST, Method::GET, Method::DELETE] {
@@ -69,6 +72,9 @@ async fn a_session_of_another_replica_is_told_as_such() {
 
 #[tokio::test]
 async fn a_session_from_before_a_restart_may_be_either() {
+    if !in_memory() {
+        return;
+    }
     let before = TestServer::frozen(|_| {}).await;
     let session = before.session("2025-06-18").await;
     let after = TestServer::frozen(|_| {}).await;
@@ -81,6 +87,9 @@ async fn a_session_from_before_a_restart_may_be_either() {
 
 #[tokio::test]
 async fn a_handle_of_another_replica_is_told_as_such() {
+    if !in_memory() {
+        return;
+    }
     let (first, second) = two().await;
     let session = first.session("2025-06-18").await;
     let call = |handle: &str| {

@@ -11,9 +11,10 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use mcp_echo_stateful::app::{App, Bounds};
 use mcp_echo_stateful::clock::Clock;
-use mcp_echo_stateful::config::{Command, Config};
+use mcp_echo_stateful::config::{Command, Config, StoreAt};
 use mcp_echo_stateful::protocol::{Revision, Served};
 use mcp_echo_stateful::session::SessionManager;
+use mcp_echo_stateful::session::store::Store;
 use mcp_echo_stateful::tools::{TOOLS, Tool};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
@@ -38,6 +39,8 @@ pub struct TestServer {
     pub shutdown: CancellationToken,
     pub running: JoinHandle<std::io::Result<()>>,
     _stop: DropGuard,
+    /// What a store on disk is in.
+    _folder: tempfile::TempDir,
 }
 
 impl TestServer {
@@ -71,6 +74,11 @@ impl TestServer {
         Self::launch("127.0.0.1", Clock::new(), tools, Bounds::default(), change).await
     }
 
+    /// With a store of the test's own.
+    pub async fn on_store(store: Arc<dyn Store>) -> Self {
+        Self::launch_on("127.0.0.1", Clock::new(), TOOLS, Bounds::default(), Some(store), |_| {}).await
+    }
+
     async fn launch(
         host: &str,
         clock: Clock,
@@ -78,21 +86,59 @@ impl TestServer {
         bounds: Bounds,
         change: impl FnOnce(&mut Config),
     ) -> Self {
+        Self::launch_on(host, clock, tools, bounds, None, change).await
+    }
+
+    async fn launch_on(
+        host: &str,
+        clock: Clock,
+        tools: &'static [Tool],
+        bounds: Bounds,
+        store: Option<Arc<dyn Store>>,
+        change: impl FnOnce(&mut Config),
+    ) -> Self {
         let mut config = Config { host: host.to_owned(), port: 0, ..Config::default() };
         change(&mut config);
+        // Every promise holds where sessions are in a file, too: `MCP_TEST_STORE=disk cargo test --test it`.
+        let folder = tempfile::tempdir().unwrap();
+        if !in_memory() && config.store == StoreAt::Memory && !time_stands_still() {
+            config.store = StoreAt::Disk(folder.path().join("sessions"));
+        }
         let listener = TcpListener::bind((host, 0)).await.unwrap();
         let mut address = listener.local_addr().unwrap();
         if address.ip().is_unspecified() {
             address.set_ip([127, 0, 0, 1].into());
         }
         let clock = Arc::new(clock);
-        let app = App::with(config, Arc::clone(&clock), tools).with_bounds(bounds);
+        let mut app = App::with(config, Arc::clone(&clock), tools).with_bounds(bounds);
+        if let Some(store) = store {
+            app = app.with_store(store);
+        }
         let sessions = app.sessions();
         let shutdown = CancellationToken::new();
         let running = tokio::spawn(app.serve(listener, shutdown.clone()));
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
         let stop = shutdown.clone().drop_guard();
-        Self { address, clock, sessions, http, shutdown, running, _stop: stop }
+        Self { address, clock, sessions, http, shutdown, running, _stop: stop, _folder: folder }
+    }
+
+    /// With other settings, where it may not come up: why not.
+    pub async fn try_start(change: impl FnOnce(&mut Config)) -> Result<Self, String> {
+        let mut server = Self::with(change).await;
+        let probe = server.request(Method::GET, "/healthz").send();
+        tokio::select! {
+            ended = &mut server.running => Err(ended.unwrap().expect_err("it ended").to_string()),
+            answer = probe => match answer {
+                Ok(_) => Ok(server),
+                Err(_) => Err(within(&mut server.running).await.unwrap().expect_err("it ended").to_string()),
+            },
+        }
+    }
+
+    /// Ends it, and waits until it has.
+    pub async fn stop(self) {
+        self.shutdown.cancel();
+        within(self.running).await.unwrap().unwrap();
     }
 
     pub fn url(&self, path: &str) -> String {
@@ -127,6 +173,21 @@ impl TestServer {
         assert_eq!(response.status(), StatusCode::ACCEPTED);
         session
     }
+}
+
+/// Whether sessions are in memory unless a test says otherwise. What is promised of memory alone is not looked for elsewhere.
+#[expect(clippy::disallowed_methods, reason = "it says how the tests are run, and nothing of what they test")]
+pub fn in_memory() -> bool {
+    !std::env::var("MCP_TEST_STORE").is_ok_and(|store| store == "disk")
+}
+
+/// Whether the runtime's clock stands still. It jumps when all tasks wait, also when they wait for a disk.
+fn time_stands_still() -> bool {
+    let (before, began) = (tokio::time::Instant::now(), std::time::Instant::now());
+    while began.elapsed() < Duration::from_millis(1) {
+        std::hint::spin_loop();
+    }
+    before.elapsed().is_zero()
 }
 
 /// What these variables come to.

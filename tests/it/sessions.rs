@@ -12,7 +12,7 @@ use reqwest::header::HeaderMap;
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 
-use crate::server::{Events, Session, TestServer, initialize, tool_call, within};
+use crate::server::{Events, Session, TestServer, in_memory, initialize, tool_call, within};
 
 const VERSION: &str = "2025-06-18";
 const HOUR: Duration = Duration::from_secs(3600);
@@ -280,6 +280,9 @@ async fn ids_are_uuids_that_only_the_server_chooses() {
 
 #[tokio::test]
 async fn a_session_is_dead_at_its_moment_and_use_puts_it_off() {
+    if !in_memory() {
+        return;
+    }
     let server = TestServer::frozen(|_| {}).await;
     let session = server.session(VERSION).await;
     for _ in 0..3 {
@@ -316,6 +319,9 @@ async fn every_use_of_a_session_keeps_it_alive() {
 
 #[tokio::test]
 async fn a_session_with_an_open_stream_does_not_expire() {
+    if !in_memory() {
+        return;
+    }
     let server = TestServer::frozen(|_| {}).await;
     let session = server.session(VERSION).await;
     let stream = waiting_stream(&session).await;
@@ -331,6 +337,9 @@ async fn a_session_with_an_open_stream_does_not_expire() {
 
 #[tokio::test]
 async fn a_session_with_a_call_in_flight_does_not_expire() {
+    if !in_memory() {
+        return;
+    }
     let server = TestServer::frozen(|_| {}).await;
     let session = server.session(VERSION).await;
     let call = call_in_flight(&session, 7).await;

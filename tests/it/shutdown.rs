@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 
 use crate::exchange::Answer;
 use crate::modern::Modern;
-use crate::server::{Events, Session, TestServer, tool_call, within};
+use crate::server::{Events, Session, TestServer, in_memory, tool_call, within};
 
 const VERSION: &str = "2025-06-18";
 
@@ -248,6 +248,9 @@ async fn a_panic_is_answered_in_the_stateless_era_too() {
 
 #[tokio::test]
 async fn locks_that_a_panic_left_behind_are_used_on() {
+    if !in_memory() {
+        return;
+    }
     let server = TestServer::with_tools(PANICKING, |_| {}).await;
     let (session, other) = (server.session(VERSION).await, server.session(VERSION).await);
     let mut stream = session.stream().await;

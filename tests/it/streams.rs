@@ -8,7 +8,7 @@ use mcp_echo_stateful::session::{Stats, read, sweep};
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 
-use crate::server::{Event, Events, Session, TestServer, tool_call, within};
+use crate::server::{Event, Events, Session, TestServer, in_memory, tool_call, within};
 
 const VERSION: &str = "2025-06-18";
 const PRIMED: &str = "2025-11-25";
@@ -314,6 +314,9 @@ async fn what_was_pushed_out_behind_a_client_is_told_when_it_resumes() {
 
 #[tokio::test]
 async fn what_a_stream_took_with_it_is_told_to_who_comes_again_without_an_id() {
+    if !in_memory() {
+        return;
+    }
     let server = TestServer::start().await;
     let session = server.session(VERSION).await;
     for n in 0..3 {
@@ -663,6 +666,9 @@ async fn streams_end_with_their_session() {
 
 #[tokio::test]
 async fn a_session_about_to_expire_says_so() {
+    if !in_memory() {
+        return;
+    }
     let server = TestServer::frozen(|_| {}).await;
     let session = server.session(VERSION).await;
     for _ in 0..2 {

@@ -12,7 +12,7 @@ use reqwest::RequestBuilder;
 use serde_json::{Value, json};
 
 use crate::exchange::{Answer, accepting, assert_says};
-use crate::server::{Session, TestServer, initialize, least_arguments, tool_call, within};
+use crate::server::{Session, TestServer, in_memory, initialize, least_arguments, tool_call, within};
 
 /// Fails unless `text` begins with `sample`, in which `<n>` and its like stand for values.
 fn begins_as(text: &str, sample: &str) {
@@ -426,6 +426,9 @@ async fn without_a_session_session_info_says_how_to_get_one() {
 
 #[tokio::test]
 async fn health_is_shown_as_in_the_sample() {
+    if !in_memory() {
+        return;
+    }
     let server = TestServer::start().await;
     let session = server.session("2025-06-18").await;
     assert_eq!(server.session("2025-06-18").await.delete().await, 204);

@@ -12,7 +12,6 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::stored::Stored;
 use crate::session::ended::EndReason;
 use crate::session::lock::lock;
 use crate::session::saved::{Saved, Unreadable};
@@ -20,6 +19,7 @@ use crate::session::store::{
     Commit, Committed, Create, Created, Down, Ended, Epoch, Gone, Later, Loaded, Open, Opened, Reply, Store, StoreTime,
     Take, Taken, Token,
 };
+use crate::session::stored::Stored;
 
 /// How long a client of the store waits for a reply.
 const TIMEOUT: Duration = Duration::from_millis(500);
@@ -172,9 +172,17 @@ impl Double {
         let Loaded { version, mut record, .. } = self.alive(id, |stored, now| stored.load(now)).unwrap();
         record.state.echo_count += 1;
         let token = Token { writer: u64::MAX, number: self.now().0 };
-        let commit =
-            Commit { id, token, expected: version, until: self.now(), attempt: 0, record: &record, append: &[] };
-        self.alive(id, |stored, now| stored.commit(commit, now)).unwrap();
+        let commit = Commit {
+            id,
+            token,
+            expected: version,
+            until: self.now(),
+            in_use: false,
+            attempt: 0,
+            record: &record,
+            append: &[],
+        };
+        self.alive(id, |stored, now| stored.commit(commit, now, now)).unwrap();
     }
 
     fn with<T>(&self, id: Uuid, act: impl FnOnce(&mut Entry, StoreTime) -> T) -> T {
@@ -252,10 +260,10 @@ impl Store for Double {
 
     fn commit<'a>(&'a self, commit: Commit<'a>) -> Later<'a, Committed> {
         let (record, append) = (commit.record.clone(), commit.append.to_vec());
-        let Commit { id, token, expected, until, attempt, .. } = commit;
+        let Commit { id, token, expected, until, in_use, attempt, .. } = commit;
         self.operate(id, move |double| {
-            let commit = Commit { id, token, expected, until, attempt, record: &record, append: &append };
-            let committed = double.alive(id, |stored, now| stored.commit(commit, now));
+            let commit = Commit { id, token, expected, until, in_use, attempt, record: &record, append: &append };
+            let committed = double.alive(id, |stored, now| stored.commit(commit, now, now));
             let committed = committed.unwrap_or_else(Committed::Gone);
             let counts = &mut lock(&double.0.counts);
             counts.commits += 1;
@@ -285,9 +293,9 @@ impl Store for Double {
         })
     }
 
-    fn close(&self, id: Uuid, epoch: Epoch) -> Later<'_, ()> {
+    fn close(&self, id: Uuid, epoch: Epoch, cut: bool) -> Later<'_, ()> {
         self.operate(id, move |double| {
-            let _gone = double.alive(id, |stored, now| stored.close(epoch, now));
+            let _gone = double.alive(id, |stored, now| stored.close(epoch, cut, now));
         })
     }
 

@@ -218,9 +218,8 @@ impl Remote {
         if let Some(session) = read(&self.manager).get(id) {
             return Ok(Arc::clone(session));
         }
-        let record = self.committer.load(id).await?;
-        // Its messages stay in the store.
-        Ok(write(&self.manager).adopt(Saved::new(record, 1)))
+        let loaded = self.committer.load(id).await?;
+        Ok(write(&self.manager).adopt_copy(loaded))
     }
 
     /// A change by somebody who may.
@@ -247,9 +246,8 @@ impl Remote {
     fn drop_copy(&self, id: Uuid) {
         let session = read(&self.manager).get(id).cloned();
         if let Some(session) = session {
-            write(&self.manager).end(&session, EndReason::Evicted);
+            write(&self.manager).drop_copy(&session);
         }
-        self.committer.forget(id);
     }
 
     pub async fn take_once(&self, stream: &mut RemoteStream) -> Result<Vec<Event>, Over> {
@@ -286,8 +284,8 @@ impl Place for Remote {
         let now = self.store.now().moment();
         let id = read(&self.manager).instance().new_id();
         let saved = Saved::new(Record::new(id, now, new_session(who)), QUEUE);
-        self.committer.create(&saved, TIMEOUT).await.unwrap();
-        write(&self.manager).adopt(Saved::new(saved.record, 1));
+        let made = self.committer.create(&saved, TIMEOUT).await.unwrap();
+        write(&self.manager).adopt_copy(made);
         id
     }
 
@@ -327,7 +325,7 @@ impl Place for Remote {
     }
 
     async fn close(&self, stream: RemoteStream) {
-        self.store.close(stream.id, stream.epoch).await.unwrap();
+        self.store.close(stream.id, stream.epoch, false).await.unwrap();
     }
 
     async fn end(&self, id: Uuid, reason: EndReason) {

@@ -1,18 +1,24 @@
-//! A session as the double keeps it: one value, changed by pure functions of the store's time.
+//! A session as a store keeps it that has it as one value, changed by pure functions of the store's time.
+//!
+//! What a store promises of a session ([`store`](super::store)) is here, without how it is kept: the disk uses it, and the
+//! contract suite's double.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
-use crate::session::MAX_STREAMS;
-use crate::session::ended::EndReason;
-use crate::session::queue::Delivery;
-use crate::session::record::Intrusions;
-use crate::session::saved::Saved;
-use crate::session::store::{
+use super::connections::MAX_STREAMS;
+use super::ended::EndReason;
+use super::queue::{Delivery, Message};
+use super::record::Intrusions;
+use super::saved::{Saved, Unreadable};
+use super::store::{
     Commit, Committed, Create, Ended, Epoch, Gone, Loaded, Open, Opened, Start, StoreFigures, StoreTime, Take, Taken,
     Token,
 };
+use crate::protocol::LogLevel;
 
 /// The newest commit of so many writers is remembered, so that a repetition is known.
 const WRITERS: usize = 8;
@@ -32,6 +38,12 @@ pub struct Stored {
     /// A warning that was handed out, and may not have reached the client: its position, and how many losses it tells of.
     told: Option<(u64, u64)>,
     intrusions: Intrusions,
+}
+
+/// What is looked at where the whole cannot be read.
+#[derive(Deserialize)]
+struct Head {
+    saved: Box<RawValue>,
 }
 
 /// An open connection.
@@ -57,6 +69,58 @@ impl Stored {
         }
     }
 
+    /// Reads what [`Stored::head`] wrote, with the messages that were kept beside it. Its connections are gone.
+    ///
+    /// # Errors
+    /// Where a newer release wrote it, or it is damaged.
+    pub fn read(head: &[u8], messages: VecDeque<Message>) -> Result<Self, Unreadable> {
+        let mut stored: Self = serde_json::from_slice(head).map_err(|error| {
+            match serde_json::from_slice(head) {
+                Ok(Head { saved }) => Saved::from_json(saved.get().as_bytes()).err(),
+                Err(_) => None,
+            }
+            .unwrap_or_else(|| Unreadable::Damaged(error.to_string()))
+        })?;
+        let queue = stored.saved.queue.with(messages);
+        stored.saved.queue = queue.map_err(|why| Unreadable::Damaged(why.to_owned()))?;
+        stored.open.clear();
+        Ok(stored)
+    }
+
+    /// All of it but its messages, as JSON.
+    pub fn head(&mut self) -> Vec<u8> {
+        let messages = self.saved.queue.take_messages();
+        // Plain data with texts as keys: nothing that could fail.
+        let head = serde_json::to_vec(self).unwrap_or_default();
+        self.saved.queue.put_back(messages);
+        head
+    }
+
+    /// When it expires, unless it is used.
+    pub fn dead_at(&self) -> StoreTime {
+        self.dead_at
+    }
+
+    /// How long it may be idle.
+    pub fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// Whether connections are open.
+    pub fn is_open(&self) -> bool {
+        !self.open.is_empty()
+    }
+
+    /// Its messages, in their order.
+    pub fn messages(&self) -> &VecDeque<Message> {
+        self.saved.queue.messages()
+    }
+
+    /// What it takes in memory, about, in bytes.
+    pub fn bytes(&self) -> usize {
+        size_of::<Self>() + self.saved.record.bytes() + self.saved.queue.bytes()
+    }
+
     pub fn made_by(&self, token: Token) -> bool {
         self.writers.contains(&token)
     }
@@ -66,7 +130,7 @@ impl Stored {
         (self.dead_at <= now).then(|| self.tombstone(EndReason::Expired, self.dead_at))
     }
 
-    fn tombstone(&self, reason: EndReason, at: StoreTime) -> Gone {
+    pub fn tombstone(&self, reason: EndReason, at: StoreTime) -> Gone {
         let owner = self.saved.record.owner.as_ref().map(|owner| owner.number());
         Gone { reason: Some(reason), at: at.moment(), owner }
     }
@@ -84,7 +148,9 @@ impl Stored {
         Loaded { version: self.version, record: self.saved.record.clone(), figures }
     }
 
-    pub fn commit(&mut self, commit: Commit<'_>, now: StoreTime) -> Committed {
+    /// `least` is the least position that a message may have: the time, or when the store was opened where it cannot forget
+    /// what it has acknowledged since then.
+    pub fn commit(&mut self, commit: Commit<'_>, least: StoreTime, now: StoreTime) -> Committed {
         if self.made_by(commit.token) {
             let Loaded { version, figures, .. } = self.load(now);
             return Committed::Kept { version, again: true, figures };
@@ -100,7 +166,7 @@ impl Stored {
         }
         self.saved.record = commit.record.clone();
         for message in commit.append {
-            self.saved.queue.push_at(now.0, message.level, message.json.clone());
+            self.saved.queue.push_at(least.0, message.level, message.json.clone());
         }
         self.version = commit.token;
         self.writers.retain(|token| token.writer != commit.token.writer);
@@ -112,8 +178,7 @@ impl Stored {
     }
 
     pub fn note_intrusion(&mut self, anonymous: bool, now: StoreTime) {
-        *(if anonymous { &mut self.intrusions.anonymous } else { &mut self.intrusions.other }) += 1;
-        self.intrusions.last = Some(now.moment());
+        self.intrusions.count(anonymous, now.moment());
     }
 
     pub fn open(&mut self, open: Open, now: StoreTime) -> Opened {
@@ -154,7 +219,10 @@ impl Stored {
         };
         mine.lease = now.plus(take.lease);
         self.touch(now);
-        let queue = &mut self.saved.queue;
+        let (queue, tells) = (&mut self.saved.queue, self.saved.record.log_level <= LogLevel::Warning);
+        if tells && let Some(gap) = queue.gap(take.stream, take.position) {
+            return Taken::Messages(vec![gap]);
+        }
         let again: Vec<Delivery> = queue.again(take.stream, take.position).take(take.count).map(Into::into).collect();
         if !again.is_empty() {
             return Taken::Messages(again);
@@ -169,6 +237,9 @@ impl Stored {
         let newest = self.open.iter().rfind(|open| open.lease > now).map(|open| open.epoch);
         if newest != Some(take.epoch) {
             return Taken::Messages(Vec::new());
+        }
+        if let Some(cut) = queue.take_cut(tells) {
+            return Taken::Messages(vec![Delivery { position: take.position, json: cut }]);
         }
         let (lost, first) = (queue.untold(), queue.first_pending().map(|first| first.position));
         if let (1.., Some(first)) = (lost, first) {
@@ -188,7 +259,10 @@ impl Stored {
         Taken::Messages(taken)
     }
 
-    pub fn close(&mut self, epoch: Epoch, now: StoreTime) {
+    pub fn close(&mut self, epoch: Epoch, cut: bool, now: StoreTime) {
+        if let Some(closed) = self.open.iter().find(|open| open.epoch == epoch).filter(|_| cut) {
+            self.saved.queue.note_cut(closed.stream);
+        }
         self.open.retain(|open| open.epoch != epoch);
         self.touch(now);
     }
@@ -202,7 +276,15 @@ impl Stored {
         Ok(self.tombstone(reason, now))
     }
 
-    fn touch(&mut self, now: StoreTime) {
+    /// Queues a notice that it expires in `left`: no use of it.
+    pub fn warn(&mut self, json: Box<str>, least: StoreTime) {
+        if self.saved.record.log_level <= LogLevel::Notice {
+            self.saved.queue.push_at(least.0, LogLevel::Notice, json);
+        }
+    }
+
+    /// It is in use at `now`, so that it cannot have been idle for too long.
+    pub fn touch(&mut self, now: StoreTime) {
         self.dead_at = now.plus(self.timeout);
     }
 }
