@@ -10,6 +10,7 @@ import cases
 import instructions
 import memory
 import moments
+import stores
 import throughput
 from binaries import ROOT
 
@@ -121,6 +122,18 @@ def size(_, built, budgets, __):
     return f"Binary: {of['server']:.2f} MB; the floor's {of['floor']:.2f} MB."
 
 
+def kept(given, built, budgets, say):
+    seen = stores.run(built, given.rounds, given.seconds, say)
+    memory, disk = seen.memory, seen.disk
+    budgets.at_most("echo on disk alone, p50, to an fdatasync of that disk", seen.alone_us / seen.sync_us, 4, "×")
+    budgets.at_most("CPU of an echo on disk at 64 connections, to memory's", disk.cpu_us / memory.cpu_us, 4, "×")
+    return (
+        f"Echo on disk, whose fdatasync takes {seen.sync_us:.0f} µs: alone p50 {seen.alone_us:.0f} µs; at 64 connections "
+        f"{disk.per_second:,.0f} a second, {disk.cpu_us:.0f} µs of CPU each, p50 {disk.p50_us:.0f} µs. In memory "
+        f"{memory.per_second:,.0f} a second, {memory.cpu_us:.0f} µs each."
+    )
+
+
 def counted(given, built, budgets, say):
     chosen = [case for case in cases.CASES if case.name in given.cases]
     rows = instructions.run(built, chosen, say)
@@ -140,6 +153,7 @@ PARTS = {
     "delivery": delivery,
     "start": start,
     "size": size,
+    "stores": kept,
     "instructions": counted,
 }
 # Parts that need `crowd`.

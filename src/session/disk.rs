@@ -37,7 +37,8 @@ use crate::clock::Clock;
 const SESSIONS: TableDefinition<'_, u128, &[u8]> = TableDefinition::new("sessions");
 /// Messages, by session and position.
 const MESSAGES: TableDefinition<'_, (u128, u64), &[u8]> = TableDefinition::new("messages");
-/// When sessions expire, in microseconds since the epoch.
+/// When sessions expire, in microseconds since the epoch: no later than they do, and not much sooner. What a session's row
+/// says is exact, and says which of these is its own.
 const DEADLINES: TableDefinition<'_, (u64, u128), ()> = TableDefinition::new("deadlines");
 /// Sessions that are gone, and why.
 const GONE: TableDefinition<'_, u128, &[u8]> = TableDefinition::new("gone");
@@ -227,13 +228,13 @@ fn check_rows(database: &Database) -> Result<(), redb::Error> {
         let (key, value) = row?;
         let id = Uuid::from_u128(key.value());
         let session = read_session(key.value(), value.value(), messages.range(messages_of(key.value()))?)?;
-        let session = match session {
-            Ok(session) => session,
+        let (session, indexed) = match session {
+            Ok(read) => read,
             Err(Unreadable::Newer { .. }) => continue,
             Err(why) => return Err(corrupted(format!("session {id}: {why}"))),
         };
         read += session.messages().len() as u64;
-        if deadlines.get((session.dead_at().0, key.value()))?.is_none() {
+        if deadlines.get((indexed.0, key.value()))?.is_none() {
             return Err(corrupted(format!("session {id} has no deadline")));
         }
     }
@@ -254,16 +255,20 @@ fn messages_of(id: u128) -> std::ops::RangeInclusive<(u128, u64)> {
 /// A message's row.
 type Row<'a> = Result<(redb::AccessGuard<'a, (u128, u64)>, redb::AccessGuard<'a, &'static [u8]>), redb::StorageError>;
 
-/// A session from its rows.
+/// A session from its rows, and its deadline in the index.
 fn read_session<'a>(
     id: u128,
     head: &[u8],
     rows: impl Iterator<Item = Row<'a>>,
-) -> Result<Result<Stored, Unreadable>, redb::StorageError> {
+) -> Result<Result<(Stored, StoreTime), Unreadable>, redb::StorageError> {
     let head = match checked("session", &[&id.to_be_bytes()], head) {
         Ok(head) => head,
         Err(why) => return Ok(Err(why)),
     };
+    let Some((indexed, head)) = head.split_first_chunk() else {
+        return Ok(Err(Unreadable::Damaged("its row has no deadline".to_owned())));
+    };
+    let indexed = StoreTime(u64::from_be_bytes(*indexed));
     let mut messages = VecDeque::new();
     for row in rows {
         let (key, value) = row?;
@@ -277,7 +282,7 @@ fn read_session<'a>(
             Err(why) => return Ok(Err(why)),
         }
     }
-    Ok(Stored::read(head, messages))
+    Ok(Stored::read(head, messages).map(|stored| (stored, indexed)))
 }
 
 /// A row's value with its checksum.
@@ -340,8 +345,10 @@ struct Cached {
     stored: Stored,
     /// Positions of its messages in the file, and the streams that had them.
     messages: VecDeque<(u64, u32)>,
-    /// Its deadline in the file; `None` where it is not there yet.
+    /// Its deadline in the index; `None` where it is not there yet, or is to be another.
     deadline: Option<StoreTime>,
+    /// The one that is to be taken out of the index.
+    outdated: Option<StoreTime>,
     used: u64,
 }
 
@@ -350,10 +357,20 @@ impl Cached {
         self.stored.bytes() + self.messages.len() * size_of::<(u64, u32)>()
     }
 
-    /// Whether the file says a deadline that is long over: it would be believed after a crash.
+    /// Whether the index is far behind. Then the session's row is to be written, too: it would be believed after a crash.
     fn is_stale(&self) -> bool {
         let slack = self.stored.timeout() / 8;
         self.deadline.is_none_or(|written| written.plus(slack) < self.stored.dead_at())
+    }
+
+    /// Whether the file has nothing of it yet.
+    fn is_new(&self) -> bool {
+        self.deadline.is_none() && self.outdated.is_none()
+    }
+
+    /// Has the index say when it expires, when it is written.
+    fn reindex(&mut self) {
+        self.outdated = self.outdated.or(self.deadline.take());
     }
 }
 
@@ -553,12 +570,12 @@ impl Shelf<'_> {
         if !self.cache.sessions.contains_key(&id) {
             let Some(head) = self.tables.sessions.get(id)? else { return Ok(Ok(None)) };
             let read = read_session(id, head.value(), self.tables.messages.range(messages_of(id))?)?;
-            let stored = match read {
-                Ok(stored) => stored,
+            let (stored, indexed) = match read {
+                Ok(read) => read,
                 Err(why) => return Ok(Err(why)),
             };
             let messages = stored.messages().iter().map(|message| (message.position, message.stream)).collect();
-            let cached = Cached { deadline: Some(stored.dead_at()), messages, stored, used };
+            let cached = Cached { deadline: Some(indexed), outdated: None, messages, stored, used };
             self.cache.sessions.insert(id, cached);
         }
         let cached = self.cache.sessions.get_mut(&id);
@@ -635,14 +652,16 @@ impl Shelf<'_> {
         }
         let stored = Stored::new(create, self.now);
         let used = self.cache.uses;
-        self.cache.sessions.insert(id, Cached { stored, messages: VecDeque::new(), deadline: None, used });
+        self.cache
+            .sessions
+            .insert(id, Cached { stored, messages: VecDeque::new(), deadline: None, outdated: None, used });
         self.dirty.insert(id);
         Ok(Ok(Created::Made))
     }
 
     /// Ends the longest idle session where there are as many as may be. Returns whether there is room.
     fn make_room(&mut self) -> Result<bool, redb::StorageError> {
-        let is_new = |id: &&u128| self.cache.sessions.get(*id).is_some_and(|cached| cached.deadline.is_none());
+        let is_new = |id: &&u128| self.cache.sessions.get(*id).is_some_and(Cached::is_new);
         let new = self.dirty.iter().filter(is_new).count() as u64;
         if self.tables.sessions.len()?.saturating_add(new) < self.limits.max_sessions as u64 {
             return Ok(true);
@@ -651,22 +670,28 @@ impl Shelf<'_> {
         for row in self.tables.deadlines.iter()?.take(LOOKED_AT) {
             first.push(row?.0.value());
         }
+        let mut longest_idle: Option<(StoreTime, u128)> = None;
         for (_, id) in first {
             let (now, in_use) = (self.now, self.here.is_in_use(Uuid::from_u128(id)));
             let Ok(Some(cached)) = self.find(id)? else { continue };
             if in_use {
                 // Further back in the order, so that the next one who looks finds others first.
                 cached.stored.touch(now);
+                cached.reindex();
                 self.dirty.insert(id);
-                continue;
+            } else {
+                let one = (cached.stored.dead_at(), id);
+                longest_idle = Some(longest_idle.map_or(one, |other| other.min(one)));
             }
-            let gone = cached.stored.gone(now);
-            let gone = gone.unwrap_or_else(|| cached.stored.tombstone(EndReason::Evicted, now));
-            self.remove(id, &gone)?;
-            self.ended.push((Uuid::from_u128(id), gone));
-            return Ok(true);
         }
-        Ok(false)
+        let Some((_, id)) = longest_idle else { return Ok(false) };
+        let now = self.now;
+        let Ok(Some(cached)) = self.find(id)? else { return Ok(false) };
+        let gone = cached.stored.gone(now);
+        let gone = gone.unwrap_or_else(|| cached.stored.tombstone(EndReason::Evicted, now));
+        self.remove(id, &gone)?;
+        self.ended.push((Uuid::from_u128(id), gone));
+        Ok(true)
     }
 
     fn end(&mut self, id: u128, reason: EndReason, unless_used_since: Option<StoreTime>) -> Acted<Ended> {
@@ -690,7 +715,7 @@ impl Shelf<'_> {
             for (position, _) in cached.messages {
                 self.tables.messages.remove((id, position))?;
             }
-            if let Some(deadline) = cached.deadline {
+            for deadline in [cached.deadline, cached.outdated].into_iter().flatten() {
                 self.tables.deadlines.remove((deadline.0, id))?;
             }
         }
@@ -714,12 +739,12 @@ impl Shelf<'_> {
             if in_use {
                 cached.stored.touch(now);
             }
-            match cached.stored.gone(now) {
-                Some(gone) => {
-                    self.remove(id, &gone)?;
-                    self.ended.push((Uuid::from_u128(id), gone));
-                }
-                None => drop(self.dirty.insert(id)),
+            if let Some(gone) = cached.stored.gone(now) {
+                self.remove(id, &gone)?;
+                self.ended.push((Uuid::from_u128(id), gone));
+            } else {
+                cached.reindex();
+                self.dirty.insert(id);
             }
         }
         let old = StoreTime(self.now.0.saturating_sub(u64::try_from(REMEMBERED.as_micros()).unwrap_or(u64::MAX)));
@@ -756,7 +781,8 @@ impl Shelf<'_> {
                 let left = Duration::from_micros(dead_at.0 - now.0);
                 cached.stored.warn(expiry_notice(left), opened);
             }
-            // Where the file has an old deadline, with the new one it comes up again.
+            // Where the index is behind, with the true deadline it comes up again.
+            cached.reindex();
             self.dirty.insert(id);
         }
         Ok(())
@@ -767,16 +793,19 @@ impl Shelf<'_> {
         for id in self.dirty.drain() {
             let Some(cached) = self.cache.sessions.get_mut(&id) else { continue };
             self.changed = true;
-            let head = cached.stored.head();
-            self.tables.sessions.insert(id, sealed("session", &[&id.to_be_bytes()], &head).as_slice())?;
-            let dead_at = cached.stored.dead_at();
-            if cached.deadline != Some(dead_at) {
-                if let Some(before) = cached.deadline {
-                    self.tables.deadlines.remove((before.0, id))?;
-                }
-                self.tables.deadlines.insert((dead_at.0, id), ())?;
-                cached.deadline = Some(dead_at);
+            if cached.is_stale() {
+                cached.reindex();
             }
+            if let Some(outdated) = cached.outdated.take() {
+                self.tables.deadlines.remove((outdated.0, id))?;
+            }
+            let dead_at = cached.stored.dead_at();
+            if cached.deadline.is_none() {
+                self.tables.deadlines.insert((dead_at.0, id), ())?;
+            }
+            let indexed = *cached.deadline.get_or_insert(dead_at);
+            let row = [&indexed.0.to_be_bytes()[..], &cached.stored.head()].concat();
+            self.tables.sessions.insert(id, sealed("session", &[&id.to_be_bytes()], &row).as_slice())?;
             let (messages, written) = (cached.stored.messages(), std::mem::take(&mut cached.messages));
             for (position, _) in &written {
                 if messages.binary_search_by_key(position, |message| message.position).is_err() {
