@@ -8,6 +8,7 @@ mod expect;
 mod flags;
 mod load;
 mod network;
+mod rate;
 mod reader;
 mod store;
 mod variables;
@@ -18,6 +19,7 @@ use std::time::Duration;
 pub use expect::{EndpointUrl, Expectations, ProxySecret};
 pub use load::{Command, ConfigError, endpoint_url};
 pub use network::{is_loopback_host, is_loopback_origin, normalise_origin};
+pub use rate::RateLimit;
 pub use store::StoreAt;
 pub use variables::{Accepts, VARIABLES, Variable};
 
@@ -40,6 +42,8 @@ pub struct Config {
     pub session_binding: SessionBinding,
     /// `MCP_MAX_SESSIONS`.
     pub max_sessions: usize,
+    /// `MCP_RATE_LIMIT`: how many messages a session may send; `None` for any number.
+    pub rate_limit: Option<RateLimit>,
     /// `MCP_STORE`.
     pub store: StoreAt,
     /// `MCP_MESSAGE_QUEUE_SIZE`: messages held per session.
@@ -253,6 +257,7 @@ impl Default for Config {
             session_cleanup_interval: Duration::from_mins(1),
             session_binding: SessionBinding::User,
             max_sessions: 10_000,
+            rate_limit: None,
             store: StoreAt::Memory,
             message_queue_size: 100,
             require_session: false,
@@ -306,6 +311,7 @@ impl Config {
             "MCP_SESSION_CLEANUP_INTERVAL" => self.session_cleanup_interval.as_secs().to_string(),
             "MCP_SESSION_BINDING" => self.session_binding.name().to_owned(),
             "MCP_MAX_SESSIONS" => self.max_sessions.to_string(),
+            "MCP_RATE_LIMIT" => self.rate_limit.map_or_else(|| "off".to_owned(), |limit| limit.to_string()),
             "MCP_STORE" => self.store.shown(),
             "MCP_MESSAGE_QUEUE_SIZE" => self.message_queue_size.to_string(),
             "MCP_REQUIRE_SESSION" => self.require_session.to_string(),

@@ -2,7 +2,7 @@
 //!
 //! # Layout
 //!
-//! - [`Saved`]: one session is one value, plain data that serde reads and writes: `saved`, `record`, `history`, `queue` with
+//! - [`Saved`]: one session is one value, plain data that serde reads and writes: `saved`, `record`, `history`, `pace`, `queue` with
 //!   its `losses`, and `rest` for members of newer releases.
 //! - [`Session`]: a session that lives in this process: that value, and what lives only here (`local`: `connections`,
 //!   `calls`, `suspended`), under one mutex. [`Session::change`] is the one lock of a call, [`Working`] what a change sees.
@@ -45,6 +45,7 @@ mod lock;
 mod losses;
 mod manager;
 mod memory;
+mod pace;
 mod queue;
 mod record;
 mod rest;
@@ -72,6 +73,7 @@ pub use limits::Limits;
 pub use live::Session;
 pub use manager::{Full, Missing, SessionManager, copy_of, enter, hold, is_in_use, read, write};
 pub use memory::evict_for_memory;
+pub use pace::TooFast;
 pub use queue::{Message, Queue};
 pub use record::{
     CustomData, CustomDataTooLarge, Identity, IdentitySource, Intrusions, MAX_CUSTOM_DATA, NewSession, Record,

@@ -47,7 +47,7 @@ use crate::protocol::{Meta, Params, Revision};
 use crate::request::Request;
 use crate::request::headers::Accept;
 use crate::session::{
-    Client, Clients, Committer, Full, Identity, NotKept, Record, SessionManager, Stats, Unbound, Working, read,
+    Client, Clients, Committer, Full, Identity, NotKept, Record, SessionManager, Stats, TooFast, Unbound, Working, read,
 };
 use crate::system::System;
 use crate::text::{escape_json, escape_lines};
@@ -209,6 +209,9 @@ pub enum ToolError {
     /// There is no room for another session.
     #[error("{0}")]
     Full(#[from] Full),
+    /// The session's messages come too fast.
+    #[error("the session's messages come too fast")]
+    TooFast(TooFast),
     /// The client did not declare the capabilities that the tool needs: an object of them, as in `ClientCapabilities`.
     #[error("the client has not declared a capability that this tool needs")]
     CapabilityRequired(Value),

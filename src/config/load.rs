@@ -10,8 +10,8 @@ use tracing_subscriber::filter::Targets;
 use super::flags::{Flags, NoFlags, Subcommands};
 use super::reader::Reader;
 use super::{
-    Config, EndpointUrl, Expectations, KeepAliveStyle, LogFormat, Origins, ProxySecret, ResponseMode, SessionBinding,
-    Source, StoreAt, environment, expect, network,
+    Config, EndpointUrl, Expectations, KeepAliveStyle, LogFormat, Origins, ProxySecret, RateLimit, ResponseMode,
+    SessionBinding, Source, StoreAt, environment, expect, network,
 };
 use crate::protocol::{Revision, Served, is_stateless};
 
@@ -105,6 +105,7 @@ impl Config {
         let bindings = [SessionBinding::User, SessionBinding::Off, SessionBinding::Require];
         reader.word(&mut config.session_binding, "MCP_SESSION_BINDING", &bindings, SessionBinding::name);
         reader.number(&mut config.max_sessions, "MCP_MAX_SESSIONS");
+        config.rate_limit = reader.parsed("MCP_RATE_LIMIT", RateLimit::parse).flatten();
         config.store = reader.parsed("MCP_STORE", StoreAt::parse).unwrap_or_default();
         reader.number(&mut config.message_queue_size, "MCP_MESSAGE_QUEUE_SIZE");
         reader.switch(&mut config.require_session, "MCP_REQUIRE_SESSION");

@@ -89,6 +89,7 @@ const ISSUERS: Accepts = Accepts::Text("a comma list of issuers, each as it stan
 const AUDIENCES: Accepts = Accepts::Text("a comma list of audiences, each as it stands in aud");
 const SCOPES: Accepts = Accepts::Text("a list of scopes, separated by spaces or commas");
 const SECRET_HEADER: Accepts = Accepts::Text("a header of your own: Header-Name: value");
+const RATE: Accepts = Accepts::Text("off, or messages a second or minute (20/s, 600/m), and a burst (20/s:40)");
 const STORE: Accepts = Accepts::Text("memory, or disk: and the path of a file");
 const PATH: Accepts = Accepts::Text("the path of a file");
 const LEVEL: Accepts = Accepts::OneOf(&["TRACE", "DEBUG", "INFO", "WARNING", "WARN", "ERROR", "CRITICAL", "OFF"]);
@@ -135,6 +136,12 @@ pub const VARIABLES: &[Variable] = &[
         "10000",
         count(1, 10_000_000),
         "sessions at a time; beyond, the longest idle gives way",
+    ),
+    variable(
+        "MCP_RATE_LIMIT",
+        "off",
+        RATE,
+        "most messages that a session may send: off, N/s or N/m, with :BURST for more at once after a pause; over it 429",
     ),
     variable(
         "MCP_STORE",

@@ -4,7 +4,7 @@
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
-use http::header::{CONNECTION, RETRY_AFTER};
+use http::header::CONNECTION;
 use http::{HeaderValue, StatusCode};
 
 use super::budget::Account;
@@ -12,7 +12,7 @@ use super::observe::Even;
 use super::refusal::{self, Refusal};
 use super::{Http, sse};
 use crate::config::ResponseMode;
-use crate::protocol::{Addressee, Answer, Answers, CallStream, Content, Failure, Outgoing, Reply, message};
+use crate::protocol::{Addressee, Answer, Answers, CallStream, Content, Outgoing, Reply, message};
 use crate::request::headers::{Accepts, SESSION_ID};
 
 /// The forms that the answer to a POST may have.
@@ -78,9 +78,7 @@ async fn complete(account: &Account, form: Form, answers: Answers) -> Response {
     // A failure with a status of its own is no stream: that has 200 and could not say so.
     if let Answers::One(Answer { failure: Some(failure), json, .. }) = answers {
         let mut response = refusal::json(refusal::status(failure), json);
-        if failure == Failure::Busy {
-            response.headers_mut().insert(RETRY_AFTER, refusal::RETRY_AFTER_S.into());
-        }
+        response.headers_mut().extend(refusal::waits(failure));
         return response;
     }
     let to = answers.as_slice().first().and_then(|answer| answer.id.clone());

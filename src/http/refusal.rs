@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::Http;
 use crate::diagnosis::client::client;
 use crate::diagnosis::findings::{Finding, session};
-use crate::protocol::{Addressee, FIRST_STATELESS, Failure, Refused, RpcError, message};
+use crate::protocol::{Addressee, Allowance, FIRST_STATELESS, Failure, Refused, RpcError, message};
 use crate::request::headers::SESSION_ID;
 use crate::rpc::{Caller, Era};
 use crate::session::clients::{Denial, Denied};
@@ -144,6 +144,7 @@ impl Refusal {
 
 impl From<Refused> for Refusal {
     fn from(refused: Refused) -> Self {
+        let failure = refused.failure;
         let refusal = Self {
             denial: denial_of(&refused),
             status: status(refused.failure),
@@ -152,7 +153,7 @@ impl From<Refused> for Refusal {
             untold: Vec::new(),
             headers: refused.session.map(|id| (SESSION_ID, session_value(id))).into_iter().collect(),
         };
-        if refused.failure == Failure::Busy { refusal.retry_after(RETRY_AFTER_S) } else { refusal }
+        waits(failure).into_iter().fold(refusal, |refusal, (name, value)| refusal.with(name, value))
     }
 }
 
@@ -239,9 +240,33 @@ fn denial(status: StatusCode, error: &RpcError) -> Denial {
         StatusCode::NOT_ACCEPTABLE => Denial::Accept,
         StatusCode::PAYLOAD_TOO_LARGE => Denial::TooLarge,
         StatusCode::UNSUPPORTED_MEDIA_TYPE => Denial::ContentType,
+        StatusCode::TOO_MANY_REQUESTS => Denial::TooFast,
         _ => Denial::Busy,
     }
 }
+
+/// Headers that say when to come again (RFC 9110 section 10.2.3, in whole seconds), and how much there is
+/// (draft-ietf-httpapi-ratelimit-headers-11).
+#[must_use]
+pub fn waits(failure: Failure) -> Vec<(HeaderName, HeaderValue)> {
+    match failure {
+        Failure::Busy => vec![(RETRY_AFTER, RETRY_AFTER_S.into())],
+        Failure::TooFast(Allowance { wait_ms, messages, window_s }) => {
+            let wait_s = wait_ms.div_ceil(1000);
+            // Numbers and quotes: always a header's value.
+            let value = |text: String| HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static(""));
+            vec![
+                (RETRY_AFTER, wait_s.into()),
+                (RATE_LIMIT_POLICY, value(format!("\"session\";q={messages};w={window_s}"))),
+                (RATE_LIMIT, value(format!("\"session\";r=0;t={wait_s}"))),
+            ]
+        }
+        _ => Vec::new(),
+    }
+}
+
+const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 
 /// The status that a failure has.
 #[must_use]
@@ -251,6 +276,7 @@ pub fn status(failure: Failure) -> StatusCode {
         Failure::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
         Failure::NoSession | Failure::UnknownMethod => StatusCode::NOT_FOUND,
         Failure::Busy => StatusCode::SERVICE_UNAVAILABLE,
+        Failure::TooFast(_) => StatusCode::TOO_MANY_REQUESTS,
         Failure::Internal => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }

@@ -34,6 +34,8 @@ impl RpcError {
     pub const INTERNAL_ERROR: i32 = -32603;
     /// Headers and body disagree, or a required header is missing (MCP 2026-07-28 streamable-http, Server Validation).
     pub const HEADER_MISMATCH: i32 = -32020;
+    /// A session's messages come too fast. The server's own, of those that JSON-RPC 2.0 section 5.1 leaves to it.
+    pub const TOO_FAST: i32 = -32029;
     /// The client did not declare a capability that the request needs (MCP 2026-07-28 basic/index, `_meta`).
     pub const MISSING_CLIENT_CAPABILITY: i32 = -32021;
     /// The protocol version is not served (MCP 2026-07-28 schema, `UnsupportedProtocolVersionError`).
@@ -90,6 +92,16 @@ impl RpcError {
             Self::INTERNAL_ERROR,
             "Internal error: the server made a mistake; its log has the details under this response's X-Request-Id",
         )
+    }
+
+    /// -32029 for a message of a session that sends too many. `limit` is how the variable says it.
+    #[must_use]
+    pub fn too_fast(limit: &str, wait_ms: u32) -> Self {
+        let message = format!(
+            "Too many messages: this session may send {limit} (MCP_RATE_LIMIT); nothing was done: send it again in {wait_ms} ms, in \
+             the same session"
+        );
+        Self::new(Self::TOO_FAST, message).with_data(json!({ "retryAfterMs": wait_ms, "limit": limit }))
     }
 
     /// -32603 when no more sessions can be made.

@@ -84,8 +84,21 @@ pub enum Failure {
     UnknownMethod,
     /// There is no room; trying again later may help.
     Busy,
+    /// The messages of its session come too fast.
+    TooFast(Allowance),
     /// The server made a mistake.
     Internal,
+}
+
+/// How many messages a session may send, and when the next may come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Allowance {
+    /// Milliseconds until then.
+    pub wait_ms: u32,
+    /// Messages in a window.
+    pub messages: u32,
+    /// The window, in seconds.
+    pub window_s: u32,
 }
 
 /// Whom a refusal answers.

@@ -81,6 +81,10 @@ impl Engine {
         let tool = entry.tool();
         let (call, mut subject) = match self.ready(entry, arguments, &job) {
             Ok(ready) => ready,
+            Err(ToolError::TooFast(why)) => {
+                let (failure, error) = self.too_fast_error(why);
+                return Begun::Done(Answer::error(&job.id, &error).failed(failure));
+            }
             Err(error) => return Begun::Done(self.refuse_call(error, tool, &job, started)),
         };
         if let Run::Function(run) = &call.run

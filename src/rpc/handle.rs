@@ -20,8 +20,17 @@ impl Engine {
         let missing = match id {
             Some(id) => {
                 let caller = self.server.identity(&request.headers).ok();
-                match session::enter(&self.server.sessions, id, caller.as_ref(), |session| session.count_requests(1)) {
+                let limit = self.server.config.rate_limit.as_ref();
+                let mut too_fast = None;
+                let entered = session::enter(&self.server.sessions, id, caller.as_ref(), |session| {
+                    too_fast = limit.and_then(|limit| session.keep_pace(limit).err());
+                    session.count_requests(u32::from(too_fast.is_none()));
+                });
+                match entered {
                     Ok(guard) => {
+                        if let Some(why) = too_fast {
+                            return Err(ToolError::TooFast(why));
+                        }
                         Span::current().record("session", handle.get(..8));
                         return Ok(guard);
                     }

@@ -86,6 +86,8 @@ pub fn refuse(id: &Id, tool: &str, error: &ToolError, revision: Revision) -> Res
             // In the message too: it is all that some clients show.
             Err(RpcError::invalid_params(format!("{what}: {hint}")).with_data(json!({ "hint": hint })))
         }
+        // Said where it is refused: before the call has a session.
+        ToolError::TooFast(_) => Err(RpcError::internal()),
         ToolError::Full(full) => Err(RpcError::too_many_sessions(&full.to_string())),
         ToolError::CapabilityRequired(capabilities) => {
             let message = format!("Missing client capability for {tool}: the client must declare {capabilities}");

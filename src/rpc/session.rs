@@ -12,11 +12,12 @@ use crate::clock::Moment;
 use crate::diagnosis::client::way;
 use crate::diagnosis::findings::{self, Facts, Family, Finding, SessionFacts};
 use crate::diagnosis::placeholder;
-use crate::protocol::{CallStream, Failure, Id, Refused, Revision, RpcError};
+use crate::protocol::{Allowance, CallStream, Failure, Id, Refused, Revision, RpcError};
 use crate::request::headers::{self, SessionHeader};
 use crate::session::history::Kind;
 use crate::session::{
-    self, EndReason, Identity, InstanceName, Missing, Session, SessionGuard, Stream, Working, prefix, read, write,
+    self, EndReason, Identity, InstanceName, Missing, Session, SessionGuard, Stream, TooFast, Working, prefix, read,
+    write,
 };
 use crate::text::rfc3339;
 use crate::tools::Server;
@@ -50,14 +51,23 @@ impl Engine {
         let named = self.named(caller)?;
         // Only in strict mode can a message still be refused that has entered its session.
         let at_once = if config.strict { 0 } else { requests };
+        let mut too_fast = None;
         let mut guard = self.enter(caller, Some((Kind::Post, named)), |session| {
+            if let Some(limit) = &config.rate_limit {
+                too_fast = session.keep_pace(limit).err();
+                if too_fast.is_some() {
+                    return;
+                }
+            }
             for (method, id) in calls {
                 session.record_call(method, id);
             }
             session.count_requests(at_once);
         })?;
-        if guard.is_none() {
-            self.go_without(caller, calls)?;
+        match (&guard, too_fast) {
+            (Some(guard), Some(why)) => return Err(self.too_fast(why).in_session(guard.session().id())),
+            (Some(_), None) => {}
+            (None, _) => self.go_without(caller, calls)?,
         }
         let revision = self.revision(guard.as_ref(), named);
         if config.strict {
@@ -67,6 +77,22 @@ impl Engine {
             }
         }
         Ok(Admitted { guard, revision })
+    }
+
+    /// The refusal of a message that came too fast.
+    #[cold]
+    fn too_fast(&self, why: TooFast) -> Refused {
+        let (failure, error) = self.too_fast_error(why);
+        Refused::new(failure, error)
+    }
+
+    /// The same, as a failure and its error.
+    pub(super) fn too_fast_error(&self, why: TooFast) -> (Failure, RpcError) {
+        let wait_ms = u32::try_from(why.wait.as_millis()).unwrap_or(u32::MAX);
+        let Some(limit) = &self.server.config.rate_limit else { return (Failure::Internal, RpcError::internal()) };
+        let window_s = u32::try_from(limit.window.as_secs()).unwrap_or(u32::MAX);
+        let allowance = Allowance { wait_ms, messages: limit.messages, window_s };
+        (Failure::TooFast(allowance), RpcError::too_fast(&limit.to_string(), wait_ms))
     }
 
     /// A message without a session: remembered of its client, refused where that is not allowed.
@@ -291,7 +317,7 @@ impl Engine {
         strict::check(asked).map_err(|breach| {
             let refused = breach.refused(asked.session.map(Session::id));
             let Breach { finding, .. } = breach;
-            self.tell(&[(finding, None)]);
+            self.tell(&[(*finding, None)]);
             refused
         })
     }

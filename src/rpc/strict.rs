@@ -31,8 +31,8 @@ pub struct Asked<'a> {
 
 /// A breach.
 pub struct Breach {
-    /// What it is.
-    pub finding: Finding,
+    /// What it is. Boxed: a breach travels as an `Err`.
+    pub finding: Box<Finding>,
     failure: Failure,
     revision: Revision,
     section: &'static str,
@@ -120,7 +120,7 @@ fn accept(kind: Kind, headers: &HeaderMap, revision: Revision) -> Result<(), Bre
 }
 
 fn breach(failure: Failure, finding: Finding, revision: Revision, section: &'static str) -> Breach {
-    Breach { finding, failure, revision, section }
+    Breach { finding: Box::new(finding), failure, revision, section }
 }
 
 impl Breach {

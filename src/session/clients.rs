@@ -57,13 +57,15 @@ pub enum Denial {
     TooLarge,
     /// 415
     ContentType,
+    /// 429: the session's messages come too fast.
+    TooFast,
     /// 503, or any other mistake that is not the client's.
     Busy,
 }
 
 impl Denial {
     /// All.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Unreadable,
         Self::NoSession,
         Self::Version,
@@ -76,6 +78,7 @@ impl Denial {
         Self::Accept,
         Self::TooLarge,
         Self::ContentType,
+        Self::TooFast,
         Self::Busy,
     ];
 
@@ -95,6 +98,7 @@ impl Denial {
             Self::Accept => "406 (Accept)",
             Self::TooLarge => "413 (body too large)",
             Self::ContentType => "415 (Content-Type)",
+            Self::TooFast => "429 (MCP_RATE_LIMIT)",
             Self::Busy => "503 (no room)",
         }
     }

@@ -193,6 +193,14 @@ pub struct Before {
     /// How many sessions of the client, in a row up to this one, were open and idle when their next one began.
     #[serde(default)]
     pub left_open: u16,
+    /// Its last message was refused because it came too fast: when the next one would have been taken; else zero.
+    #[serde(default, skip_serializing_if = "is_moment_zero")]
+    pub told_to_wait_until: Moment,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives references")]
+fn is_moment_zero(moment: &Moment) -> bool {
+    *moment == Moment(0)
 }
 
 /// What a request brought for the first time.

@@ -480,6 +480,7 @@ fn summary(record: &Record, fate: Fate) -> Before {
         tool_calls: record.tool_calls,
         expired: fate == Fate::Expired,
         created: record.created,
+        told_to_wait_until: record.pace.as_ref().map_or(Moment(0), |pace| pace.told),
         single_calls: if single { earlier.single_calls.saturating_add(1) } else { 0 },
         listed_first: if single { earlier.listed_first.saturating_add(u8::from(history.listed_first)) } else { 0 },
         left_open: match fate {

@@ -11,6 +11,7 @@ use uuid::Uuid;
 use super::clients::Client;
 use super::fingerprint::fingerprint;
 use super::history::History;
+use super::pace::Pace;
 use super::rest::Rest;
 use crate::clock::Moment;
 use crate::protocol::{Capabilities, ClientInfo, LogLevel, Revision};
@@ -46,6 +47,9 @@ pub struct Record {
     pub unbound: Option<Unbound>,
     /// Attempts to use the id by others.
     pub intrusions: Intrusions,
+    /// How fast its messages come, where `MCP_RATE_LIMIT` is set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pace: Option<Box<Pace>>,
     /// JSON-RPC requests; `initialize` is the first.
     pub request_count: u64,
     /// Tool calls among them.
@@ -83,6 +87,7 @@ impl Record {
             unbound: new.owner.as_ref().err().copied(),
             owner: new.owner.ok().map(Arc::new),
             intrusions: Intrusions::default(),
+            pace: None,
             request_count: 0,
             tool_calls: 0,
             total_handling_us: 0,

@@ -10,12 +10,14 @@ use serde_json::{Map, Value};
 
 use super::history::{Entry, News};
 use super::local::Local;
+use super::pace::TooFast;
 use super::queue::Queue;
 use super::record::{CustomData, CustomDataTooLarge, Record, SeenFinding};
 use super::saved::Saved;
 use super::shared::Shared;
 use super::store::{Outgoing, StoreFigures};
 use crate::clock::Moment;
+use crate::config::RateLimit;
 use crate::protocol::{Id, LogLevel};
 
 /// What happens once a change is kept.
@@ -181,6 +183,17 @@ impl<'a> Working<'a> {
         let took = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         self.record.total_handling_us = self.record.total_handling_us.saturating_add(took);
         self.record.finished_count += 1;
+    }
+
+    /// Takes a message, unless it comes too fast.
+    ///
+    /// # Errors
+    /// [`TooFast`]
+    pub fn keep_pace(&mut self, limit: &RateLimit) -> Result<(), TooFast> {
+        let now = self.now();
+        let taken = self.record.pace.get_or_insert_default().take(limit, now);
+        self.news.findings |= taken.is_err_and(|too_fast| too_fast.early);
+        taken
     }
 
     /// Counts a tool call. Returns the number of calls so far, this one included.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{HeaderMap, HeaderName, Method, Uri};
-use mcp_echo_stateful::config::Config;
+use mcp_echo_stateful::config::{Config, RateLimit};
 use mcp_echo_stateful::diagnosis::findings::{Facts, Family, Finding, SessionFacts, find};
 use mcp_echo_stateful::diagnosis::identity;
 use mcp_echo_stateful::session::{Identity, IdentitySource, enter, prefix, read, sweep};
@@ -45,6 +45,9 @@ struct Case {
     /// With `MCP_ECHO_STRICT=true`.
     #[serde(default)]
     strict: bool,
+    /// With `MCP_RATE_LIMIT`, in messages a second.
+    #[serde(default)]
+    rate_limit: Option<u32>,
     /// With `MCP_HANDLE_HEADER=true`.
     #[serde(default)]
     handle_header: bool,
@@ -134,6 +137,7 @@ impl<'a> Story<'a> {
     async fn of(case: &'a Case) -> Self {
         let change = |config: &mut Config| {
             config.strict = case.strict;
+            config.rate_limit = case.rate_limit.map(RateLimit::per_second);
             config.require_session = case.require_session;
             config.handle_header = case.handle_header;
             config.message_queue_size = case.queue.unwrap_or(config.message_queue_size);

@@ -21,6 +21,7 @@ mod http2;
 mod listen;
 mod logs;
 mod modern;
+mod pace;
 mod polling;
 mod program;
 mod raw;

@@ -85,7 +85,7 @@ fn refused_again(_: &'static Rule, facts: &Facts<'_>) -> Option<Finding> {
 pub fn again(seen: &Seen, why: Denial, now: Moment) -> Option<Finding> {
     let refused = seen.refused(why);
     // Of an id that is dead `ses.dead_id_reused` tells, and what is not the client's fault is none.
-    let is_told = matches!(why, Denial::DeadSession | Denial::Busy);
+    let is_told = matches!(why, Denial::DeadSession | Denial::TooFast | Denial::Busy);
     if is_told || refused.row < REFUSALS || now.since(refused.last) > RECENT {
         return None;
     }
@@ -122,6 +122,7 @@ const fn remedy(why: Denial) -> &'static str {
         }
         Denial::TooLarge => "send less at a time, or raise MCP_MAX_BODY_BYTES",
         Denial::ContentType => "send Content-Type: application/json and no Content-Encoding",
+        Denial::TooFast => "wait as long as Retry-After says before the next message",
         Denial::Busy => "try again later",
     }
 }

@@ -1,6 +1,9 @@
 //! How sessions end, and who comes after that.
 
+use std::time::Duration;
+
 use super::{Facts, Finding, Rule, Severity};
+use crate::clock::Moment;
 use crate::diagnosis::findings::rule::where_refused;
 use crate::session::history::Before;
 use crate::session::{EndReason, InstanceName};
@@ -24,6 +27,22 @@ pub(super) const RULES: &[Rule] = &[
         fix: "send DELETE with the Mcp-Session-Id when the session is no longer needed; else it is kept for MCP_SESSION_TIMEOUT",
         reference: "MCP 2025-03-26 and later, basic/transports, Session Management",
         check: no_delete,
+    },
+    Rule {
+        id: "ses.retry_too_early",
+        severity: Severity::Warning,
+        meaning: "the client sent its next message before the time that a 429 had told it",
+        fix: "wait for as many seconds as Retry-After says (data.retryAfterMs in milliseconds) before any message of this session",
+        reference: "RFC 6585 section 4, RFC 9110 section 10.2.3",
+        check: retry_too_early,
+    },
+    Rule {
+        id: "ses.thrown_away",
+        severity: Severity::Warning,
+        meaning: "the client gave up a session that was told to wait, and began another",
+        fix: "on 429, keep the session and send the message again after Retry-After: a new session has lost what the old one kept",
+        reference: "RFC 6585 section 4; MCP 2025-03-26 and later, basic/transports, Session Management (404 alone asks for a new session)",
+        check: thrown_away,
     },
     Rule {
         id: "ses.queue_overflow",
@@ -136,6 +155,30 @@ fn no_delete(rule: &'static Rule, facts: &Facts<'_>) -> Option<Finding> {
             .and_evidence("the last of them was created", &age)
     });
     Finding::joined(expired.into_iter().chain(left_open))
+}
+
+fn retry_too_early(rule: &'static Rule, facts: &Facts<'_>) -> Option<Finding> {
+    let pace = facts.session?.record.pace.as_ref()?;
+    let early = pace.early;
+    let times = if early == 1 { "once".to_owned() } else { format!("{early} times") };
+    let summary = format!("{times} a message came before the time that a 429 had told to wait for");
+    (early > 0).then(|| {
+        Finding::new(rule, summary, "such messages", &early.to_string())
+            .and_evidence("messages refused in all", &pace.refused.to_string())
+    })
+}
+
+/// A session that begins so soon after another one was told to wait takes its place.
+const TAKES_ITS_PLACE: Duration = Duration::from_mins(1);
+
+fn thrown_away(rule: &'static Rule, facts: &Facts<'_>) -> Option<Finding> {
+    let record = facts.handshake()?;
+    let before = record.history.before?;
+    let until = before.told_to_wait_until;
+    (until > Moment(0) && record.created < until.plus(TAKES_ITS_PLACE)).then(|| {
+        let summary = "the session before, of the same client, was told to wait (429), and this one was opened instead";
+        Finding::new(rule, summary, "requests of the session before", &before.requests.to_string())
+    })
 }
 
 fn queue_overflow(rule: &'static Rule, facts: &Facts<'_>) -> Option<Finding> {
