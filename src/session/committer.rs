@@ -452,14 +452,25 @@ impl Committer {
             let down = match timeout_at(give_up, ask()).await {
                 Ok(Ok(Reply { at, what })) => {
                     *lock(&self.clock) = Some((Instant::now(), at));
-                    *lock(&self.silent) = None;
+                    let silent = lock(&self.silent).take();
+                    if let Some((since, _)) = silent {
+                        tracing::warn!("the session store answers again, after {} s", since.elapsed().as_secs());
+                    }
                     return Ok(Heard { what, lost });
                 }
                 Ok(Err(down)) => down,
                 Err(_) => Down { why: "it did not answer in time".to_owned(), reached: true },
             };
             lost |= down.reached;
-            lock(&self.silent).get_or_insert_with(|| (Instant::now(), String::new())).1.clone_from(&down.why);
+            let began = {
+                let mut silent = lock(&self.silent);
+                let began = silent.as_ref().map(|(since, _)| *since);
+                *silent = Some((began.unwrap_or_else(Instant::now), down.why.clone()));
+                began
+            };
+            if began.is_none() {
+                tracing::error!("the session store does not answer: {}; requests that need it get 503", down.why);
+            }
             if Instant::now() + PAUSE > give_up {
                 return Err(Silence { why: down.why, reached: lost });
             }

@@ -212,6 +212,9 @@ impl SessionManager {
             return Arc::clone(session);
         }
         let caller = Caller(record.owner.as_ref().map_or(0, |owner| owner.number()));
+        if record.initialized {
+            self.clients.entry(record.history.client).or_insert(id);
+        }
         let away = Box::new(Away { known: Some((version, figures)), used: Moment(0), draft: None });
         // Its messages stay in the store.
         let session = self.insert(Saved::new(record, 1), Some(away), Client::default(), caller);
@@ -235,6 +238,10 @@ impl SessionManager {
     /// Drops the copy of a session in a store, whatever becomes of the session.
     pub fn drop_copy(&mut self, session: &Session) {
         if let Some((_, caller)) = self.sessions.remove(&session.id()) {
+            let client = session.with_record(|record| record.history.client);
+            if self.clients.get(&client) == Some(&session.id()) {
+                self.clients.remove(&client);
+            }
             self.holders.remove(caller, |id| self.sessions.contains_key(&id));
             lock(&self.shared.idle).take_out(session.slot());
         }
