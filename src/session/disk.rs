@@ -68,13 +68,17 @@ const LOOKED_AT: usize = 64;
 #[derive(Debug, thiserror::Error)]
 pub enum Unusable {
     /// Another process has it.
-    #[error("{path}: another process has it open; a store on disk is one server's, for several use redis://")]
+    #[error(
+        "MCP_STORE: {path}: another process has it open; the file is one server's: end the other one, or give each a file of its own"
+    )]
     InUse {
         /// The file.
         path: PathBuf,
     },
     /// It is damaged, or none of ours.
-    #[error("{path}: it is damaged, or no session store: {why}; restore it from a copy, or move it away to begin anew")]
+    #[error(
+        "MCP_STORE: {path}: it is damaged, or no session store: {why}; restore it from a copy, or move it away to begin anew"
+    )]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -82,7 +86,7 @@ pub enum Unusable {
         why: String,
     },
     /// The system does not let us.
-    #[error("{path}: {why}")]
+    #[error("MCP_STORE: {path}: {why}; the server must be able to make and write this file")]
     Io {
         /// The file.
         path: PathBuf,

@@ -74,10 +74,12 @@ impl SessionGuard {
         if session.ended().is_some() {
             return Err(Closed::Ended);
         }
+        // Of a session in a store the store says whether it is gone, where it is asked: where a change is to be committed.
+        let away = access.inside.away.as_ref();
+        let (is_asked, used) = away.map_or((false, Moment(0)), |away| (away.draft.is_some(), away.used));
         let record = &mut access.inside.saved.record;
-        let expires = record.last_activity.plus(session.timeout());
-        // Of a session in a store the store says when it is gone.
-        if !session.is_held() && !session.is_away() && expires <= session.shared().clock.at(started) {
+        let expires = record.last_activity.max(used).plus(session.timeout());
+        if !session.is_held() && !is_asked && expires <= session.shared().clock.at(started) {
             let tries = &mut record.history.tries_when_dead;
             *tries = tries.saturating_add(1);
             return Err(Closed::Expired { at: expires, tries: *tries });
