@@ -23,9 +23,10 @@ use crate::connections::{self, ConnectionLimit, Place, Timeouts};
 use crate::http::{Account, Budget, Connection, Http, Layers, refusing_routes, routes};
 use crate::logging::Log;
 use crate::rpc::Engine;
-use crate::session::disk::{Disk, DiskLimits, Here};
-use crate::session::store::{Gone, Store};
-use crate::session::{self, Committer, Limits, SessionManager, read, sweep_regularly, write};
+use crate::session::disk::{Disk, DiskLimits};
+use crate::session::redis::Redis;
+use crate::session::store::{CallId, Gone, Here, Store};
+use crate::session::{self, Committer, Limits, SessionManager, keep_alive_regularly, read, sweep_regularly, write};
 use crate::system::System;
 use crate::tools::{Server, TOOLS, Tool};
 
@@ -46,6 +47,9 @@ const MAX_H2_SEND: usize = 16 * 1024;
 
 /// How long a change is tried that a session store does not answer: less than clients wait for an answer.
 const STORE_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How often a session that is at work says so to a store that others use too: another one does not give way to it meanwhile.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(5);
 
 /// How long to wait when the system has no file descriptors left for another connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -87,7 +91,11 @@ impl App {
     #[must_use]
     pub fn with(config: Config, clock: Arc<Clock>, tools: &'static [Tool]) -> Self {
         let sessions = SessionManager::new(Limits::from(&config), Arc::clone(&clock));
-        let sessions = if config.store == StoreAt::Memory { sessions } else { sessions.of_copies() };
+        let sessions = match config.store {
+            StoreAt::Memory => sessions,
+            StoreAt::Disk(_) => sessions.of_copies(false),
+            StoreAt::Redis(_) => sessions.of_copies(true),
+        };
         Self {
             config: Arc::new(config),
             clock,
@@ -103,7 +111,7 @@ impl App {
     #[must_use]
     pub fn with_store(self, store: Arc<dyn Store>) -> Self {
         let limits = Limits::from(&*self.config);
-        let sessions = SessionManager::new(limits, Arc::clone(&self.clock)).of_copies();
+        let sessions = SessionManager::new(limits, Arc::clone(&self.clock)).of_copies(store.is_shared());
         Self { store: Some(store), sessions: Arc::new(RwLock::new(sessions)), ..self }
     }
 
@@ -132,7 +140,7 @@ impl App {
     /// When the listener cannot tell its address.
     pub async fn serve(self, listener: TcpListener, shutdown: CancellationToken) -> io::Result<()> {
         let grace = self.config.shutdown_grace;
-        let mut disk = None;
+        let (mut disk, writer) = (None, session::writer());
         let store = match &self.config.store {
             _ if self.store.is_some() => self.store,
             StoreAt::Memory => None,
@@ -144,6 +152,21 @@ impl App {
                 let opened = Arc::new(opened.map_err(io::Error::other)?);
                 disk = Some(Arc::clone(&opened));
                 Some(opened as _)
+            }
+            StoreAt::Redis(at) => {
+                let here = Arc::new(Copies(Arc::clone(&self.sessions)));
+                let redis = Redis::new(at.clone(), writer, self.config.max_sessions, here);
+                match redis.check().await {
+                    Err(down) if down.reached => {
+                        return Err(io::Error::other(format!("MCP_STORE: {at}: {down}")));
+                    }
+                    // It is tried again with every request: nobody has to start this server anew.
+                    Err(down) => {
+                        tracing::error!("MCP_STORE: {at}: {down}; requests that need it get 503 until it is there");
+                    }
+                    Ok(()) => {}
+                }
+                Some(Arc::new(redis) as _)
             }
         };
         let limit = ConnectionLimit::new(self.config.max_connections);
@@ -162,8 +185,17 @@ impl App {
         )
         .with_log(self.log);
         if let Some(store) = &store {
-            let committer = Committer::new(Arc::clone(store), session::writer(), STORE_PATIENCE);
+            let committer = Committer::new(Arc::clone(store), writer, STORE_PATIENCE);
             server = server.with_store(Arc::new(committer));
+            if store.is_shared() {
+                let (store, sessions) = (Arc::clone(store), Arc::clone(&self.sessions));
+                tokio::spawn(keep_alive_regularly(
+                    store,
+                    sessions,
+                    (self.config.session_timeout / 4).min(SIGN_OF_LIFE),
+                    shutdown.clone(),
+                ));
+            }
         }
         let engine = Engine::new(server, self.tools, shutdown.clone());
         let http = Arc::new(Http {
@@ -218,7 +250,21 @@ impl Here for Copies {
     }
 
     fn ended(&self, id: Uuid, gone: Gone) {
-        write(&self.0).bury(id, gone);
+        let mut sessions = write(&self.0);
+        if sessions.is_shared() {
+            // What it has no copy of, another process ended.
+            sessions.bury_copy(id, gone);
+        } else {
+            sessions.bury(id, gone);
+        }
+    }
+
+    fn wake(&self, id: Option<Uuid>) {
+        read(&self.0).wake(id);
+    }
+
+    fn cancel(&self, id: Uuid, call: &CallId) {
+        read(&self.0).cancel(id, call);
     }
 }
 

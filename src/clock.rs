@@ -64,6 +64,12 @@ impl Clock {
         Self { started: None, ..Self::new() }
     }
 
+    /// Whether it stands still.
+    #[must_use]
+    pub fn stands_still(&self) -> bool {
+        self.started.is_none()
+    }
+
     /// Now, on the steady clock.
     #[must_use]
     pub fn now(&self) -> Moment {

@@ -11,6 +11,17 @@ pub enum StoreAt {
     Memory,
     /// `disk:PATH`: in a file on this machine.
     Disk(PathBuf),
+    /// `redis://…`: in Redis or Valkey, for many processes.
+    Redis(RedisAt),
+}
+
+/// Where a Redis is.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RedisAt {
+    /// `redis://[user[:password]@]host[:port][/database]`.
+    pub url: String,
+    /// What the names of all keys and channels begin with.
+    pub prefix: String,
 }
 
 impl StoreAt {
@@ -27,16 +38,20 @@ impl StoreAt {
                 }
                 Ok(Self::Disk(PathBuf::from(path)))
             }
-            _ => Err("must be memory, or disk: and the path of a file".to_owned()),
+            Some((scheme, rest)) if ["redis", "valkey"].iter().any(|known| scheme.eq_ignore_ascii_case(known)) => {
+                RedisAt::parse(rest).map(Self::Redis)
+            }
+            _ => Err("must be memory, disk: and the path of a file, or redis://host:6379".to_owned()),
         }
     }
 
-    /// `memory` or `disk`.
+    /// `memory`, `disk` or `redis`.
     #[must_use]
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::Memory => "memory",
             Self::Disk(_) => "disk",
+            Self::Redis(_) => "redis",
         }
     }
 
@@ -52,7 +67,66 @@ impl fmt::Display for StoreAt {
         match self {
             Self::Memory => f.write_str("memory"),
             Self::Disk(path) => write!(f, "disk:{}", path.display()),
+            Self::Redis(at) => write!(f, "{at}"),
         }
+    }
+}
+
+/// The prefix where the URL names none.
+const PREFIX: &str = "mcp:";
+
+impl RedisAt {
+    /// Reads what comes after the scheme.
+    fn parse(rest: &str) -> Result<Self, String> {
+        let form = "needs the form redis://[user:password@]host[:port][/database][?prefix=mcp:]";
+        let Some(rest) = rest.strip_prefix("//") else { return Err(form.to_owned()) };
+        let (address, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let mut prefix = PREFIX;
+        for part in query.split('&').filter(|part| !part.is_empty()) {
+            match part.split_once('=') {
+                Some(("prefix", given)) if is_prefix(given) => prefix = given,
+                Some(("prefix", _)) => {
+                    return Err("?prefix= takes 1 to 64 letters, digits and . _ - :".to_owned());
+                }
+                _ => return Err(format!("{form}: it knows no {}", part.split('=').next().unwrap_or_default())),
+            }
+        }
+        let place = address.rsplit_once('@').map_or(address, |(_, place)| place);
+        let (place, database) = place.split_once('/').unwrap_or((place, ""));
+        // An IPv6 address is in brackets.
+        let after = place.rfind(']').map_or(0, |end| end + 1);
+        let (host, port) = match place[after..].rsplit_once(':') {
+            Some((host, port)) => (&place[..after + host.len()], port),
+            None => (place, "6379"),
+        };
+        if host.is_empty() || host.contains(char::is_whitespace) || port.parse::<u16>().is_err() {
+            return Err(form.to_owned());
+        }
+        if !database.is_empty() && database.parse::<u16>().is_err() {
+            return Err(format!("{form}: a database is a number"));
+        }
+        Ok(Self { url: format!("redis://{address}"), prefix: prefix.to_owned() })
+    }
+}
+
+fn is_prefix(text: &str) -> bool {
+    (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-:".contains(&byte))
+}
+
+impl fmt::Display for RedisAt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.url.rsplit_once('@') {
+            Some((_, place)) => write!(f, "redis://***@{place}")?,
+            None => f.write_str(&self.url)?,
+        }
+        if self.prefix == PREFIX { Ok(()) } else { write!(f, "?prefix={}", self.prefix) }
+    }
+}
+
+/// Without its password.
+impl fmt::Debug for RedisAt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
     }
 }
 
@@ -61,11 +135,42 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_store_is_memory_or_a_file() {
+    fn a_store_is_memory_a_file_or_a_redis() {
         assert_eq!(StoreAt::parse("memory"), Ok(StoreAt::Memory));
         assert_eq!(StoreAt::parse("disk:/data/sessions"), Ok(StoreAt::Disk("/data/sessions".into())));
         assert_eq!(StoreAt::parse("disk:sessions").unwrap().to_string(), "disk:sessions");
-        for bad in ["", "disk", "disk:", "disk:/data/", "redis://localhost", "/data/sessions"] {
+        let shown = [
+            ("redis://localhost", "redis://localhost"),
+            ("REDIS://localhost:6380/2", "redis://localhost:6380/2"),
+            ("valkey://h", "redis://h"),
+            ("redis://[::1]:6379", "redis://[::1]:6379"),
+            ("redis://:secret@h:1", "redis://***@h:1"),
+            ("redis://me:p@ss:w@h/3?prefix=team:", "redis://***@h/3?prefix=team:"),
+            ("redis://h?prefix=mcp:", "redis://h"),
+        ];
+        for (given, shown) in shown {
+            let store = StoreAt::parse(given).unwrap();
+            assert_eq!((store.to_string().as_str(), store.kind()), (shown, "redis"));
+            assert!(!format!("{store:?}").contains("secret"));
+        }
+        let bad = [
+            "",
+            "disk",
+            "disk:",
+            "disk:/data/",
+            "/data/sessions",
+            "redis:",
+            "redis:localhost",
+            "redis://",
+            "redis://:6379",
+            "redis://h:99999",
+            "redis://h:x",
+            "redis://h/db",
+            "redis://h?prefix=",
+            "redis://h?prefix=a{b}",
+            "redis://h?db=1",
+        ];
+        for bad in bad {
             assert!(StoreAt::parse(bad).is_err(), "{bad}");
         }
     }

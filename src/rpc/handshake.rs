@@ -39,7 +39,7 @@ pub fn notify(engine: &Engine, caller: &Caller<'_>, notification: &Notification)
         Ok(admitted) => admitted,
         Err(refused) => return refused.into(),
     };
-    heed(&admitted, notification);
+    heed(engine, &admitted, notification);
     Reply { session: admitted.session_id(), content: Content::Accepted }
 }
 
@@ -108,15 +108,23 @@ fn initialize(engine: &Engine, caller: &Caller<'_>, call: &Call) -> Result<Reply
     Ok(Reply::from(Answer::to(&call.id, message::result(&call.id, &result))).in_session(Some(id)))
 }
 
-fn heed(admitted: &Admitted, notification: &Notification) {
+fn heed(engine: &Engine, admitted: &Admitted, notification: &Notification) {
     let Some(guard) = &admitted.guard else { return };
     let session = guard.session();
     match notification.method.as_str() {
         "notifications/initialized" => session.change(|working| working.record.client_ready = true),
         "notifications/cancelled" => {
-            let known = notification.params.request_id().is_some_and(|id| session.cancel(id));
-            if !known {
-                session.change(|working| working.count_late_cancel());
+            let call = notification.params.request_id();
+            let known = call.is_some_and(|id| session.cancel(id));
+            let store = engine.server.committer.as_ref().map(|committer| committer.store());
+            match (store.filter(|store| store.is_shared()), call) {
+                // It may be at work in another instance.
+                (Some(store), Some(call)) if !known => {
+                    let (store, id, call) = (Arc::clone(store), session.id(), call.clone());
+                    kept::when_kept(move || store.cancel(id, &call));
+                }
+                _ if !known => session.change(|working| working.count_late_cancel()),
+                _ => {}
             }
             tracing::debug!(known, "cancellation");
         }
@@ -164,7 +172,7 @@ pub fn answer_batch(engine: &Arc<Engine>, caller: &Caller<'_>, messages: Vec<Res
                 let error = methods::id_missing(&notification.method);
                 errors.push(Answer { json: message::error(None, &error), failure: None, id: None, is_even: false });
             }
-            Ok(Message::Notification(notification)) => heed(&admitted, &notification),
+            Ok(Message::Notification(notification)) => heed(engine, &admitted, &notification),
             Ok(Message::Response) => {}
             Err(malformed) => errors.push(malformed_part(malformed)),
         }

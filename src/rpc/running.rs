@@ -17,7 +17,7 @@ use super::job::Job;
 use super::shares::NoPlace;
 use super::{Caller, Engine, MAX_CALLS};
 use crate::protocol::{Answer, Answers, CallStream, Content, Failure, Id, Outgoing, Reply, RpcError};
-use crate::session::{Missing, Session, SessionGuard};
+use crate::session::{Missing, Session, SessionGuard, read};
 use crate::tools::{Outbox, Sent};
 
 /// The calls of one POST.
@@ -208,7 +208,7 @@ impl Engine {
                     (Sent::Notification(note), _) => yield Outgoing::Notification(note),
                     (Sent::Suspend, Some(session)) => {
                         // The id first, so that a client that is cut off here knows what to ask for.
-                        let event = session.suspension_id();
+                        let event = session.suspension_id(read(&engine.server.sessions).instance().name());
                         session.suspend(&event, engine.stream(task, outbox, Some(Arc::clone(session)), id));
                         yield Outgoing::Suspended(event);
                         return;

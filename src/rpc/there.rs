@@ -15,7 +15,9 @@ use crate::protocol::{Failure, Message, Refused, Reply, Revision, RpcError};
 use crate::request::Request;
 use crate::request::headers::{Accept, SessionHeader};
 use crate::session::store::Gone;
-use crate::session::{Committer, EndReason, Held, Session, Stream, Uncommitted, copy_of, kept, write};
+use crate::session::{
+    Committer, EndReason, Held, Session, Stream, Uncommitted, copy_of, kept, read, suspended_in, write,
+};
 use crate::text::rfc3339;
 use crate::tools::HANDLE;
 
@@ -194,6 +196,16 @@ impl Engine {
         let session = held.session();
         if let Some(rest) = last_event_id.as_deref().and_then(|id| session.take_suspended(id)) {
             return Ok((session.id(), SessionStream::Call(rest)));
+        }
+        let here = read(&self.server.sessions).instance().name().to_string();
+        if let Some(there) = last_event_id.as_deref().and_then(suspended_in).filter(|there| *there != here) {
+            let message = format!(
+                "the rest of that call is in instance {there}, where it runs, and this is {here}: ask again until {there} answers \
+                 (every answer has X-Instance-Id), or have the proxy keep a session at one instance"
+            );
+            let error = RpcError::new(RpcError::INTERNAL_ERROR, message);
+            let error = error.with_data(json!({ "instance": here, "runsInInstance": there, "retryAfterMs": 1000 }));
+            return Err(Refused::new(Failure::Busy, error));
         }
         let (caller, engine) = (arrived.caller(), Arc::clone(self));
         let (client, way) = (caller.client(&self.server), way(&caller.request.headers));

@@ -20,6 +20,7 @@ use tracing::Span;
 use uuid::Uuid;
 
 use super::ended::EndReason;
+use super::instance::tag_of;
 use super::kept;
 use super::live::Session;
 use super::lock::lock;
@@ -33,6 +34,9 @@ use super::working::Working;
 
 /// Time between two tries of a commit that the store did not answer.
 const PAUSE: Duration = Duration::from_millis(20);
+
+/// How long to wait where another process has the turn: a part of what the turn lasts.
+const TURN: Duration = Duration::from_millis(5);
 
 /// How long after its time is up the store is asked what became of a commit. It cannot be kept any more, so that any answer
 /// settles it.
@@ -202,6 +206,7 @@ impl Committer {
         let timeout = session.timeout();
         let (record, append) = session.end_draft();
         let mut saved = Saved { record, ..session.saved() };
+        saved.queue = saved.queue.tagged(tag_of(saved.record.id));
         for message in append {
             saved.queue.push(message.level, message.json);
         }
@@ -406,6 +411,10 @@ impl Committer {
                 }
                 Committed::Conflict(loaded) => {
                     self.conflicts.fetch_add(1, Ordering::Relaxed);
+                    if loaded.version == base.version {
+                        // Somebody else goes first, who has lost for long.
+                        sleep_until(Instant::now() + TURN).await;
+                    }
                     base = *loaded;
                 }
                 // The store's clock was set forward, or the commit was long on its way. No form of it can be kept any more.

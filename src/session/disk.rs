@@ -26,8 +26,8 @@ use super::lock::lock;
 use super::queue::Message;
 use super::saved::Unreadable;
 use super::store::{
-    Commit, Committed, Create, Created, Down, Ended, Epoch, Gone, Later, Loaded, Open, Opened, Reply, Store, StoreTime,
-    Take, Taken,
+    Commit, Committed, Create, Created, Down, Ended, Epoch, Gone, Here, Later, Loaded, Open, Opened, Reply, Store,
+    StoreTime, Take, Taken,
 };
 use super::stored::Stored;
 use super::sweep::expiry_notice;
@@ -93,14 +93,6 @@ pub enum Unusable {
         /// What it says.
         why: io::Error,
     },
-}
-
-/// What this process knows of the sessions in the file.
-pub trait Here: Send {
-    /// Whether requests or streams use a session: then it does not expire.
-    fn is_in_use(&self, id: Uuid) -> bool;
-    /// A session has expired, or gave way to another.
-    fn ended(&self, id: Uuid, gone: Gone);
 }
 
 /// What is kept of how many.
@@ -836,6 +828,10 @@ impl Store for Disk {
     }
 
     /// Connections end with this process, the only one.
+    fn is_shared(&self) -> bool {
+        false
+    }
+
     fn lease(&self) -> Duration {
         Duration::from_mins(1)
     }
@@ -885,6 +881,13 @@ impl Store for Disk {
         self.ask(move |shelf| {
             let closed = shelf.with(id.as_u128(), |stored, now| stored.close(epoch, cut, now), |()| true)?;
             Ok(closed.map(|_gone| ()))
+        })
+    }
+
+    fn touch(&self, id: Uuid, _lease: Duration) -> Later<'_, ()> {
+        self.ask(move |shelf| {
+            let touched = shelf.with(id.as_u128(), |stored, now| stored.touch(now), |()| true)?;
+            Ok(touched.map(|_gone| ()))
         })
     }
 

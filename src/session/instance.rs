@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
+use super::fingerprint::fingerprint;
 use crate::clock::Moment;
 
 /// Bytes of an id that are public.
@@ -114,6 +115,14 @@ pub fn writer() -> u64 {
 #[expect(clippy::disallowed_methods, reason = "it must tell nothing of the session's id")]
 pub fn event_tag() -> u32 {
     let [.., a, b, c, d] = Uuid::new_v4().into_bytes();
+    u32::from_be_bytes([a, b, c, d])
+}
+
+/// The same where a session's queue is in a store, and every process must come to the same number. It says nothing of the
+/// session's id either.
+#[must_use]
+pub fn tag_of(id: Uuid) -> u32 {
+    let [a, b, c, d, ..] = fingerprint(&[b"events", id.as_bytes()]).to_be_bytes();
     u32::from_be_bytes([a, b, c, d])
 }
 

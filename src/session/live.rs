@@ -11,6 +11,7 @@ use super::away::{Away, Draft};
 use super::clients::Client;
 use super::ended::EndReason;
 use super::idle::{List, Slot};
+use super::instance::Name;
 use super::kept;
 use super::local::Local;
 use super::lock::lock;
@@ -457,8 +458,8 @@ impl Session {
 
     /// The event id under which a client finds the rest of a stream whose connection is about to be let go of.
     #[must_use]
-    pub fn suspension_id(&self) -> String {
-        self.inside().local.suspended.get_or_insert_default().next_id()
+    pub fn suspension_id(&self, here: Name) -> String {
+        self.inside().local.suspended.get_or_insert_default().next_id(here)
     }
 
     /// Keeps the rest of a stream until a client comes for it with `id`, or newer ones push it out.

@@ -29,6 +29,7 @@ use super::stats::{Counters, Stats};
 use super::store::{Gone, Loaded};
 use super::working::Working;
 use crate::clock::{Clock, Moment};
+use crate::protocol::Id;
 
 /// Why there is no session to work on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,6 +120,8 @@ pub struct SessionManager {
     instance: Instance,
     /// Whether the truth about sessions is in a store: those here are copies.
     is_away: bool,
+    /// Whether other processes use that store too.
+    is_shared: bool,
     pub(super) shared: Arc<Shared>,
     pub(super) last_look: Arc<LastLook>,
 }
@@ -136,15 +139,22 @@ impl SessionManager {
             counters: Counters::default(),
             instance: Instance::new(clock.now()),
             is_away: false,
+            is_shared: false,
             shared: Arc::new(Shared::new(limits, clock)),
             last_look: Arc::default(),
         }
     }
 
-    /// The same, for copies of sessions whose truth is in a store.
+    /// The same, for copies of sessions whose truth is in a store. `is_shared`: other processes use it too.
     #[must_use]
-    pub fn of_copies(self) -> Self {
-        Self { is_away: true, ..self }
+    pub fn of_copies(self, is_shared: bool) -> Self {
+        Self { is_away: true, is_shared, ..self }
+    }
+
+    /// Whether other processes use its store too.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        self.is_shared
     }
 
     /// Whether its sessions are copies of what is in a store.
@@ -247,6 +257,35 @@ impl SessionManager {
         }
     }
 
+    /// Wakes the streams here of a session, or of all.
+    pub fn wake(&self, id: Option<Uuid>) {
+        match id {
+            Some(id) => self.get(id).into_iter().for_each(|session| session.wake_streams()),
+            None => self.sessions.values().for_each(|(session, _)| session.wake_streams()),
+        }
+    }
+
+    /// The sessions here that requests or streams use.
+    #[must_use]
+    pub fn in_use(&self) -> Vec<Uuid> {
+        let held = self.sessions.iter().filter(|(_, (session, _))| session.is_held());
+        held.map(|(id, _)| *id).collect()
+    }
+
+    /// Notes that a session in a store is gone, where there is a copy of it here.
+    pub fn bury_copy(&mut self, id: Uuid, gone: Gone) {
+        if self.get(id).is_some() {
+            self.bury(id, gone);
+        }
+    }
+
+    /// Cancels the calls of a session with this id that are at work here.
+    pub fn cancel(&self, id: Uuid, call: &Id) {
+        if let Some(session) = self.get(id) {
+            session.cancel(call);
+        }
+    }
+
     /// Notes that a session in a store is gone: why, where the store says. What works on its copy here ends.
     pub fn bury(&mut self, id: Uuid, gone: Gone) {
         if let Some(session) = self.get(id).cloned() {
@@ -344,7 +383,8 @@ impl SessionManager {
         if session.is_away() {
             let idle = !self.set_aside(session);
             match reason {
-                EndReason::Expired if idle => self.end(session, reason),
+                // Where others may use it, the store alone knows whether it has expired.
+                EndReason::Expired if idle && !self.is_shared => self.end(session, reason),
                 _ if idle => self.drop_copy(session),
                 _ => {}
             }

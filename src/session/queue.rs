@@ -378,6 +378,12 @@ impl Queue {
         self.dropped
     }
 
+    /// The most messages that it holds.
+    #[must_use]
+    pub fn capacity(&self) -> u32 {
+        self.capacity
+    }
+
     /// The position of the newest message; 0 before the first.
     #[must_use]
     pub fn newest(&self) -> u64 {

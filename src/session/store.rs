@@ -29,6 +29,7 @@ use super::queue::Delivery;
 use super::record::{Intrusions, Record};
 use super::saved::Saved;
 use crate::clock::Moment;
+pub use crate::protocol::Id as CallId;
 use crate::protocol::LogLevel;
 
 /// What a store answers, later.
@@ -283,6 +284,18 @@ pub enum Ended {
     Gone(Gone),
 }
 
+/// What a store may ask of the process that uses it, and tell it.
+pub trait Here: Send + Sync {
+    /// Whether requests or streams use a session here: a store of one process does not let it expire then.
+    fn is_in_use(&self, id: Uuid) -> bool;
+    /// A session has ended, not by a request of this process.
+    fn ended(&self, id: Uuid, gone: Gone);
+    /// There may be something for the streams of a session that are open here; `None`: of any.
+    fn wake(&self, _id: Option<Uuid>) {}
+    /// A client has cancelled a call of a session, which may be at work here.
+    fn cancel(&self, _id: Uuid, _call: &CallId) {}
+}
+
 /// A store of sessions. See the module's documentation for what it promises.
 ///
 /// Every future ends by itself, at the latest when the store's own time-out says so.
@@ -290,6 +303,11 @@ pub trait Store: Send + Sync {
     /// Now, where the store's clock can be read without asking it.
     fn now(&self) -> Option<StoreTime> {
         None
+    }
+
+    /// Whether other processes use it too. A session that is idle here may be used there.
+    fn is_shared(&self) -> bool {
+        true
     }
 
     /// How long a connection is taken for alive after it was last heard of. Where no other process can take over, long.
@@ -318,6 +336,13 @@ pub trait Store: Send + Sync {
     /// Closes a connection: the next newest has its right at once. `cut`: its client may not have had what was sent on it, and
     /// nothing but the events' own ids would let it have that again; a client that comes without one is told.
     fn close(&self, id: Uuid, epoch: Epoch, cut: bool) -> Later<'_, ()>;
+
+    /// Says that a session is at work: it is not idle, and gives way to none for as long as `lease`.
+    fn touch(&self, id: Uuid, lease: Duration) -> Later<'_, ()>;
+
+    /// Tells the other processes that a client has cancelled a call, as well as the store can: a call that is not told goes on
+    /// (MCP 2025-11-25 basic/utilities/cancellation).
+    fn cancel(&self, _id: Uuid, _call: &CallId) {}
 
     /// Ends a session. With `unless_used_since`, only if nothing has happened in it since then and no stream is open.
     fn end(&self, id: Uuid, reason: EndReason, unless_used_since: Option<StoreTime>) -> Later<'_, Ended>;

@@ -242,7 +242,9 @@ impl Stored {
             return Taken::Messages(vec![Delivery { position: take.position, json: cut }]);
         }
         let (lost, first) = (queue.untold(), queue.first_pending().map(|first| first.position));
-        if let (1.., Some(first)) = (lost, first) {
+        if lost > 0 && !tells {
+            queue.tell(lost);
+        } else if let (1.., Some(first)) = (lost, first) {
             // Before the first pending one and after all others: an id of its own.
             self.told = Some((first - 1, lost));
             return Taken::Messages(vec![Delivery { position: first - 1, json: queue.loss_warning(lost) }]);

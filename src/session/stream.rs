@@ -6,13 +6,12 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use tokio_util::task::TaskTracker;
-use uuid::Uuid;
 
 use super::clients::Client;
 use super::committer::{Committer, Uncommitted};
 use super::connections::{Connection, Next, Opened, event_id, parse_event_id};
 use super::ended::EndReason;
-use super::fingerprint::fingerprint;
+use super::instance::tag_of;
 use super::live::{Inside, Session};
 use super::queue::Delivery;
 use super::store::{self as stored, Epoch, Start, Take, Taken};
@@ -80,13 +79,6 @@ const BATCH: usize = 100;
 
 /// Time between two tries when the store does not answer.
 const PAUSE: Duration = Duration::from_secs(1);
-
-/// What the ids of a session's events begin with, where its queue is in a store: the same in every process. It says nothing
-/// of the session's id.
-fn tag_of(id: Uuid) -> u32 {
-    let [a, b, c, d, ..] = fingerprint(&[b"events", id.as_bytes()]).to_be_bytes();
-    u32::from_be_bytes([a, b, c, d])
-}
 
 impl Session {
     /// Opens a stream on the queue for `client`, resuming after `last_event_id` where that names an event of this session.

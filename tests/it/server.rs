@@ -99,10 +99,16 @@ impl TestServer {
     ) -> Self {
         let mut config = Config { host: host.to_owned(), port: 0, ..Config::default() };
         change(&mut config);
-        // Every promise holds where sessions are in a file, too: `MCP_TEST_STORE=disk cargo test --test it`.
+        // Every promise holds where sessions are in a store, too: `MCP_TEST_STORE=disk cargo test --test it`, or the URL of a Redis.
         let folder = tempfile::tempdir().unwrap();
-        if !in_memory() && config.store == StoreAt::Memory && !time_stands_still() {
-            config.store = StoreAt::Disk(folder.path().join("sessions"));
+        if config.store == StoreAt::Memory && !time_stands_still() {
+            match test_store().as_deref() {
+                None => {}
+                Some("disk") => config.store = StoreAt::Disk(folder.path().join("sessions")),
+                // Its time-outs are by its own clock, which no test moves.
+                Some(_) if clock.stands_still() => {}
+                Some(url) => config.store = configured([("MCP_STORE", unique(url).as_str())]).store,
+            }
         }
         let listener = TcpListener::bind((host, 0)).await.unwrap();
         let mut address = listener.local_addr().unwrap();
@@ -176,9 +182,21 @@ impl TestServer {
 }
 
 /// Whether sessions are in memory unless a test says otherwise. What is promised of memory alone is not looked for elsewhere.
-#[expect(clippy::disallowed_methods, reason = "it says how the tests are run, and nothing of what they test")]
 pub fn in_memory() -> bool {
-    !std::env::var("MCP_TEST_STORE").is_ok_and(|store| store == "disk")
+    test_store().is_none()
+}
+
+/// Where sessions are unless a test says otherwise: `disk`, or the URL of a Redis.
+#[expect(clippy::disallowed_methods, reason = "it says how the tests are run, and nothing of what they test")]
+fn test_store() -> Option<String> {
+    std::env::var("MCP_TEST_STORE").ok().filter(|store| !store.is_empty())
+}
+
+/// The URL of a Redis, with a prefix that nobody else has.
+pub fn unique(url: &str) -> String {
+    let mut name = [0_u8; 8];
+    rand::RngCore::fill_bytes(&mut rand::thread_rng(), &mut name);
+    format!("{url}?prefix=test-{:016x}:", u64::from_be_bytes(name))
 }
 
 /// Whether the runtime's clock stands still. It jumps when all tasks wait, also when they wait for a disk.

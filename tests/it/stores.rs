@@ -8,10 +8,10 @@ use std::time::Duration;
 use mcp_echo_stateful::clock::Clock;
 use mcp_echo_stateful::config::StoreAt;
 use mcp_echo_stateful::session::EndReason;
-use mcp_echo_stateful::session::disk::{Disk, DiskLimits, Here};
+use mcp_echo_stateful::session::disk::{Disk, DiskLimits};
 use mcp_echo_stateful::session::store::{
-    Commit, Committed, Create, Created, Down, Ended, Epoch, Gone, Later, Loaded, Open, Opened, Store, StoreTime, Take,
-    Taken,
+    Commit, Committed, Create, Created, Down, Ended, Epoch, Gone, Here, Later, Loaded, Open, Opened, Store, StoreTime,
+    Take, Taken,
 };
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
@@ -303,6 +303,10 @@ impl Store for Fickle {
 
     fn take(&self, id: Uuid, take: Take) -> Later<'_, Taken> {
         self.unless_down(|| self.disk.take(id, take))
+    }
+
+    fn touch(&self, id: Uuid, lease: Duration) -> Later<'_, ()> {
+        self.unless_down(|| self.disk.touch(id, lease))
     }
 
     fn close(&self, id: Uuid, epoch: Epoch, cut: bool) -> Later<'_, ()> {

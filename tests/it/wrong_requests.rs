@@ -535,7 +535,7 @@ async fn a_deleted_session_is_gone_and_the_answer_says_that_it_was_deleted() {
 
 #[tokio::test]
 async fn an_expired_session_is_dead_at_its_moment_and_the_answer_says_that_it_expired() {
-    let server = TestServer::start().await;
+    let server = TestServer::frozen(|_| {}).await;
     let session = server.session("2025-06-18").await;
     server.clock.advance(Duration::from_secs(3590));
     assert_eq!(session.ask(&ping()).await["result"], json!({}), "not yet; and a request starts the hour again");

@@ -299,6 +299,12 @@ impl Store for Double {
         })
     }
 
+    fn touch(&self, id: Uuid, _lease: Duration) -> Later<'_, ()> {
+        self.operate(id, move |double| {
+            let _gone = double.alive(id, |stored, now| stored.touch(now));
+        })
+    }
+
     fn end(&self, id: Uuid, reason: EndReason, unless_used_since: Option<StoreTime>) -> Later<'_, Ended> {
         self.operate(id, move |double| {
             let ended = double.alive(id, |stored, now| stored.end(reason, unless_used_since, now));
