@@ -341,3 +341,6 @@ fn json(record: &super::Record) -> String {
     // Plain data with texts as keys: nothing that could fail.
     serde_json::to_string(record).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests;

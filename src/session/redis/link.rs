@@ -250,6 +250,18 @@ impl Link {
         });
     }
 
+    /// Since when the connection is open.
+    #[cfg(test)]
+    pub async fn since(self: &Arc<Self>) -> StoreTime {
+        self.connection().await.unwrap().since
+    }
+
+    /// Any command.
+    #[cfg(test)]
+    pub async fn ask<T: redis::FromRedisValue>(self: &Arc<Self>, command: &mut redis::Cmd) -> T {
+        command.query_async(&mut self.connection().await.unwrap().connection).await.unwrap()
+    }
+
     fn index(&self) -> String {
         format!("{}ix", self.at.prefix)
     }

@@ -59,14 +59,13 @@ if cut then
   for _, run in ipairs(gone) do if run.n == of then lost = lost + run.count end end
   if tells and sent + lost > 0 then return done('cut', of, int(sent), int(lost)) end
 end
-if untold > 0 and pending > 0 then
-  if tells then
-    -- Before the first pending one and after all others: an id of its own.
-    local p = item(redis.call('LINDEX', Q, -pending)) - 1
-    put(set, 'told', int(p) .. ':' .. int(untold))
-    return done('lost', int(p), int(untold), h.lost or '0', h.cap)
-  end
+if untold > 0 and not tells then
   put(set, 'un', '0')
+elseif untold > 0 and pending > 0 then
+  -- Before the first pending one and after all others: an id of its own.
+  local p = item(redis.call('LINDEX', Q, -pending)) - 1
+  put(set, 'told', int(p) .. ':' .. int(untold))
+  return done('lost', int(p), int(untold), h.lost or '0', h.cap)
 end
 local out, last = {}, nil
 while pending > 0 and #out < most * 2 do
