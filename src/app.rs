@@ -140,7 +140,7 @@ impl App {
     /// When the listener cannot tell its address.
     pub async fn serve(self, listener: TcpListener, shutdown: CancellationToken) -> io::Result<()> {
         let grace = self.config.shutdown_grace;
-        let (mut disk, writer) = (None, session::writer());
+        let (mut disk, mut silent, writer) = (None, false, session::writer());
         let store = match &self.config.store {
             _ if self.store.is_some() => self.store,
             StoreAt::Memory => None,
@@ -161,9 +161,7 @@ impl App {
                         return Err(io::Error::other(format!("MCP_STORE: {at}: {down}")));
                     }
                     // It is tried again with every request: nobody has to start this server anew.
-                    Err(down) => {
-                        tracing::error!("MCP_STORE: {at}: {down}; requests that need it get 503 until it is there");
-                    }
+                    Err(_) => silent = true,
                     Ok(()) => {}
                 }
                 Some(Arc::new(redis) as _)
@@ -186,6 +184,10 @@ impl App {
         .with_log(self.log);
         if let Some(store) = &store {
             let committer = Committer::new(Arc::clone(store), writer, STORE_PATIENCE);
+            if silent {
+                // From the first moment on it is known, and told.
+                committer.probe(Duration::ZERO).await;
+            }
             server = server.with_store(Arc::new(committer));
             if store.is_shared() {
                 let (store, sessions) = (Arc::clone(store), Arc::clone(&self.sessions));

@@ -75,6 +75,12 @@ pub struct Tool {
 }
 
 impl Tool {
+    /// Whether it says something of the session as a whole: its queue, its streams, who else has tried to use it.
+    #[must_use]
+    pub fn looks_at_sessions(&self) -> bool {
+        self.findings.contains(&Family::Session)
+    }
+
     /// Whether it says something of the token.
     #[must_use]
     pub fn looks_at_tokens(&self) -> bool {

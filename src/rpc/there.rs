@@ -46,12 +46,13 @@ impl Engine {
             _ => None,
         };
         let target = self.target(&arrived.caller(), &body);
+        let looks = self.looks(&body);
         let engine = Arc::clone(self);
         let run = {
             let arrived = arrived.clone();
             move || engine.exchange(&arrived.caller(), body.clone())
         };
-        match self.kept_in(committer, &arrived, target, run).await {
+        match self.kept_in(committer, &arrived, (target, looks), run).await {
             Ok(reply) => reply,
             Err(why) => {
                 let refused = self.unkept(&why);
@@ -77,13 +78,28 @@ impl Engine {
         named(caller)
     }
 
+    /// Whether a tool that is called looks at the session as a whole.
+    fn looks(&self, body: &Body) -> bool {
+        let looks = |message: &Message| match message {
+            Message::Request(call) if call.method == "tools/call" => {
+                let tool = call.params.name().as_str().and_then(|name| self.tools.get(name));
+                tool.is_some_and(|entry| entry.tool().looks_at_sessions())
+            }
+            _ => false,
+        };
+        match body {
+            Body::Single(message) => looks(message),
+            Body::Batch(messages) => messages.iter().flatten().any(looks),
+        }
+    }
+
     /// Runs what enters a session, keeps what it changes there, and returns what it returned. What makes a session has that
     /// kept, too.
     async fn kept_in<T: Send + 'static>(
         self: &Arc<Self>,
         committer: &Arc<Committer>,
         arrived: &Arrived,
-        target: Option<Uuid>,
+        (target, looks): (Option<Uuid>, bool),
         mut run: impl FnMut() -> T + Clone + Send + 'static,
     ) -> Result<T, Uncommitted> {
         if let Some(id) = target
@@ -93,6 +109,10 @@ impl Engine {
                 let anonymous = self.server.identity(&arrived.request.headers).is_err();
                 committer.note_intrusion(copy.session(), anonymous).await;
             } else {
+                if looks && committer.store().is_shared() {
+                    // What other processes deliver and count is no change of the session: its version does not tell.
+                    copy.session().know_nothing();
+                }
                 match committer.run_in(copy.session(), run.clone()).await {
                     // Known from now on: what runs next finds it so.
                     Err(Uncommitted::Gone(gone)) => self.bury(id, gone),
@@ -191,7 +211,8 @@ impl Engine {
             guard.session().change(|working| working.record.history.streams.get_or_insert_default().open(way));
             Ok((Held::of(guard.session()), revision))
         };
-        let entered = self.kept_in(committer, &arrived, target, enter).await.map_err(|why| self.unkept(&why))?;
+        let entered =
+            self.kept_in(committer, &arrived, (target, false), enter).await.map_err(|why| self.unkept(&why))?;
         let (held, revision) = entered?;
         let session = held.session();
         if let Some(rest) = last_event_id.as_deref().and_then(|id| session.take_suspended(id)) {
@@ -234,7 +255,8 @@ impl Engine {
         let (engine, asked) = (Arc::clone(self), arrived.clone());
         let target = named(&arrived.caller());
         let enter = move || engine.enter_to_end(&asked.caller()).map(|guard| Arc::clone(guard.session()));
-        let entered = self.kept_in(committer, &arrived, target, enter).await.map_err(|why| self.unkept(&why))?;
+        let entered =
+            self.kept_in(committer, &arrived, (target, false), enter).await.map_err(|why| self.unkept(&why))?;
         let session = entered?;
         match committer.end(session.id(), EndReason::Deleted).await {
             // Gone: what was asked for is so.

@@ -218,6 +218,11 @@ impl Session {
         }
     }
 
+    /// Of a session in a store: the copy here is to be read anew before it is used.
+    pub fn know_nothing(&self) {
+        self.know(None);
+    }
+
     /// Notes that a stream took so many of its messages from the store.
     pub(super) fn note_taken(&self, messages: usize) {
         if let Some((_, figures)) = self.access().inside.away.as_mut().and_then(|away| away.known.as_mut()) {

@@ -67,10 +67,11 @@ impl Redis {
             let since = StoreTime(score.0.saturating_add(micros(timeout) / 16).saturating_sub(micros(timeout)));
             let ended = self.end(other, EndReason::Evicted, Some(since)).await?;
             match ended.what {
-                Ended::Now | Ended::Gone(_) => {
-                    self.link.forget(other).await?;
-                    return Ok(true);
-                }
+                // It is about to be made.
+                Ended::Gone(Gone { reason: None, .. }) => {}
+                // Of those who find it gone one has its place.
+                Ended::Now | Ended::Gone(_) if self.link.forget(other).await? => return Ok(true),
+                Ended::Now | Ended::Gone(_) => {}
                 Ended::Used => self.link.score(other, ended.at.plus(timeout)),
             }
         }

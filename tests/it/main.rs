@@ -25,6 +25,7 @@ mod pace;
 mod polling;
 mod program;
 mod raw;
+mod redis;
 mod remedies;
 mod replicas;
 mod resources;

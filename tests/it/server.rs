@@ -161,6 +161,15 @@ impl TestServer {
         self.request(Method::POST, "/mcp").header("accept", "application/json, text/event-stream").json(body)
     }
 
+    /// The id of the session that a request makes, or how it is refused.
+    pub async fn session_or_error(&self, body: &Value) -> Result<String, (StatusCode, Value)> {
+        let response = within(self.post(body).send()).await.unwrap();
+        match response.headers().get("mcp-session-id") {
+            Some(id) => Ok(id.to_str().unwrap().to_owned()),
+            None => Err((response.status(), within(response.json::<Value>()).await.unwrap()["error"].take())),
+        }
+    }
+
     /// Initializes a session at `version`, completely.
     pub async fn session(&self, version: &str) -> Session<'_> {
         self.session_with(version, |request| request).await
@@ -188,7 +197,7 @@ pub fn in_memory() -> bool {
 
 /// Where sessions are unless a test says otherwise: `disk`, or the URL of a Redis.
 #[expect(clippy::disallowed_methods, reason = "it says how the tests are run, and nothing of what they test")]
-fn test_store() -> Option<String> {
+pub fn test_store() -> Option<String> {
     std::env::var("MCP_TEST_STORE").ok().filter(|store| !store.is_empty())
 }
 

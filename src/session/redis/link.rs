@@ -213,10 +213,11 @@ impl Link {
         self.here.is_in_use(id)
     }
 
-    /// Takes a session out of the index of deadlines.
-    pub async fn forget(self: &Arc<Self>, id: Uuid) -> Result<(), Down> {
+    /// Takes a session out of the index of deadlines. Returns whether it was there.
+    pub async fn forget(self: &Arc<Self>, id: Uuid) -> Result<bool, Down> {
         let Open { mut connection, number, .. } = self.connection().await?;
-        let removed = redis::cmd("ZREM").arg(self.index()).arg(id.to_string()).query_async::<()>(&mut connection).await;
+        let removed =
+            redis::cmd("ZREM").arg(self.index()).arg(id.to_string()).query_async::<bool>(&mut connection).await;
         self.heard(removed, number).await
     }
 
