@@ -10,6 +10,7 @@ import cases
 import instructions
 import memory
 import moments
+import shared
 import stores
 import throughput
 from binaries import ROOT
@@ -134,6 +135,22 @@ def kept(given, built, budgets, say):
     )
 
 
+def in_redis(given, built, budgets, say):
+    seen = shared.run(built, given.rounds, given.seconds, say)
+    budgets.at_most("scripts an echo in Redis", seen.sticky, 1.01, "")
+    budgets.at_most("scripts an echo with an open stream", seen.streamed, 2.1, "")
+    budgets.at_most("scripts an echo, round robin", seen.round_robin, 2.1, "")
+    budgets.at_most("scripts a call, 64 at once over four replicas", seen.at_once, 0.5, "")
+    budgets.at_most("an idle session", seen.idle_bytes / 1024, 2, " KB")
+    budgets.at_most("a session with 100 messages", seen.full_bytes / 1024, 24, " KB")
+    budgets.at_most("echo alone, p50, to the bare script's", seen.alone_us / seen.bare_alone_us, 1.5, "×")
+    return (
+        f"Echo in Redis: alone p50 {seen.alone_us:.0f} µs, the bare script {seen.bare_alone_us:.0f} µs; at 64 connections "
+        f"{seen.per_second:,.0f} a second ({seen.cpu_us:.0f} µs of CPU each), the bare script {seen.bare_per_second:,.0f}: "
+        f"{100 * seen.per_second / seen.bare_per_second:.0f} %."
+    )
+
+
 def counted(given, built, budgets, say):
     chosen = [case for case in cases.CASES if case.name in given.cases]
     rows = instructions.run(built, chosen, say)
@@ -154,6 +171,7 @@ PARTS = {
     "start": start,
     "size": size,
     "stores": kept,
+    "redis": in_redis,
     "instructions": counted,
 }
 # Parts that need `crowd`.

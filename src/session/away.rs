@@ -10,6 +10,8 @@ pub struct Away {
     pub known: Option<(Token, StoreFigures)>,
     /// When a request or a stream last used it here, by this process's clock.
     pub used: Moment,
+    /// How often its streams here were woken.
+    pub wakes: u32,
     /// A change that is running. Without one nothing here is changed for good.
     pub draft: Option<Draft>,
 }
@@ -35,6 +37,6 @@ impl Draft {
 impl Away {
     /// Of a session that is being made at `now`: what happens to it until it is in the store is a part of what is stored.
     pub fn unborn(now: Moment) -> Self {
-        Self { known: None, used: now, draft: Some(Draft::new(StoreFigures::default(), now)) }
+        Self { known: None, used: now, wakes: 0, draft: Some(Draft::new(StoreFigures::default(), now)) }
     }
 }

@@ -871,7 +871,7 @@ impl Store for Disk {
 
     fn take(&self, id: Uuid, take: Take) -> Later<'_, Taken> {
         self.ask(move |shelf| {
-            let some = |taken: &Taken| matches!(taken, Taken::Messages(messages) if !messages.is_empty());
+            let some = |taken: &Taken| matches!(taken, Taken::Messages { messages, .. } if !messages.is_empty());
             let taken = shelf.with(id.as_u128(), |stored, now| stored.take(take, now), some)?;
             Ok(taken.map(|taken| taken.unwrap_or_else(Taken::Gone)))
         })

@@ -430,7 +430,17 @@ impl Session {
 
     /// Wakes its streams: there may be something for them.
     pub(super) fn wake_streams(&self) {
+        if self.is_away
+            && let Some(away) = &mut self.inside().away
+        {
+            away.wakes = away.wakes.wrapping_add(1);
+        }
         self.wake.notify_waiters();
+    }
+
+    /// Of a session in a store: how often its streams were woken. Where that is more than before a look, another look is due.
+    pub(super) fn wakes(&self) -> u32 {
+        self.inside().away.as_ref().map_or(0, |away| away.wakes)
     }
 
     /// Becomes ready when the streams are woken.

@@ -225,7 +225,7 @@ impl SessionManager {
         if record.initialized {
             self.clients.entry(record.history.client).or_insert(id);
         }
-        let away = Box::new(Away { known: Some((version, figures)), used: Moment(0), draft: None });
+        let away = Box::new(Away { known: Some((version, figures)), used: Moment(0), wakes: 0, draft: None });
         // Its messages stay in the store.
         let session = self.insert(Saved::new(record, 1), Some(away), Client::default(), caller);
         lock(&self.shared.idle).put_last(session.slot(), List::Fresh);

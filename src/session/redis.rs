@@ -159,18 +159,17 @@ impl Answer {
     }
 
     /// What a stream of a session is told that has lost messages, or may have.
-    fn warning(&mut self, id: Uuid, position: u64) -> Result<Vec<Delivery>, Down> {
-        let json = if self.kind == "cut" {
+    fn warning(&mut self, id: Uuid, position: u64) -> Result<Taken, Down> {
+        if self.kind == "cut" {
             let (stream, held, gone) = (self.number()?, self.number()?, self.number()?);
             let json = losses::cut_warning(tag_of(id), stream, held, gone);
-            return Ok(json.map(|json| Delivery { position, json }).into_iter().collect());
-        } else {
-            let (position, lost, in_all, capacity) =
-                (self.number()?, self.number()?, self.number()?, self.number::<u32>()?);
-            let warning = if self.kind == "gap" { losses::gap_warning } else { losses::overflow_warning };
-            Delivery { position, json: warning(lost, in_all, capacity) }
-        };
-        Ok(vec![json])
+            return Ok(json
+                .map_or(Taken::Messages { messages: Vec::new(), more: true }, |json| Taken::warning(position, json)));
+        }
+        let (position, lost, in_all, capacity) =
+            (self.number()?, self.number()?, self.number()?, self.number::<u32>()?);
+        let warning = if self.kind == "gap" { losses::gap_warning } else { losses::overflow_warning };
+        Ok(Taken::warning(position, warning(lost, in_all, capacity)))
     }
 }
 
@@ -295,8 +294,11 @@ impl Store for Redis {
                     "gone" => Taken::Gone(answer.gone()?),
                     "displaced" => Taken::Displaced,
                     "unregistered" => Taken::Unregistered,
-                    "taken" => Taken::Messages(answer.deliveries()?),
-                    _ => Taken::Messages(answer.warning(id, take.position)?),
+                    "taken" => {
+                        let messages = answer.deliveries()?;
+                        Taken::Messages { messages, more: answer.number::<u8>()? == 1 }
+                    }
+                    _ => answer.warning(id, take.position)?,
                 })
             })
         })

@@ -263,14 +263,33 @@ pub struct Take {
 /// What there is for a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Taken {
-    /// Messages, in order; empty where there are none for it now. A full batch may not be all.
-    Messages(Vec<Delivery>),
+    /// Messages, in order; empty where there are none for it now.
+    Messages {
+        /// They.
+        messages: Vec<Delivery>,
+        /// There may be more for it now.
+        more: bool,
+    },
     /// Another connection has taken its place: it is over.
     Displaced,
     /// The store does not know the epoch, though it gave it out: it was rolled back. Open again with that epoch.
     Unregistered,
     /// There is no session.
     Gone(Gone),
+}
+
+impl Taken {
+    /// Nothing, for now.
+    #[must_use]
+    pub fn nothing() -> Self {
+        Self::Messages { messages: Vec::new(), more: false }
+    }
+
+    /// A warning, and what comes after it.
+    #[must_use]
+    pub fn warning(position: u64, json: Box<str>) -> Self {
+        Self::Messages { messages: vec![Delivery { position, json }], more: true }
+    }
 }
 
 /// What became of an end.

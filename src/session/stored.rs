@@ -221,11 +221,11 @@ impl Stored {
         self.touch(now);
         let (queue, tells) = (&mut self.saved.queue, self.saved.record.log_level <= LogLevel::Warning);
         if tells && let Some(gap) = queue.gap(take.stream, take.position) {
-            return Taken::Messages(vec![gap]);
+            return Taken::warning(gap.position, gap.json);
         }
         let again: Vec<Delivery> = queue.again(take.stream, take.position).take(take.count).map(Into::into).collect();
         if !again.is_empty() {
-            return Taken::Messages(again);
+            return Taken::Messages { messages: again, more: true };
         }
         if let Some((position, lost)) = self.told
             && take.position >= position
@@ -236,10 +236,10 @@ impl Stored {
         }
         let newest = self.open.iter().rfind(|open| open.lease > now).map(|open| open.epoch);
         if newest != Some(take.epoch) {
-            return Taken::Messages(Vec::new());
+            return Taken::nothing();
         }
         if let Some(cut) = queue.take_cut(tells) {
-            return Taken::Messages(vec![Delivery { position: take.position, json: cut }]);
+            return Taken::warning(take.position, cut);
         }
         let (lost, first) = (queue.untold(), queue.first_pending().map(|first| first.position));
         if lost > 0 && !tells {
@@ -247,7 +247,7 @@ impl Stored {
         } else if let (1.., Some(first)) = (lost, first) {
             // Before the first pending one and after all others: an id of its own.
             self.told = Some((first - 1, lost));
-            return Taken::Messages(vec![Delivery { position: first - 1, json: queue.loss_warning(lost) }]);
+            return Taken::warning(first - 1, queue.loss_warning(lost));
         }
         let mut taken = Vec::new();
         while taken.len() < take.count
@@ -258,7 +258,7 @@ impl Stored {
                 taken.push(message.into());
             }
         }
-        Taken::Messages(taken)
+        Taken::Messages { messages: taken, more: queue.pending() > 0 }
     }
 
     pub fn close(&mut self, epoch: Epoch, cut: bool, now: StoreTime) {

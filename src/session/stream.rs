@@ -70,6 +70,9 @@ struct Remote {
     stream: u32,
     /// Taken, and not handed out yet.
     taken: VecDeque<Delivery>,
+    /// How often the session's streams had been woken when all was taken that there was, and when that was; `None` where
+    /// there may be more.
+    all_at: Option<(u32, Instant)>,
     /// What is left to be done when it has ended: shutdown waits for that.
     tasks: TaskTracker,
 }
@@ -141,7 +144,8 @@ impl Stream {
         session.wake_streams();
         let opened = session.shared().clock.now();
         session.shared().clients.opened(client, way, opened);
-        let remote = Remote { committer: Arc::clone(committer), epoch, stream, taken: VecDeque::new(), tasks };
+        let remote =
+            Remote { committer: Arc::clone(committer), epoch, stream, taken: VecDeque::new(), all_at: None, tasks };
         let opened = Self {
             session: Arc::clone(session),
             source: Source::Store(Box::new(remote)),
@@ -256,20 +260,15 @@ impl Stream {
     /// Waits for the next message; `None` when the stream is over. Nothing is lost when the future is dropped.
     pub async fn next(&mut self) -> Option<Event> {
         let session = Arc::clone(&self.session);
-        let tick = match &self.source {
-            Source::Queue(_) => None,
-            Source::Store(remote) => Some(remote.committer.store().lease() / 3),
-        };
         loop {
             let woken = session.woken();
             tokio::pin!(woken);
             // Listening before looking: a message that comes in between is not missed.
             woken.as_mut().enable();
-            match (self.pending().await, tick) {
+            match (self.pending().await, &self.source) {
                 (Ok(Some(event)), _) => return Some(event),
-                (Ok(None), None) => woken.await,
-                // A sign of life; and a wake-up may be lost on its way.
-                (Ok(None), Some(tick)) => drop(tokio::time::timeout(tick, woken).await),
+                (Ok(None), Source::Queue(_)) => woken.await,
+                (Ok(None), Source::Store(remote)) => drop(tokio::time::timeout_at(remote.due().into(), woken).await),
                 (Err(Over), _) => return None,
             }
         }
@@ -277,9 +276,22 @@ impl Stream {
 }
 
 impl Remote {
+    /// When a sign of life is due; and a wake-up may have been lost on its way.
+    fn due(&self) -> Instant {
+        let now = Instant::now();
+        self.all_at.map_or(now, |(_, at)| at + self.committer.store().lease() / 3).max(now)
+    }
+
     /// The next message, taken from the store where none is left here.
     async fn next(&mut self, session: &Session, position: &mut u64) -> Next {
         while self.taken.is_empty() {
+            let wakes = session.wakes();
+            if let Some((seen, _)) = self.all_at
+                && seen == wakes
+                && self.due() > Instant::now()
+            {
+                return Next::Nothing;
+            }
             let (id, lease) = (session.id(), self.committer.store().lease());
             let take = Take { epoch: self.epoch, stream: self.stream, position: *position, count: BATCH, lease };
             let taken = match self.committer.store().take(id, take).await {
@@ -292,8 +304,8 @@ impl Remote {
                 }
             };
             match taken {
-                Taken::Messages(messages) if messages.is_empty() => return Next::Nothing,
-                Taken::Messages(messages) => {
+                Taken::Messages { messages, more } => {
+                    self.all_at = (!more).then(|| (wakes, Instant::now()));
                     session.note_taken(messages.len());
                     self.taken.extend(messages);
                 }

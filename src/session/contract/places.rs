@@ -254,7 +254,7 @@ impl Remote {
         let RemoteStream { id, epoch, stream: number, position } = *stream;
         let take = Take { epoch, stream: number, position, count: 3, lease: LEASE };
         match self.store.take(id, take).await.unwrap().what {
-            Taken::Messages(messages) => Ok(messages
+            Taken::Messages { messages, .. } => Ok(messages
                 .into_iter()
                 .map(|message| {
                     stream.position = message.position;

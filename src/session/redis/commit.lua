@@ -1,10 +1,10 @@
 -- token, expected, not after, attempt, least level, record, n, (level, json) * n
-local h = ask('o', 'c', 'cap', 'seq', 'dl', 'un', 'runs', 'gone', 'least', 'turn', unpack(FIGURES))
-local d = dead(h) if d then return d end
+ask('o', 'runs', 'gone', 'turn', unpack(FIGURES))
+local d = dead() if d then return d end
 local token, expected = A[3], A[4]
 local me = string.match(token, '^%x+%.')
 local function reply(kind, score, q)
-  return figures({kind, int(now), score, kind == 'kept' and token or h.v}, h, q and q.pend or num(h.pend), q and q.lost or num(h.lost), q and q.bytes or num(h.qb))
+  return figures({kind, int(now), score, kind == 'kept' and token or h.v}, q and q.pend or num(h.pend), q and q.lost or num(h.lost), q and q.bytes or num(h.qb))
 end
 if string.find(' ' .. h.o, ' ' .. token .. ' ', 1, true) then return reply('again', '') end
 if tonumber(A[5]) < now then return {'late', int(now), ''} end
@@ -34,24 +34,20 @@ if least ~= num(h.least) and q.pend > 0 then
 end
 local n = tonumber(A[9])
 if n > 0 then append(q, 10, n, tonumber(h.cap)) end
-local set, score = alive(h)
-put(set, 'v', token) put(set, 'r', A[8])
-if least ~= num(h.least) then put(set, 'least', A[7]) end
-if q.seq ~= num(h.seq) then put(set, 'seq', int(q.seq)) end
-if q.pend ~= num(h.pend) then put(set, 'pend', int(q.pend)) end
-if q.bytes ~= num(h.qb) then put(set, 'qb', int(q.bytes)) end
-if q.lost ~= num(h.lost) then put(set, 'un', int(q.untold)) put(set, 'lost', int(q.lost)) put(set, 'dl', int(q.delivered)) end
-if q.runs ~= h.runs then put(set, 'runs', q.runs) end
-if q.gone ~= h.gone then put(set, 'gone', q.gone) end
+local score = alive()
+put('v', token) put('r', A[8]) put('least', A[7])
+put('seq', int(q.seq)) put('dl', int(q.delivered)) put('pend', int(q.pend)) put('un', int(q.untold)) put('lost', int(q.lost))
+put('qb', int(q.bytes))
+if q.runs ~= h.runs then put('runs', q.runs) end
+if q.gone ~= h.gone then put('gone', q.gone) end
 -- The newest commit of each of the last eight writers.
 local writers, count = token .. ' ', 1
 for one in string.gmatch(h.o, '[^ ]+') do
   if string.sub(one, 1, #me) ~= me and count < 8 then writers, count = writers .. one .. ' ', count + 1 end
 end
-put(set, 'o', writers)
-write(set)
+put('o', writers)
+write()
 if who then redis.call('HDEL', S, 'turn') end
-keep(h)
 if n > 0 then
   local first = newest(connections(h.st))
   -- The writer wakes its own.

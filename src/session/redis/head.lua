@@ -12,40 +12,63 @@ local connected = tonumber(A[#A])
 local function int(n) return string.format('%.0f', n) end
 local function num(x) return tonumber(x) or 0 end
 
+-- What is known of it. Numbers that every session has are one field, `m`: a field of a hash costs 70 bytes.
+--   f format, T time-out in ms, cap capacity, c created (µs), u dead at (µs), x score in the index, w owner's number or -,
+--   least level, seq newest position, dl delivered or lost up to there, pend pending, un lost and untold, lost in all,
+--   qb bytes of texts, sn streams so far, ep newest epoch, b at work until
+-- The others: v version, r record, o newest commits of the last writers, st open connections, runs and gone (see below), told a
+-- warning that was handed out, cut a stream, turn who goes first, io ia il attempts by others.
+local NUMBERS = {'f', 'T', 'cap', 'c', 'u', 'x', 'w', 'least', 'seq', 'dl', 'pend', 'un', 'lost', 'qb', 'sn', 'ep', 'b'}
+local h, is_number = {}, {}
+for _, name in ipairs(NUMBERS) do is_number[name], h[name] = true, '0' end
 local function ask(...)
-  local names, h = {'v', 'end', 'u', 'at', 'w', 'f', 'T', 'x', ...}, {}
+  local names = {'v', 'end', 'm', ...}
   for i, value in ipairs(redis.call('HMGET', S, unpack(names))) do h[names[i]] = value end
-  return h
+  local i = 1
+  for value in string.gmatch(h.m or '', '[^ ]+') do
+    if NUMBERS[i] then h[NUMBERS[i]] = value end
+    i = i + 1
+  end
 end
 
 -- Why nothing can be done with it; nil where something can.
-local function dead(h)
+local function owner() return h.w ~= '-' and h.w or '' end
+local function dead()
   if num(h.f) > FORMAT then return {'newer', int(now), '', h.f} end
-  if h['end'] then return {'gone', int(now), '', h['end'], h.at, h.w or ''} end
-  if not h.v then return {'gone', int(now), '', '', int(math.floor(now / 1000)), ''} end
-  if num(h.u) <= now then return {'gone', int(now), '', 'expired', int(math.floor(h.u / 1000)), h.w or ''} end
-end
-
--- It is used now. Returns the fields that say so, and the new score.
-local function alive(h)
-  local T = tonumber(h.T)
-  local u, set, score = now + T * 1000, {}, ''
-  set[1], set[2] = 'u', int(u)
-  if u - num(h.x) > T * 1000 / 16 then
-    score = int(u)
-    set[3], set[4] = 'x', score
+  if h['end'] then
+    local reason, at, of = string.match(h['end'], '^(%a+) (%d+) ?(%d*)$')
+    return {'gone', int(now), '', reason, at, of}
   end
-  return set, score
+  if not h.v then return {'gone', int(now), '', '', int(math.floor(now / 1000)), ''} end
+  if num(h.u) <= now then return {'gone', int(now), '', 'expired', int(math.floor(h.u / 1000)), owner()} end
 end
 
--- The keys live on after the session's time-out, so that it can be told that it has expired.
-local function keep(h)
+-- What is to be written.
+local set = {}
+local function put(name, value)
+  if is_number[name] then h[name] = value else set[#set + 1] = name set[#set + 1] = value end
+end
+local function write()
+  local numbers = {}
+  for i, name in ipairs(NUMBERS) do numbers[i] = h[name] end
+  set[#set + 1] = 'm' set[#set + 1] = table.concat(numbers, ' ')
+  redis.call('HSET', S, unpack(set))
+  -- The keys live on after the session's time-out, so that it can be told that it has expired.
   redis.call('PEXPIRE', S, tonumber(h.T) + REMEMBERED)
   redis.call('PEXPIRE', Q, tonumber(h.T) + REMEMBERED)
 end
 
-local function write(set) redis.call('HSET', S, unpack(set)) end
-local function put(set, name, value) set[#set + 1] = name set[#set + 1] = value end
+-- It is used now. Returns the new score.
+local function alive()
+  local T = tonumber(h.T)
+  local u, score = now + T * 1000, ''
+  put('u', int(u))
+  if u - num(h.x) > T * 1000 / 16 then
+    score = int(u)
+    put('x', score)
+  end
+  return score
+end
 
 -- Open connections, oldest epoch first: 'epoch:stream:replica:lease;'.
 local function connections(text)
@@ -98,9 +121,9 @@ local function item(text)
   return tonumber(position), tonumber(level), json
 end
 
-local FIGURES = {'pend', 'lost', 'qb', 'st', 'io', 'ia', 'il'}
+local FIGURES = {'st', 'io', 'ia', 'il'}
 -- Appends what the store counts itself.
-local function figures(reply, h, pending, lost, bytes)
+local function figures(reply, pending, lost, bytes)
   local open = 0
   for _, one in ipairs(connections(h.st)) do if one.l > now then open = open + 1 end end
   for _, figure in ipairs({int(pending), int(redis.call('LLEN', Q)), int(lost), int(bytes), int(open), h.io or '0', h.ia or '0', h.il or ''}) do

@@ -1,6 +1,6 @@
 -- field of the count
-local h = ask()
-local d = dead(h) if d then return d end
+ask()
+local d = dead() if d then return d end
 redis.call('HINCRBY', S, A[3], 1)
 redis.call('HSET', S, 'il', int(math.floor(now / 1000)))
 return {'done', int(now), ''}

@@ -26,6 +26,8 @@ const PATIENCE: Duration = Duration::from_millis(500);
 const CONNECT: Duration = Duration::from_secs(1);
 /// The most that other processes may have told and nobody here has looked at.
 const UNHEARD: usize = 10_000;
+/// Commands that wait for the connection before those that want to ask have to wait.
+const AT_ONCE: usize = 1024;
 /// How long nobody tries again after a connection could not be made.
 const PAUSE: Duration = Duration::from_millis(250);
 /// The oldest Redis that the scripts run on: before 7.0 a script may be refused in its middle.
@@ -330,14 +332,17 @@ impl Link {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(CONNECT))
             .set_response_timeout(Some(PATIENCE))
+            .set_pipeline_buffer_size(AT_ONCE)
             .set_push_sender(move |told| match push.try_send(told) {
                 Err(TrySendError::Closed(_)) => Err(SendError),
                 // What is lost here is as what is lost on the way: the next sign of life finds it.
                 Ok(()) | Err(TrySendError::Full(_)) => Ok(()),
             });
         let info = self.at.url.as_str().into_connection_info().map_err(|error| why(&error))?;
+        let tcp = info.tcp_settings().clone().set_nodelay(true);
         let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
-        let client = Client::open(info.set_redis_settings(settings)).map_err(|error| why(&error))?;
+        let client =
+            Client::open(info.set_redis_settings(settings).set_tcp_settings(tcp)).map_err(|error| why(&error))?;
         let mut connection =
             client.get_multiplexed_async_connection_with_config(&config).await.map_err(|error| why(&error))?;
         let server = redis::cmd("INFO").arg("server").query_async::<String>(&mut connection).await;

@@ -1,17 +1,16 @@
 -- epoch, stream, position, most messages, lease in ms
-local h = ask('least', 'st', 'ep', 'pend', 'dl', 'un', 'lost', 'cap', 'told', 'runs', 'gone', 'cut')
-local d = dead(h) if d then return d end
+ask('st', 'told', 'runs', 'gone', 'cut')
+local d = dead() if d then return d end
 local epoch, stream, position, most = tonumber(A[3]), A[4], tonumber(A[5]), tonumber(A[6])
 local open, mine = connections(h.st), nil
 for _, one in ipairs(open) do if one.e == epoch and one.n == stream then mine = one end end
 -- The store has forgotten an epoch that it gave out, or another connection took this one's place.
 if not mine then return {num(h.ep) < epoch and 'unregistered' or 'displaced', int(now), ''} end
 mine.l = now + A[7] * 1000
-local set, score = alive(h)
-put(set, 'st', packed(open))
+local score = alive()
+put('st', packed(open))
 local function done(kind, ...)
-  write(set)
-  keep(h)
+  write()
   return {kind, int(now), score, ...}
 end
 local tells, gone, runs, cut = num(h.least) <= 3, losses(h.gone), deliveries(h.runs), h.cut
@@ -41,17 +40,17 @@ local has_had = false
 for _, run in ipairs(runs) do has_had = has_had or (run.n == stream and run.to > position) end
 if has_had then
   local again = had(stream, position, most)
-  if #again > 0 then return done('taken', again) end
+  if #again > 0 then return done('taken', again, 1) end
 end
 local untold = num(h.un)
 local at, many = string.match(h.told or '', '^(%d+):(%d+)$')
 if at and position >= tonumber(at) then
   -- The connection has passed the warning: it was written.
   untold = math.max(untold - tonumber(many), 0)
-  put(set, 'un', int(untold))
+  put('un', int(untold))
   redis.call('HDEL', S, 'told')
 end
-if newest(open) ~= mine then return done('taken', {}) end
+if newest(open) ~= mine then return done('taken', {}, 0) end
 if cut then
   local of = cut
   forget_cut()
@@ -60,11 +59,11 @@ if cut then
   if tells and sent + lost > 0 then return done('cut', of, int(sent), int(lost)) end
 end
 if untold > 0 and not tells then
-  put(set, 'un', '0')
+  put('un', '0')
 elseif untold > 0 and pending > 0 then
   -- Before the first pending one and after all others: an id of its own.
   local p = item(redis.call('LINDEX', Q, -pending)) - 1
-  put(set, 'told', int(p) .. ':' .. int(untold))
+  put('told', int(p) .. ':' .. int(untold))
   return done('lost', int(p), int(untold), h.lost or '0', h.cap)
 end
 local out, last = {}, nil
@@ -78,6 +77,6 @@ while pending > 0 and #out < most * 2 do
 end
 if last then
   if runs[#runs] and runs[#runs].n == stream then runs[#runs].to = last else runs[#runs + 1] = {to = last, n = stream} end
-  put(set, 'runs', packed_deliveries(runs)) put(set, 'dl', int(last)) put(set, 'pend', int(pending))
+  put('runs', packed_deliveries(runs)) put('dl', int(last)) put('pend', int(pending))
 end
-return done('taken', out)
+return done('taken', out, pending > 0 and 1 or 0)

@@ -220,7 +220,7 @@ impl Walk {
         self.log.push(format!("take {take:?} -> {:?}", real.what));
         assert_eq!(real.what, ours, "{:#?}", self.log);
         match ours {
-            Taken::Messages(messages) => {
+            Taken::Messages { messages, .. } => {
                 // Sometimes what was taken never reaches the client.
                 if self.random.gen_bool(0.9)
                     && let Some(last) = messages.last()
