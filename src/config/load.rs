@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use tracing_subscriber::filter::Targets;
 
@@ -53,6 +54,9 @@ const LEVELS: [(&str, &str); 8] = [
 /// Places in [`LEVELS`].
 const DEBUG: usize = 1;
 const INFO: usize = 2;
+
+/// The least time-out of sessions in Redis. A Redis that is frozen for a moment must not end sessions whose streams are open.
+const LEAST_IN_REDIS: Duration = Duration::from_secs(4);
 
 impl Config {
     /// Reads flags and environment, the former winning over the latter. `args` begins with the program's own name;
@@ -107,6 +111,12 @@ impl Config {
         reader.number(&mut config.max_sessions, "MCP_MAX_SESSIONS");
         config.rate_limit = reader.parsed("MCP_RATE_LIMIT", RateLimit::parse).flatten();
         config.store = reader.parsed("MCP_STORE", StoreAt::parse).unwrap_or_default();
+        if matches!(config.store, StoreAt::Redis(_)) && config.session_timeout < LEAST_IN_REDIS {
+            reader.mistakes.push(format!(
+                "MCP_SESSION_TIMEOUT: with MCP_STORE=redis:// it must be at least {} s: signs of life take their way",
+                LEAST_IN_REDIS.as_secs()
+            ));
+        }
         reader.number(&mut config.message_queue_size, "MCP_MESSAGE_QUEUE_SIZE");
         reader.switch(&mut config.require_session, "MCP_REQUIRE_SESSION");
 

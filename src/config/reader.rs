@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::flags::Flags;
 use super::variables::{Accepts, Variable};
-use super::{Origins, Source, network};
+use super::{Origins, Source, network, store};
 use crate::text;
 
 /// The longest part of a bad value that is repeated in a message: enough to recognise it in one line.
@@ -51,7 +51,8 @@ impl Reader {
         } else {
             ""
         };
-        let value = text::shorten(value, SHOWN_OF_A_BAD_VALUE);
+        let value = store::without_password(value);
+        let value = text::shorten(&value, SHOWN_OF_A_BAD_VALUE);
         self.mistakes.push(format!("{}: {value:?} {reason}{hint}", given.name));
     }
 

@@ -72,6 +72,14 @@ impl fmt::Display for StoreAt {
     }
 }
 
+/// The URL without what is before its host: nobody is shown a password.
+pub(super) fn without_password(url: &str) -> String {
+    match url.split_once("://").and_then(|(scheme, rest)| Some((scheme, rest.rsplit_once('@')?.1))) {
+        Some((scheme, place)) => format!("{scheme}://***@{place}"),
+        None => url.to_owned(),
+    }
+}
+
 /// The prefix where the URL names none.
 const PREFIX: &str = "mcp:";
 
@@ -115,10 +123,7 @@ fn is_prefix(text: &str) -> bool {
 
 impl fmt::Display for RedisAt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.url.rsplit_once('@') {
-            Some((_, place)) => write!(f, "redis://***@{place}")?,
-            None => f.write_str(&self.url)?,
-        }
+        f.write_str(&without_password(&self.url))?;
         if self.prefix == PREFIX { Ok(()) } else { write!(f, "?prefix={}", self.prefix) }
     }
 }

@@ -68,8 +68,8 @@ const OTHER_REPLICA: Rule = Rule {
     id: "ses.other_replica",
     severity: Severity::Error,
     meaning: "a request names a session that another instance of this server made",
-    fix: "after a restart, POST initialize without an Mcp-Session-Id header; with several replicas, have the load balancer send \
-          all requests of a session to the same one (sticky sessions need a client that keeps cookies; hashing by the client's \
+    fix: "after a restart, POST initialize without an Mcp-Session-Id header; with several replicas, share sessions \
+          (MCP_STORE=redis://HOST), or have the load balancer send all requests of a session to the same one (sticky sessions need a client that keeps cookies; hashing by the client's \
           address needs none)",
     reference: "MCP 2025-03-26 and later, basic/transports, Session Management: the session is state of the server that assigned it",
     check: where_refused,
