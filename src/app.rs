@@ -26,6 +26,8 @@ use crate::rpc::Engine;
 use crate::session::disk::{Disk, DiskLimits};
 use crate::session::redis::Redis;
 use crate::session::store::{CallId, Gone, Here, Store};
+use crate::session::values::http::HttpValues;
+use crate::session::values::{Values as _, Whole};
 use crate::session::{self, Committer, Limits, SessionManager, keep_alive_regularly, read, sweep_regularly, write};
 use crate::system::System;
 use crate::tools::{Server, TOOLS, Tool};
@@ -94,7 +96,7 @@ impl App {
         let sessions = match config.store {
             StoreAt::Memory => sessions,
             StoreAt::Disk(_) => sessions.of_copies(false),
-            StoreAt::Redis(_) => sessions.of_copies(true),
+            StoreAt::Redis(_) | StoreAt::Http(_) | StoreAt::Custom => sessions.of_copies(true),
         };
         Self {
             config: Arc::new(config),
@@ -112,7 +114,8 @@ impl App {
     pub fn with_store(self, store: Arc<dyn Store>) -> Self {
         let limits = Limits::from(&*self.config);
         let sessions = SessionManager::new(limits, Arc::clone(&self.clock)).of_copies(store.is_shared());
-        Self { store: Some(store), sessions: Arc::new(RwLock::new(sessions)), ..self }
+        let config = Arc::new(Config { store: StoreAt::Custom, ..(*self.config).clone() });
+        Self { store: Some(store), sessions: Arc::new(RwLock::new(sessions)), config, ..self }
     }
 
     /// With the log of the process, which healthProbe speaks of.
@@ -133,17 +136,12 @@ impl App {
         Arc::clone(&self.sessions)
     }
 
-    /// Serves until `shutdown` is cancelled; then stops accepting, ends every GET stream, lets requests in flight finish
-    /// for at most the grace period, and returns.
-    ///
-    /// # Errors
-    /// When the listener cannot tell its address.
-    pub async fn serve(self, listener: TcpListener, shutdown: CancellationToken) -> io::Result<()> {
-        let grace = self.config.shutdown_grace;
-        let (mut disk, mut silent, writer) = (None, false, session::writer());
+    /// Where the truth about sessions is, for the process that calls itself `writer`.
+    async fn truth(&self, writer: u64) -> io::Result<Truth> {
+        let (mut disk, mut silent) = (None, false);
         let store = match &self.config.store {
-            _ if self.store.is_some() => self.store,
-            StoreAt::Memory => None,
+            _ if self.store.is_some() => self.store.clone(),
+            StoreAt::Memory | StoreAt::Custom => None,
             StoreAt::Disk(path) => {
                 let limits = Limits::from(&*self.config);
                 let limits = DiskLimits { max_sessions: limits.max_sessions, warning: limits.warning };
@@ -166,7 +164,24 @@ impl App {
                 }
                 Some(Arc::new(redis) as _)
             }
+            StoreAt::Http(at) => {
+                let whole = Whole::new(HttpValues::new(at.clone()), Arc::clone(&self.clock));
+                silent = whole.values().get(Uuid::nil()).await.is_err();
+                Some(Arc::new(whole) as _)
+            }
         };
+        Ok(Truth { store, disk, silent })
+    }
+
+    /// Serves until `shutdown` is cancelled; then stops accepting, ends every GET stream, lets requests in flight finish
+    /// for at most the grace period, and returns.
+    ///
+    /// # Errors
+    /// When the listener cannot tell its address.
+    pub async fn serve(self, listener: TcpListener, shutdown: CancellationToken) -> io::Result<()> {
+        let grace = self.config.shutdown_grace;
+        let writer = session::writer();
+        let Truth { store, disk, silent } = self.truth(writer).await?;
         let limit = ConnectionLimit::new(self.config.max_connections);
         let sweeping = tokio::spawn(sweep_regularly(
             Arc::clone(&self.sessions),
@@ -241,6 +256,16 @@ impl App {
         }
         Ok(())
     }
+}
+
+/// Where the truth about sessions is.
+struct Truth {
+    /// `None`: in this process.
+    store: Option<Arc<dyn Store>>,
+    /// The same, where it has to be closed at the end.
+    disk: Option<Arc<Disk>>,
+    /// It did not answer.
+    silent: bool,
 }
 
 /// The copies of sessions here, for their store.

@@ -20,7 +20,7 @@ pub use expect::{EndpointUrl, Expectations, ProxySecret};
 pub use load::{Command, ConfigError, endpoint_url};
 pub use network::{is_loopback_host, is_loopback_origin, normalise_origin};
 pub use rate::RateLimit;
-pub use store::{RedisAt, StoreAt};
+pub use store::{HttpAt, RedisAt, StoreAt};
 pub use variables::{Accepts, VARIABLES, Variable};
 
 use crate::protocol::Served;

@@ -37,6 +37,7 @@ mod holders;
 mod idle;
 mod instance;
 pub mod kept;
+pub mod kit;
 mod last_look;
 mod limits;
 mod live;
@@ -61,6 +62,7 @@ pub mod streams;
 mod suspended;
 mod sweep;
 mod ticks;
+pub mod values;
 mod working;
 
 pub use crate::protocol::{ClientInfo, LogLevel};

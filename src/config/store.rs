@@ -13,6 +13,19 @@ pub enum StoreAt {
     Disk(PathBuf),
     /// `redis://…`: in Redis or Valkey, for many processes.
     Redis(RedisAt),
+    /// `http://…`: values of sessions behind HTTP.
+    Http(HttpAt),
+    /// In a store of the program's that uses the library: no variable says so.
+    Custom,
+}
+
+/// Where a store of values is.
+#[derive(Clone, PartialEq, Eq)]
+pub struct HttpAt {
+    /// `http://host[:port][/path]`, without a slash at its end: a session's value is at `BASE/SESSION-ID`.
+    pub base: String,
+    /// `user:password`, for Basic authentication (RFC 7617).
+    pub user: Option<String>,
 }
 
 /// Where a Redis is.
@@ -41,17 +54,23 @@ impl StoreAt {
             Some((scheme, rest)) if ["redis", "valkey"].iter().any(|known| scheme.eq_ignore_ascii_case(known)) => {
                 RedisAt::parse(rest).map(Self::Redis)
             }
-            _ => Err("must be memory, disk: and the path of a file, or redis://host:6379".to_owned()),
+            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => HttpAt::parse(rest).map(Self::Http),
+            Some((scheme, _)) if ["rediss", "valkeys", "https"].iter().any(|tls| scheme.eq_ignore_ascii_case(tls)) => {
+                Err("needs TLS, which stores do not have yet: put a tunnel before the store".to_owned())
+            }
+            _ => Err("must be memory, disk: and the path of a file, redis://host:6379, or http://host/path".to_owned()),
         }
     }
 
-    /// `memory`, `disk` or `redis`.
+    /// `memory`, `disk`, `redis`, `http` or `custom`.
     #[must_use]
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::Memory => "memory",
             Self::Disk(_) => "disk",
             Self::Redis(_) => "redis",
+            Self::Http(_) => "http",
+            Self::Custom => "custom",
         }
     }
 
@@ -68,7 +87,44 @@ impl fmt::Display for StoreAt {
             Self::Memory => f.write_str("memory"),
             Self::Disk(path) => write!(f, "disk:{}", path.display()),
             Self::Redis(at) => write!(f, "{at}"),
+            Self::Http(at) => write!(f, "{at}"),
+            Self::Custom => f.write_str("custom"),
         }
+    }
+}
+
+impl HttpAt {
+    /// Reads what comes after the scheme.
+    fn parse(rest: &str) -> Result<Self, String> {
+        let form = || "needs the form http://[user:password@]host[:port][/path]".to_owned();
+        let rest = rest.strip_prefix("//").ok_or_else(form)?;
+        let (authority, path) = rest.find('/').map_or((rest, ""), |slash| rest.split_at(slash));
+        let (user, place) = match authority.rsplit_once('@') {
+            Some((user, place)) => (Some(user.to_owned()), place),
+            None => (None, authority),
+        };
+        let base = format!("http://{place}{}", path.trim_end_matches('/'));
+        let is_url = base.parse::<http::Uri>().is_ok_and(|url| url.host().is_some_and(|host| !host.is_empty()));
+        if !is_url || base.contains(['?', '#']) {
+            return Err(form());
+        }
+        Ok(Self { base, user })
+    }
+}
+
+impl fmt::Display for HttpAt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.user, self.base.split_once("://")) {
+            (Some(_), Some((scheme, place))) => write!(f, "{scheme}://***@{place}"),
+            _ => f.write_str(&self.base),
+        }
+    }
+}
+
+/// Without its password.
+impl fmt::Debug for HttpAt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
     }
 }
 
@@ -140,7 +196,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_store_is_memory_a_file_or_a_redis() {
+    fn a_store_is_memory_a_file_a_redis_or_a_url() {
         assert_eq!(StoreAt::parse("memory"), Ok(StoreAt::Memory));
         assert_eq!(StoreAt::parse("disk:/data/sessions"), Ok(StoreAt::Disk("/data/sessions".into())));
         assert_eq!(StoreAt::parse("disk:sessions").unwrap().to_string(), "disk:sessions");
@@ -158,7 +214,22 @@ mod tests {
             assert_eq!((store.to_string().as_str(), store.kind()), (shown, "redis"));
             assert!(!format!("{store:?}").contains("secret"));
         }
+        for (given, shown) in [
+            ("http://h:7420/sessions/", "http://h:7420/sessions"),
+            ("HTTP://me:secret@h", "http://***@h"),
+            ("http://[::1]:80/a/b", "http://[::1]:80/a/b"),
+        ] {
+            let store = StoreAt::parse(given).unwrap();
+            assert_eq!((store.to_string().as_str(), store.kind()), (shown, "http"));
+            assert!(!format!("{store:?}").contains("secret"));
+        }
         let bad = [
+            "http:",
+            "http://",
+            "http:///x",
+            "http://h?x=1",
+            "https://h/s",
+            "rediss://h",
             "",
             "disk",
             "disk:",

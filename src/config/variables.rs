@@ -90,7 +90,7 @@ const AUDIENCES: Accepts = Accepts::Text("a comma list of audiences, each as it 
 const SCOPES: Accepts = Accepts::Text("a list of scopes, separated by spaces or commas");
 const SECRET_HEADER: Accepts = Accepts::Text("a header of your own: Header-Name: value");
 const RATE: Accepts = Accepts::Text("off, or messages a second or minute (20/s, 600/m), and a burst (20/s:40)");
-const STORE: Accepts = Accepts::Text("memory, disk: and the path of a file, or redis://host:6379");
+const STORE: Accepts = Accepts::Text("memory, disk: and the path of a file, redis://host:6379, or http://host/path");
 const PATH: Accepts = Accepts::Text("the path of a file");
 const LEVEL: Accepts = Accepts::OneOf(&["TRACE", "DEBUG", "INFO", "WARNING", "WARN", "ERROR", "CRITICAL", "OFF"]);
 const FILTER: Accepts = Accepts::Text("a filter such as info or warn,mcp_echo_stateful=debug");
@@ -147,7 +147,7 @@ pub const VARIABLES: &[Variable] = &[
         "MCP_STORE",
         "memory",
         STORE,
-        "where sessions are kept: memory; disk:PATH, a file that outlives the process; redis://HOST, which replicas share (docs/stores.md)",
+        "where sessions are kept: memory; disk:PATH, a file that outlives the process; redis://HOST, which replicas share; http://HOST/PATH, one of your own (docs/stores.md)",
     ),
     variable("MCP_MESSAGE_QUEUE_SIZE", "100", count(1, 100_000), "messages held per session for its GET stream"),
     variable(

@@ -101,6 +101,11 @@ impl Stored {
         self.dead_at
     }
 
+    /// When it was used last.
+    pub fn used_at(&self) -> StoreTime {
+        StoreTime(self.dead_at.0.saturating_sub(u64::try_from(self.timeout.as_micros()).unwrap_or(u64::MAX)))
+    }
+
     /// How long it may be idle.
     pub fn timeout(&self) -> Duration {
         self.timeout
@@ -165,6 +170,8 @@ impl Stored {
             self.saved.queue.forget_below(commit.record.log_level);
         }
         self.saved.record = commit.record.clone();
+        // An event's id is of this session's time: one from before it was made is none of its own.
+        let least = least.max(StoreTime(self.saved.record.created.0 * 1000 + 1));
         for message in commit.append {
             self.saved.queue.push_at(least.0, message.level, message.json.clone());
         }

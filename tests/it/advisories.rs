@@ -292,7 +292,12 @@ async fn a_stream_whose_connection_lingers_dead_does_not_lock_its_client_out() {
         lingering.push(raw);
         let mut stream = session.stream().await;
         session.call("echo", json!({"message": round.to_string()})).await;
-        assert_eq!(stream.not_a_finding().await.unwrap().json()["params"]["logger"], "tools.echo");
+        let mut logger = json!("queue");
+        // The stream of the round before ended at once; that is told to the next one.
+        while logger == "queue" {
+            logger = stream.not_a_finding().await.unwrap().json()["params"]["logger"].take();
+        }
+        assert_eq!(logger, "tools.echo");
     }
 }
 

@@ -195,17 +195,23 @@ pub fn in_memory() -> bool {
     test_store().is_none()
 }
 
-/// Where sessions are unless a test says otherwise: `disk`, or the URL of a Redis.
+/// Whether sessions are values behind HTTP: that store bounds no sessions, and counts what a stream lost from above.
+pub fn in_values() -> bool {
+    test_store().is_some_and(|store| store.starts_with("http"))
+}
+
+/// Where sessions are unless a test says otherwise: `disk`, or the URL of a Redis or of a store of values.
 #[expect(clippy::disallowed_methods, reason = "it says how the tests are run, and nothing of what they test")]
 pub fn test_store() -> Option<String> {
     std::env::var("MCP_TEST_STORE").ok().filter(|store| !store.is_empty())
 }
 
-/// The URL of a Redis, with a prefix that nobody else has.
+/// The URL of a store, with a prefix that nobody else has.
 pub fn unique(url: &str) -> String {
     let mut name = [0_u8; 8];
     rand::RngCore::fill_bytes(&mut rand::thread_rng(), &mut name);
-    format!("{url}?prefix=test-{:016x}:", u64::from_be_bytes(name))
+    let name = u64::from_be_bytes(name);
+    if url.starts_with("http") { format!("{url}/{name:016x}") } else { format!("{url}?prefix=test-{name:016x}:") }
 }
 
 /// Whether the runtime's clock stands still. It jumps when all tasks wait, also when they wait for a disk.
