@@ -155,7 +155,7 @@ impl App {
                 let here = Arc::new(Copies(Arc::clone(&self.sessions)));
                 let redis = Redis::new(at.clone(), writer, self.config.max_sessions, here);
                 match redis.check().await {
-                    Err(down) if down.reached => {
+                    Err(down) if down.lasts => {
                         return Err(io::Error::other(format!("MCP_STORE: {at}: {down}")));
                     }
                     // It is tried again with every request: nobody has to start this server anew.

@@ -468,7 +468,7 @@ impl Committer {
                     return Ok(Heard { what, lost });
                 }
                 Ok(Err(down)) => down,
-                Err(_) => Down { why: "it did not answer in time".to_owned(), reached: true },
+                Err(_) => Down { why: "it did not answer in time".to_owned(), reached: true, lasts: false },
             };
             lost |= down.reached;
             let began = {
@@ -480,7 +480,7 @@ impl Committer {
             if began.is_none() {
                 tracing::error!("the session store does not answer: {}; requests that need it get 503", down.why);
             }
-            if Instant::now() + PAUSE > give_up {
+            if down.lasts || Instant::now() + PAUSE > give_up {
                 return Err(Silence { why: down.why, reached: lost });
             }
             sleep_until(Instant::now() + PAUSE).await;

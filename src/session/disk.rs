@@ -149,7 +149,7 @@ impl Disk {
     ) -> Later<'static, T> {
         let (reply, replied) = oneshot::channel();
         let job = Box::new(Asked { act, result: None, reply });
-        let closed = || Down { why: "the session store is closed".to_owned(), reached: false };
+        let closed = || Down { why: "the session store is closed".to_owned(), reached: false, lasts: false };
         let sent = lock(&self.jobs).as_ref().map(|jobs| jobs.send(job));
         Box::pin(async move {
             match sent {
@@ -325,7 +325,7 @@ impl<T: Send, F: FnMut(&mut Shelf<'_>) -> Acted<T> + Send> Job for Asked<T, F> {
     }
 
     fn answer(self: Box<Self>, at: Result<StoreTime, Down>) {
-        let down = |why: String| Err(Down { why, reached: false });
+        let down = |why: String| Err(Down { why, reached: false, lasts: true });
         let reply = match (at, self.result) {
             (Err(why), _) => Err(why),
             (Ok(at), Some(Ok(what))) => Ok(Reply { at, what }),
@@ -459,7 +459,7 @@ impl Writer {
         self.cache = Cache::default();
         self.file.database = None;
         let (why, reached) = why;
-        Err(Down { why: format!("{}: {why}", self.file.path.display()), reached })
+        Err(Down { why: format!("{}: {why}", self.file.path.display()), reached, lasts: false })
     }
 
     fn try_commit(&mut self, batch: &mut [Box<dyn Job>], buries: bool) -> Result<StoreTime, (redb::Error, bool)> {

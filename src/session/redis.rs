@@ -48,7 +48,7 @@ impl Redis {
     /// Connects, and looks whether sessions are safe there.
     ///
     /// # Errors
-    /// Why it cannot be used. [`Down::reached`] says that it answered: then trying again does not help.
+    /// Why it cannot be used.
     pub async fn check(&self) -> Result<(), Down> {
         self.link.check().await
     }
@@ -84,7 +84,7 @@ impl Redis {
         let answer = asked?;
         if answer.kind == "newer" {
             let why = "it was written by a newer release, in a format that this one does not know".to_owned();
-            return Err(Down { why, reached: false });
+            return Err(Down { why, reached: false, lasts: true });
         }
         if let Some(score) = answer.score {
             self.link.score(id, score);
@@ -145,8 +145,11 @@ impl Answer {
 
     fn record(&mut self) -> Result<super::Record, Down> {
         let text = self.text()?;
-        serde_json::from_str(&text)
-            .map_err(|error| Down { why: format!("the session there is damaged: {error}"), reached: false })
+        serde_json::from_str(&text).map_err(|error| Down {
+            why: format!("the session there is damaged: {error}"),
+            reached: false,
+            lasts: true,
+        })
     }
 
     fn deliveries(&mut self) -> Result<Vec<Delivery>, Down> {

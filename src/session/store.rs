@@ -52,6 +52,8 @@ pub struct Down {
     pub why: String,
     /// What was asked for may have happened all the same. False where it surely never reached the store.
     pub reached: bool,
+    /// It would say the same again: it is full, or what it has cannot be read.
+    pub lasts: bool,
 }
 
 /// A moment by the store's clock, in microseconds since the Unix epoch.

@@ -101,7 +101,7 @@ impl Kept {
                 .ok()
                 .and_then(|Head { session }| Saved::from_json(session.saved.get().as_bytes()).err());
             let why = newer.unwrap_or_else(|| Unreadable::Damaged(error.to_string()));
-            Down { why: why.to_string(), reached: false }
+            Down { why: why.to_string(), reached: false, lasts: true }
         })
     }
 
@@ -196,7 +196,7 @@ impl<V: Values> Whole<V> {
                 Put::Stale => tokio::time::sleep(Duration::from_millis(u64::from(tries / 4)).min(MOST_PAUSE)).await,
             }
         }
-        Err(Down { why: format!("{TRIES} times others had changed the session before"), reached: false })
+        Err(Down { why: format!("{TRIES} times others had changed the session before"), reached: false, lasts: false })
     }
 
     /// The same with a session that lives.

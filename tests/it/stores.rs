@@ -273,7 +273,7 @@ struct Fickle {
 impl Fickle {
     fn unless_down<'a, T: 'a>(&self, ask: impl FnOnce() -> Later<'a, T>) -> Later<'a, T> {
         if self.is_down.load(Ordering::Relaxed) {
-            let down = Down { why: "connection refused".to_owned(), reached: false };
+            let down = Down { why: "connection refused".to_owned(), reached: false, lasts: false };
             return Box::pin(async { Err(down) });
         }
         ask()

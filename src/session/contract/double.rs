@@ -206,7 +206,7 @@ impl Double {
 
     /// An operation, with what is to happen to it.
     fn operate<T: Send + 'static>(&self, id: Uuid, act: impl FnOnce(&Self) -> T + Send + 'static) -> Later<'static, T> {
-        let (double, down) = (self.clone(), |why: &str, reached| Down { why: why.to_owned(), reached });
+        let (double, down) = (self.clone(), |why: &str, reached| Down { why: why.to_owned(), reached, lasts: false });
         if let Some(Entry::Unreadable(why)) = lock(&self.0.entries).get(&id) {
             let down = down(&why.to_string(), false);
             return Box::pin(async { Err(down) });

@@ -97,7 +97,7 @@ impl Answer {
 
     /// What is not as a script writes it.
     pub fn strange(what: &str) -> Down {
-        Down { why: format!("it answered something else than {what}"), reached: true }
+        Down { why: format!("it answered something else than {what}"), reached: true, lasts: true }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -275,7 +275,7 @@ impl Link {
             Ok(answer) => return Ok(answer),
             Err(error) => error,
         };
-        let (refused, lasts) = match error.kind() {
+        let (refused, keeps) = match error.kind() {
             // A node that was demoted: its name may be another one's by now.
             ErrorKind::Server(ServerErrorKind::ReadOnly | ServerErrorKind::MasterDown) => (true, false),
             // A script that broke off. None does, unless somebody else writes these keys.
@@ -284,11 +284,13 @@ impl Link {
             ErrorKind::Server(_) | ErrorKind::Extension => (true, true),
             _ => (false, false),
         };
-        if !lasts {
+        if !keeps {
             let mut state = self.state.lock().await;
             state.open.take_if(|open| open.number == number);
         }
-        Err(Down { why: detail(&error), reached: !refused })
+        // Full (OOM), or not allowed: it says so until somebody does something about it. Else it is starting.
+        let starting = matches!(error.kind(), ErrorKind::Server(kind) if kind != ServerErrorKind::NoPerm);
+        Err(Down { why: detail(&error), reached: !refused, lasts: refused && keeps && !starting })
     }
 
     async fn connection(self: &Arc<Self>) -> Result<Open, Down> {
@@ -325,7 +327,8 @@ impl Link {
                 matches!(error.kind(), ErrorKind::Server(_) | ErrorKind::Extension | ErrorKind::AuthenticationFailed);
             Down {
                 why: detail(error),
-                reached: answered && error.kind() != ErrorKind::Server(ServerErrorKind::BusyLoading),
+                reached: false,
+                lasts: answered && error.kind() != ErrorKind::Server(ServerErrorKind::BusyLoading),
             }
         };
         let (push, pushed) = channel(UNHEARD);
@@ -350,7 +353,7 @@ impl Link {
         let version = server.lines().find_map(|line| line.strip_prefix("redis_version:")).unwrap_or_default();
         if version.split('.').next().and_then(|major| major.parse().ok()).is_some_and(|major: u32| major < OLDEST) {
             let why = format!("it is Redis {version}; sessions need Redis 7 or newer, or Valkey 8 or newer");
-            return Err(Down { why, reached: true });
+            return Err(Down { why, reached: false, lasts: true });
         }
         let mut ask = redis::cmd("CONFIG");
         ask.arg("GET").arg("maxmemory-policy");
@@ -360,7 +363,7 @@ impl Link {
                     let why = format!(
                         "its maxmemory-policy is {policy}: it would throw sessions away; set it to noeviction, or use another Redis"
                     );
-                    return Err(Down { why, reached: true });
+                    return Err(Down { why, reached: false, lasts: true });
                 }
             }
             Err(error) if !std::mem::replace(warned, true) => tracing::warn!(

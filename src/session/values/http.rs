@@ -85,23 +85,29 @@ impl HttpValues {
         if let Some(authorization) = &self.authorization {
             request = request.header(AUTHORIZATION, authorization);
         }
-        let request = request
-            .body(Full::new(Bytes::from(body)))
-            .map_err(|error| Down { why: format!("cannot ask it: {error}"), reached: false })?;
+        let request = request.body(Full::new(Bytes::from(body))).map_err(|error| Down {
+            why: format!("cannot ask it: {error}"),
+            reached: false,
+            lasts: true,
+        })?;
         let asked = async {
-            let response = self
-                .client
-                .request(request)
-                .await
-                .map_err(|error| Down { why: format!("{error}{}", source(&error)), reached: !error.is_connect() })?;
+            let response = self.client.request(request).await.map_err(|error| Down {
+                why: format!("{error}{}", source(&error)),
+                reached: !error.is_connect(),
+                lasts: false,
+            })?;
             let (head, body) = response.into_parts();
             let body = Limited::new(body, MOST).collect().await;
-            let body = body.map_err(|error| Down { why: format!("its answer broke off: {error}"), reached: true })?;
+            let body = body.map_err(|error| Down {
+                why: format!("its answer broke off: {error}"),
+                reached: true,
+                lasts: false,
+            })?;
             Ok(Answer { status: head.status, headers: head.headers, body: body.to_bytes() })
         };
         let answer = tokio::time::timeout(PATIENCE, asked).await.unwrap_or_else(|_| {
             let why = format!("no answer within {} s", PATIENCE.as_secs());
-            Err(Down { why, reached: true })
+            Err(Down { why, reached: true, lasts: false })
         })?;
         self.learn(&answer.headers);
         Ok(answer)
@@ -140,16 +146,16 @@ fn tag(headers: &HeaderMap) -> Result<Tag, Down> {
             let why = format!(
                 "its ETag {tag} is weak, and If-Match never matches it (RFC 9110 section 13.1.1): switch compression off on the way"
             );
-            Err(Down { why, reached: true })
+            Err(Down { why, reached: true, lasts: true })
         }
         Some(tag) => Ok(tag.to_owned()),
-        None => Err(Down { why: "its answers have no ETag".to_owned(), reached: true }),
+        None => Err(Down { why: "its answers have no ETag".to_owned(), reached: true, lasts: true }),
     }
 }
 
 fn unexpected(answer: &Answer, what: &str) -> Down {
     let refused = answer.status.is_client_error();
-    Down { why: format!("{what} was answered with {}", answer.status), reached: !refused }
+    Down { why: format!("{what} was answered with {}", answer.status), reached: !refused, lasts: refused }
 }
 
 impl Values for HttpValues {
