@@ -13,15 +13,17 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tower::Service as _;
 use uuid::Uuid;
 
 use crate::clock::Clock;
-use crate::config::{Config, StoreAt};
+use crate::config::{AdminAt, Config, StoreAt, endpoint_url};
 use crate::connections::{self, ConnectionLimit, Place, Timeouts};
 use crate::http::{Account, Budget, Connection, Http, Layers, refusing_routes, routes};
 use crate::logging::Log;
+use crate::recorder::Recorder;
 use crate::rpc::Engine;
 use crate::session::disk::{Disk, DiskLimits};
 use crate::session::redis::Redis;
@@ -31,6 +33,7 @@ use crate::session::values::{Values as _, Whole};
 use crate::session::{self, Committer, Limits, SessionManager, keep_alive_regularly, read, sweep_regularly, write};
 use crate::system::System;
 use crate::tools::{Server, TOOLS, Tool};
+use crate::view::{self, View};
 
 /// The most bytes of a request's head: room for a token of 32 KiB next to large cookies. More is answered 431, as are more
 /// than 100 headers (hyper's own bound, which it keeps without allocating).
@@ -215,7 +218,20 @@ impl App {
             }
         }
         let engine = Engine::new(server, self.tools, shutdown.clone());
+        let recorder =
+            self.config.admin.map(|_| Arc::new(Recorder::new(self.config.record, self.config.record_bodies)));
+        let watching = match (self.config.admin, &recorder) {
+            (Some(admin), Some(recorder)) => {
+                let address = listener.local_addr()?;
+                let endpoint = endpoint_url(&address.ip().to_string(), address.port());
+                let view = View::new(Arc::clone(&engine), Arc::clone(recorder), endpoint);
+                watch(admin, view, shutdown.clone()).await?
+            }
+            _ => None,
+        };
+        let recorder = recorder.filter(|_| watching.is_some());
         let http = Arc::new(Http {
+            recorder,
             // Four hex digits: always a header's value.
             instance: HeaderValue::from_str(&instance.to_string()).unwrap_or(HeaderValue::from_static("")),
             bound_to_loopback: listener.local_addr()?.ip().is_loopback(),
@@ -243,6 +259,9 @@ impl App {
             engine.calls.close();
             engine.calls.wait().await;
             let _ = sweeping.await;
+            if let Some(watching) = watching {
+                let _ = watching.await;
+            }
         };
         if tokio::time::timeout(grace, drained).await.is_err() {
             let in_flight = read(&self.sessions).stats().in_flight;
@@ -255,6 +274,32 @@ impl App {
             let _closed = tokio::task::spawn_blocking(move || store.shut()).await;
         }
         Ok(())
+    }
+}
+
+/// Starts the admin listener.
+///
+/// # Errors
+/// Where it was asked for at an address that it cannot have.
+async fn watch(
+    admin: AdminAt,
+    view: View,
+    shutdown: CancellationToken,
+) -> io::Result<Option<JoinHandle<io::Result<()>>>> {
+    match view::bind(admin.address).await {
+        Ok(listener) => {
+            let address = listener.local_addr()?;
+            tracing::info!("exchanges, reports and figures on http://{address}/");
+            Ok(Some(tokio::spawn(view::serve(view, listener, shutdown))))
+        }
+        Err(error) if admin.asked => Err(io::Error::other(format!("MCP_ADMIN_ADDR: {}: {error}", admin.address))),
+        Err(error) => {
+            let address = admin.address;
+            tracing::warn!(
+                "no exchanges, reports and figures: {address}: {error}; MCP_ADMIN_ADDR gives them another address"
+            );
+            Ok(None)
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 //! [`Config::load`] takes arguments and environment as parameters and reads neither itself, so that tests set none. What
 //! can be set, with defaults and bounds, is one table: [`VARIABLES`].
 
+mod admin;
 mod environment;
 mod expect;
 mod flags;
@@ -16,6 +17,7 @@ mod variables;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use admin::AdminAt;
 pub use expect::{EndpointUrl, Expectations, ProxySecret};
 pub use load::{Command, ConfigError, endpoint_url};
 pub use network::{is_loopback_host, is_loopback_origin, normalise_origin};
@@ -46,6 +48,13 @@ pub struct Config {
     pub rate_limit: Option<RateLimit>,
     /// `MCP_STORE`.
     pub store: StoreAt,
+    /// `MCP_ADMIN_ADDR`: where the admin listener is, if there is one. Unset: [`AdminAt::DEFAULT`] where the server is bound to
+    /// loopback, else nowhere; in a configuration that is not read from variables nowhere.
+    pub admin: Option<AdminAt>,
+    /// `MCP_RECORD`: exchanges kept to be looked at; 0 for none.
+    pub record: usize,
+    /// `MCP_RECORD_BODIES`: with the first 4 KB of their bodies.
+    pub record_bodies: bool,
     /// `MCP_MESSAGE_QUEUE_SIZE`: messages held per session.
     pub message_queue_size: usize,
     /// `MCP_REQUIRE_SESSION`: refuse requests without a session, other than `initialize`.
@@ -259,6 +268,9 @@ impl Default for Config {
             max_sessions: 10_000,
             rate_limit: None,
             store: StoreAt::Memory,
+            admin: None,
+            record: 1000,
+            record_bodies: false,
             message_queue_size: 100,
             require_session: false,
             strict: false,
@@ -313,6 +325,9 @@ impl Config {
             "MCP_MAX_SESSIONS" => self.max_sessions.to_string(),
             "MCP_RATE_LIMIT" => self.rate_limit.map_or_else(|| "off".to_owned(), |limit| limit.to_string()),
             "MCP_STORE" => self.store.shown(),
+            "MCP_ADMIN_ADDR" => self.admin.map_or_else(|| "off".to_owned(), |admin| admin.address.to_string()),
+            "MCP_RECORD" => self.record.to_string(),
+            "MCP_RECORD_BODIES" => self.record_bodies.to_string(),
             "MCP_MESSAGE_QUEUE_SIZE" => self.message_queue_size.to_string(),
             "MCP_REQUIRE_SESSION" => self.require_session.to_string(),
             "MCP_ECHO_STRICT" => self.strict.to_string(),

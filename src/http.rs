@@ -31,8 +31,10 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::protocol::RpcError;
+use crate::recorder::Recorder;
 use crate::request::{self, ProxyProof, RequestId, headers};
 use crate::rpc::Engine;
+use crate::seen::Seen;
 pub use budget::{Account, Budget};
 pub use layers::Layers;
 use refusal::Refusal;
@@ -56,6 +58,8 @@ pub struct Http {
     pub bound_to_loopback: bool,
     /// How long a client may leave a large answer unread.
     pub unread: Duration,
+    /// Who records exchanges, if somebody can look at them.
+    pub recorder: Option<Arc<Recorder>>,
 }
 
 /// The TCP connection of a request.
@@ -77,6 +81,8 @@ struct Arrival {
     proxy: ProxyProof,
     /// Whether it gets a line in the log whatever becomes of it.
     is_logged: bool,
+    /// What is noted of it for the recorder.
+    seen: Option<Arc<Seen>>,
     /// The memory of its connection.
     account: Account,
 }

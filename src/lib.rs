@@ -14,6 +14,7 @@
 //! - [`tools`]: the table of eleven, one file each.
 //! - [`diagnosis`]: what is wrong with a request; redaction.
 //! - [`request`]: the facts of one HTTP request.
+//! - [`recorder`]: the last exchanges; [`view`]: the listener that shows them, reports and figures; [`seen`]: what is noted of a request.
 //! - [`schema`]: JSON Schemas written as text.
 //! - [`clock`]: time as a parameter.
 //! - [`text`]: how figures are written for people.
@@ -30,10 +31,13 @@ pub mod keys;
 pub mod listen;
 pub mod logging;
 pub mod protocol;
+pub mod recorder;
 pub mod request;
 pub mod rpc;
 pub mod schema;
+pub mod seen;
 pub mod session;
 pub mod system;
 pub mod text;
 pub mod tools;
+pub mod view;

@@ -67,6 +67,12 @@ pub struct Engine {
 }
 
 impl Engine {
+    /// The tool of that name, as this server writes it.
+    #[must_use]
+    pub fn known_tool(&self, name: &str) -> Option<&'static str> {
+        self.tools.get(name).map(|entry| entry.tool().name)
+    }
+
     /// An engine for `server` with the tools of a table, until `shutdown` is cancelled.
     #[must_use]
     pub fn new(server: Server, tools: &'static [Tool], shutdown: CancellationToken) -> Arc<Self> {

@@ -48,7 +48,7 @@ class Server:
     def __enter__(self):
         self.port = free_port()
         # Nothing of the caller's environment changes what is measured: defaults, and what the case asks for.
-        environment = {"PATH": os.environ["PATH"], "MCP_ECHO_PORT": str(self.port), **self.environment}
+        environment = {"PATH": os.environ["PATH"], "MCP_ECHO_PORT": str(self.port), "MCP_ADMIN_ADDR": "off", **self.environment}
         command = [argument.format(port=self.port) for argument in self.command]
         began = time.perf_counter()
         self.process = subprocess.Popen(

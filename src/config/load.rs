@@ -11,8 +11,8 @@ use tracing_subscriber::filter::Targets;
 use super::flags::{Flags, NoFlags, Subcommands};
 use super::reader::Reader;
 use super::{
-    Config, EndpointUrl, Expectations, KeepAliveStyle, LogFormat, Origins, ProxySecret, RateLimit, ResponseMode,
-    SessionBinding, Source, StoreAt, environment, expect, network,
+    AdminAt, Config, EndpointUrl, Expectations, KeepAliveStyle, LogFormat, Origins, ProxySecret, RateLimit,
+    ResponseMode, SessionBinding, Source, StoreAt, environment, expect, is_loopback_host, network,
 };
 use crate::protocol::{Revision, Served, is_stateless};
 
@@ -117,6 +117,12 @@ impl Config {
                 LEAST_IN_REDIS.as_secs()
             ));
         }
+        config.admin = match reader.parsed("MCP_ADMIN_ADDR", AdminAt::parse) {
+            Some(admin) => admin,
+            None => is_loopback_host(&config.host).then_some(AdminAt::DEFAULT),
+        };
+        reader.number(&mut config.record, "MCP_RECORD");
+        reader.switch(&mut config.record_bodies, "MCP_RECORD_BODIES");
         reader.number(&mut config.message_queue_size, "MCP_MESSAGE_QUEUE_SIZE");
         reader.switch(&mut config.require_session, "MCP_REQUIRE_SESSION");
 

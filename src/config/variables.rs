@@ -149,6 +149,15 @@ pub const VARIABLES: &[Variable] = &[
         STORE,
         "where sessions are kept: memory; disk:PATH, a file that outlives the process; redis://HOST, which replicas share; http://HOST/PATH, one of your own (docs/stores.md)",
     ),
+    variable(
+        "MCP_ADMIN_ADDR",
+        "",
+        Accepts::Text("an address with a port, or off"),
+        "where /exchanges, /report and /metrics are: an address with a port, or off; unset: 127.0.0.1:3001 when bound to loopback, else \
+         off",
+    ),
+    variable("MCP_RECORD", "1000", count(0, 100_000), "last exchanges kept to be looked at, in 16 MB at most; 0: none"),
+    variable("MCP_RECORD_BODIES", "false", Accepts::Switch, "keep the first 4 KB of their bodies too, redacted"),
     variable("MCP_MESSAGE_QUEUE_SIZE", "100", count(1, 100_000), "messages held per session for its GET stream"),
     variable(
         "MCP_REQUIRE_SESSION",

@@ -13,7 +13,9 @@ use super::refusal::{self, Refusal};
 use super::{Http, sse};
 use crate::config::ResponseMode;
 use crate::protocol::{Addressee, Answer, Answers, CallStream, Content, Outgoing, Reply, message};
+use crate::recorder::{self, Recorder};
 use crate::request::headers::{Accepts, SESSION_ID};
+use crate::seen;
 
 /// The forms that the answer to a POST may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,7 +59,7 @@ pub async fn render(
     session: Option<HeaderValue>,
 ) -> Response {
     let mut response = match reply.content {
-        Content::Answer(answer) => complete(account, form, answer).await,
+        Content::Answer(answer) => complete(http.recorder.as_deref(), account, form, answer).await,
         Content::Stream(calls) => ongoing(http, account, form, calls).await,
         Content::Subscription(messages) => ongoing(http, account, Form::Either, messages).await,
         Content::Accepted => StatusCode::ACCEPTED.into_response(),
@@ -74,7 +76,7 @@ pub async fn render(
 }
 
 /// An answer that is there.
-async fn complete(account: &Account, form: Form, answers: Answers) -> Response {
+async fn complete(recorder: Option<&Recorder>, account: &Account, form: Form, answers: Answers) -> Response {
     // A failure with a status of its own is no stream: that has 200 and could not say so.
     if let Answers::One(Answer { failure: Some(failure), json, .. }) = answers {
         let mut response = refusal::json(refusal::status(failure), json);
@@ -89,6 +91,11 @@ async fn complete(account: &Account, form: Form, answers: Answers) -> Response {
     } else {
         Bytes::from(answers.into_json())
     };
+    if recorder.is_some_and(Recorder::records_bodies)
+        && let Some(seen) = seen::current()
+    {
+        seen.note_bodies(None, Some(recorder::body(&body)));
+    }
     match account.hold(body).await {
         Ok(body) if form == Form::Stream => evened(sse::response_at_once(body), is_even),
         Ok(body) => evened(refusal::json(StatusCode::OK, body), is_even),
@@ -126,7 +133,9 @@ async fn ongoing(http: &Http, account: &Account, form: Form, mut calls: CallStre
     };
     let opening = match (form, first) {
         (Form::Stream, _) => Opening::Comment("working"),
-        (_, Some(Outgoing::Answer(answers))) => return complete(account, form, answers).await,
+        (_, Some(Outgoing::Answer(answers))) => {
+            return complete(http.recorder.as_deref(), account, form, answers).await;
+        }
         (_, Some(Outgoing::Refused(refused))) => return Refusal::from(refused).into_response(),
         // Every call was cancelled.
         (Form::Json, _) => return StatusCode::NO_CONTENT.into_response(),

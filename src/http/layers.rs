@@ -111,6 +111,7 @@ mod tests {
             instance: HeaderValue::from_static("0000"),
             bound_to_loopback: true,
             unread: Duration::from_secs(60),
+            recorder: None,
         })
     }
 

@@ -2,13 +2,16 @@
 
 use std::borrow::Cow;
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Version};
+use jiff::Timestamp;
 use pin_project_lite::pin_project;
 use tokio::time::Sleep;
 use tower::Service;
@@ -24,23 +27,40 @@ use crate::diagnosis::cors;
 use crate::diagnosis::redact::{self, HIDDEN, MAX_LOGGED, SESSION_SHOWN, loggable, unrevealing};
 use crate::protocol::Message;
 use crate::protocol::message::Body;
+use crate::recorder::METHODS;
+use crate::recorder::{Answered, Head, Known};
 use crate::request::headers::{self, INSTANCE_ID, REQUEST_ID, SERVER_TIMING};
 use crate::request::{ProxyProof, RequestId};
+use crate::seen::{self, Asked, Seen};
 use crate::text::shorten;
 
-/// Records what a POST asks for in the request's span: the JSON-RPC method, and the tool.
-pub fn record(body: &Body) {
-    let (method, params) = match body {
-        Body::Single(Message::Request(call)) => (&*call.method, Some(&call.params)),
-        Body::Single(Message::Notification(notification)) => (&*notification.method, None),
-        Body::Single(Message::Response) => ("response", None),
-        Body::Batch(_) => ("batch", None),
+/// Records what a POST asks for: the JSON-RPC method, and the tool; in the request's span where it is logged.
+pub fn record(http: &Http, body: &Body, is_logged: bool, seen: Option<&Arc<Seen>>) {
+    if !is_logged && seen.is_none() {
+        return;
+    }
+    let (method, params, id) = match body {
+        Body::Single(Message::Request(call)) => (&*call.method, Some(&call.params), Some(call.id.as_json())),
+        Body::Single(Message::Notification(notification)) => (&*notification.method, None, None),
+        Body::Single(Message::Response) => ("response", None, None),
+        Body::Batch(_) => ("batch", None, None),
     };
-    let span = Span::current();
-    span.record("method", loggable(method));
     let tool = params.filter(|_| method == "tools/call").and_then(|params| params.name().as_str());
-    if let Some(tool) = tool {
-        span.record("tool", loggable(tool));
+    if is_logged {
+        let span = Span::current();
+        span.record("method", loggable(method));
+        if let Some(tool) = tool {
+            span.record("tool", loggable(tool));
+        }
+    }
+    if let Some(seen) = seen {
+        let known = METHODS.iter().find(|known| **known == method);
+        seen.ask(Asked {
+            method: known.map_or_else(|| loggable(method).into(), |known| Cow::Borrowed(*known)),
+            tool: tool.map(|tool| loggable(tool).into()),
+            known_tool: tool.and_then(|tool| http.engine.known_tool(tool)),
+            id: id.map(|id| loggable(id).into()),
+        });
     }
 }
 
@@ -50,13 +70,16 @@ pub struct Observe<S> {
     http: Arc<Http>,
     connection: Connection,
     account: Account,
+    /// The connection's last head.
+    known: Option<Arc<Known>>,
     inner: S,
 }
 
 impl<S> Observe<S> {
     /// For the requests of a connection.
     pub fn new(http: Arc<Http>, connection: Connection, account: Account, inner: S) -> Self {
-        Self { http, connection, account, inner }
+        let known = http.recorder.is_some().then(Arc::default);
+        Self { http, connection, account, known, inner }
     }
 }
 
@@ -76,10 +99,17 @@ where
         let secret = self.http.engine.server.config.expect.proxy_secret.as_ref();
         // First of all, so that nobody sees its value: neither the log nor a tool.
         let proxy = secret.map_or(ProxyProof::NotAsked, |secret| take_proof(secret, request.headers_mut()));
-        let (observed, arrival) = Observed::new(&self.http, self.connection, &self.account, proxy, &request);
+        let (mut observed, mut arrival) = Observed::new(&self.http, self.connection, &self.account, proxy, &request);
+        if let (Some(recorder), Some(known)) = (&self.http.recorder, &self.known) {
+            let seen = Arc::new(Seen::new(observed.at));
+            arrival.seen = Some(Arc::clone(&seen));
+            let (head, session) = (recorder.head(&request, known), session(request.headers()));
+            observed.recorded = Some(Recorded { head, session, at: arrival.wall, peer: self.connection.peer, seen });
+        }
         request.extensions_mut().insert(arrival);
         let span = observed.span.clone();
-        let answering = span.in_scope(|| self.inner.call(request)).instrument(span);
+        let seen = observed.recorded.as_ref().map(|recorded| &recorded.seen);
+        let answering = seen::within(seen, || span.in_scope(|| self.inner.call(request))).instrument(span);
         Observing { answering, observed: Some((observed, Arc::clone(&self.http))), late: None }
     }
 }
@@ -116,7 +146,11 @@ where
         }
         // Nearly always it is the first.
         let mut response = if this.late.is_none() {
-            let Ok(response) = ready!(this.answering.poll(context));
+            let seen = this.observed.as_ref().and_then(|(observed, _)| observed.recorded.as_ref());
+            let Ok(response) = ready!(match seen {
+                None => this.answering.poll(context),
+                Some(recorded) => seen::within(Some(&recorded.seen), || this.answering.poll(context)),
+            });
             let is_even = response.status() == StatusCode::NOT_FOUND || response.extensions().get::<Even>().is_some();
             match this.observed.as_ref().filter(|_| is_even).map(|(observed, _)| observed.at + EVEN) {
                 None => response,
@@ -146,6 +180,22 @@ struct Observed {
     span: Span,
     is_logged: bool,
     is_probe: bool,
+    recorded: Option<Recorded>,
+}
+
+/// What of a request is recorded, up to its answer.
+struct Recorded {
+    head: Arc<Head>,
+    session: Option<Box<str>>,
+    at: Timestamp,
+    peer: SocketAddr,
+    seen: Arc<Seen>,
+}
+
+/// The first characters of the session's id that headers name.
+fn session(headers: &HeaderMap) -> Option<Box<str>> {
+    let id = headers.get(headers::SESSION_ID)?.to_str().ok()?;
+    Some(shorten(&redact::escape(id), SESSION_SHOWN).trim_end_matches('…').into())
 }
 
 impl Observed {
@@ -177,7 +227,14 @@ impl Observed {
         if is_debug {
             span.in_scope(|| log_headers(request));
         }
-        let observed = Self { at, id: id.clone(), span, is_logged, is_probe: matches!(path, HEALTH_PATH | READY_PATH) };
+        let observed = Self {
+            at,
+            id: id.clone(),
+            span,
+            is_logged,
+            is_probe: matches!(path, HEALTH_PATH | READY_PATH),
+            recorded: None,
+        };
         (
             observed,
             Arrival {
@@ -188,6 +245,7 @@ impl Observed {
                 proxy,
                 is_logged,
                 account: account.clone(),
+                seen: None,
             },
         )
     }
@@ -199,6 +257,25 @@ impl Observed {
         headers.insert(INSTANCE_ID, http.instance.clone());
         headers.insert(SERVER_TIMING, server_timing(took));
         headers.insert(REQUEST_ID, self.id.to_header());
+        // Probes that find all well would push out what somebody looks for.
+        let is_dull = self.is_probe && response.status().is_success();
+        if let (Some(recorded), Some(recorder)) = (self.recorded.filter(|_| !is_dull), &http.recorder) {
+            let Recorded { head, session: named, at, peer, seen } = recorded;
+            let refused = response.extensions().get::<Why>().map(|Why(why)| unrevealing(why).into());
+            let content_type = response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+            recorder.record(Answered {
+                at,
+                took,
+                peer,
+                id: self.id.clone(),
+                head,
+                status: response.status().as_u16(),
+                content_type: content_type.map(Into::into),
+                session: session(response.headers()).or(named),
+                refused,
+                seen,
+            });
+        }
         // With LOG_LEVEL=WARNING the server's own mistakes still get their lines.
         let is_mistake = response.status().is_server_error();
         if self.is_logged

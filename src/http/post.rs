@@ -13,6 +13,7 @@ use super::refusal::{self, Refusal};
 use super::{Arrival, Http, body};
 use crate::diagnosis::findings::session::{accept, content_type};
 use crate::protocol::{Content, RpcError, message};
+use crate::recorder;
 use crate::request::headers::{self, Accept, SESSION_ID};
 use crate::rpc::{self, Arrived, Caller};
 use crate::session::clients::Denial;
@@ -43,8 +44,10 @@ pub async fn post(State(http): State<Arc<Http>>, Extension(arrival): Extension<A
             return refusal.noted(&http, &parts.method, &parts.headers, peer).into_response();
         }
     };
-    if arrival.is_logged {
-        observe::record(&message);
+    observe::record(&http, &message, arrival.is_logged, arrival.seen.as_ref());
+    if let (Some(seen), Some(_)) = (&arrival.seen, http.recorder.as_ref().filter(|recorder| recorder.records_bodies()))
+    {
+        seen.note_bodies(Some(recorder::body(&bytes)), None);
     }
     let session = parts.headers.get(SESSION_ID).cloned();
     let request = Arc::new(arrival.request(parts, bytes.len(), share));

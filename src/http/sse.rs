@@ -2,15 +2,18 @@
 
 use std::convert::Infallible;
 use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Instant;
 
 use axum::body::Body;
 use bytes::Bytes;
-use futures_util::Stream;
+use futures_util::{Stream, StreamExt as _};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Response};
 
 use super::refusal::HEADERS;
 use crate::request::headers::ACCEL_BUFFERING;
+use crate::seen::{self, Seen, StreamEnd};
 
 /// Milliseconds after which a client should reconnect: what clients do unasked, so that a short outage stays short.
 const RETRY_MS: u32 = 1000;
@@ -72,8 +75,39 @@ pub fn keep_alive_event() -> Bytes {
 /// A 200 response with a stream of events.
 #[must_use]
 pub fn response(events: impl Stream<Item = Bytes> + Send + 'static) -> Response<Body> {
-    use futures_util::StreamExt as _;
-    with_headers(Body::from_stream(events.map(Ok::<_, Infallible>)))
+    let Some(seen) = seen::current() else {
+        return with_headers(Body::from_stream(events.map(Ok::<_, Infallible>)));
+    };
+    with_headers(Body::from_stream(watched(events, seen).map(Ok::<_, Infallible>)))
+}
+
+/// A stream of which is noted what goes out on it, and who ends it.
+fn watched(events: impl Stream<Item = Bytes> + Send + 'static, seen: Arc<Seen>) -> impl Stream<Item = Bytes> + Send {
+    /// Dropped before its end, the other end has ended it.
+    struct Watch {
+        seen: Arc<Seen>,
+        last: Instant,
+    }
+    impl Drop for Watch {
+        fn drop(&mut self) {
+            self.seen.stream_ended(StreamEnd::Client, self.last.elapsed());
+        }
+    }
+    seen.stream_opened();
+    async_stream::stream! {
+        let mut watch = Watch { seen, last: Instant::now() };
+        futures_util::pin_mut!(events);
+        while let Some(event) = events.next().await {
+            watch.last = Instant::now();
+            if event.starts_with(b"event: message") {
+                watch.seen.event_sent();
+            } else {
+                watch.seen.kept_alive();
+            }
+            yield event;
+        }
+        watch.seen.stream_ended(StreamEnd::Server, watch.last.elapsed());
+    }
 }
 
 /// A 200 response with events that are all known.

@@ -10,6 +10,7 @@ use super::job::Job;
 use super::result::{refuse, result};
 use crate::diagnosis::findings::{self, Finding, Severity};
 use crate::protocol::{Answer, Failure, LogLevel, RpcError, notice};
+use crate::seen;
 use crate::session::{self, Working, kept, read};
 use crate::tools::{Context, FindingCounts, Outcome, Tool, ToolError};
 
@@ -69,6 +70,7 @@ impl Engine {
 
 fn tell(counts: &FindingCounts, told: &[Told]) {
     for (finding, first) in told {
+        seen::finding(finding.rule.id);
         let first_here = counts.count(finding.rule);
         if !first.unwrap_or(first_here) {
             continue;

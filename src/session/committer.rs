@@ -31,6 +31,7 @@ use super::store::{
     StoreFigures, StoreTime, Token,
 };
 use super::working::Working;
+use crate::seen::{self, Seen};
 
 /// Time between two tries of a commit that the store did not answer.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -109,7 +110,7 @@ trait Waiting: Send {
     /// Runs it.
     fn run(&mut self);
     /// Tells its caller what became of it.
-    fn answer(self: Box<Self>, why_not: Option<Uncommitted>) -> Span;
+    fn answer(self: Box<Self>, why_not: Option<Uncommitted>) -> Whose;
 }
 
 struct Change<T, F> {
@@ -117,17 +118,34 @@ struct Change<T, F> {
     /// Of the last run.
     result: Option<T>,
     waits: oneshot::Sender<Result<T, Uncommitted>>,
+    of: Whose,
+}
+
+/// Whose change it is: where its log lines belong, and what it raises is noted.
+#[derive(Clone)]
+struct Whose {
     span: Span,
+    seen: Option<Arc<Seen>>,
+}
+
+impl Whose {
+    fn here() -> Self {
+        Self { span: Span::current(), seen: seen::current() }
+    }
+
+    fn in_scope<T>(&self, work: impl FnOnce() -> T) -> T {
+        seen::within(self.seen.as_ref(), || self.span.in_scope(work))
+    }
 }
 
 impl<T: Send, F: FnMut() -> T + Send> Waiting for Change<T, F> {
     fn run(&mut self) {
         // What an earlier run left goes first.
         self.result = None;
-        self.result = Some(self.span.in_scope(&mut self.run));
+        self.result = Some(self.of.in_scope(&mut self.run));
     }
 
-    fn answer(self: Box<Self>, why_not: Option<Uncommitted>) -> Span {
+    fn answer(self: Box<Self>, why_not: Option<Uncommitted>) -> Whose {
         let answer = match (why_not, self.result) {
             (None, Some(result)) => Ok(result),
             (None, None) => Err(Uncommitted::Broken),
@@ -135,7 +153,7 @@ impl<T: Send, F: FnMut() -> T + Send> Waiting for Change<T, F> {
         };
         // Where nobody waits any more, nobody is told.
         let _gone = self.waits.send(answer);
-        self.span
+        self.of
     }
 }
 
@@ -269,7 +287,7 @@ impl Committer {
         F: FnMut() -> T + Send + 'static,
     {
         let (waits, answer) = oneshot::channel();
-        let change = Box::new(Change { run, result: None, waits, span: Span::current() });
+        let change = Box::new(Change { run, result: None, waits, of: Whose::here() });
         let begins = {
             let mut sessions = lock(&self.sessions);
             let line = sessions.get_mut(&session.id());
@@ -361,9 +379,9 @@ impl Committer {
     async fn commit(&self, session: &Session, mut batch: Line) {
         match self.try_commit(session, &mut batch).await {
             Ok(left) => {
-                let spans: Vec<Span> = batch.into_iter().map(|change| change.answer(None)).collect();
-                for (span, left) in spans.iter().zip(left) {
-                    span.in_scope(|| left.effects.into_iter().for_each(|effect| effect()));
+                let whose: Vec<Whose> = batch.into_iter().map(|change| change.answer(None)).collect();
+                for (of, left) in whose.iter().zip(left) {
+                    of.in_scope(|| left.effects.into_iter().for_each(|effect| effect()));
                 }
             }
             Err(why_not) => {

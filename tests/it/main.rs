@@ -40,4 +40,5 @@ mod stores;
 mod streams;
 mod strict;
 mod tools;
+mod view;
 mod wrong_requests;

@@ -17,7 +17,8 @@ const NAME: &str = "mcp-echo-streamablehttp-server-stateful";
 /// The program in an environment of the test's own.
 fn command(arguments: &[&str], environment: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_mcp-echo-streamablehttp-server-stateful"));
-    command.args(arguments).env_clear().envs(environment.iter().copied());
+    // Of the many at once one alone could have the admin listener's usual address.
+    command.args(arguments).env_clear().env("MCP_ADMIN_ADDR", "off").envs(environment.iter().copied());
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     command
 }
@@ -58,7 +59,7 @@ impl Program {
         let mut limited = Command::new("/bin/sh");
         limited.args(["-c", &format!("{limit} && exec \"$@\""), "sh"]);
         limited.arg(env!("CARGO_BIN_EXE_mcp-echo-streamablehttp-server-stateful")).args(["--port", "0"]);
-        limited.env_clear().envs(environment.iter().copied());
+        limited.env_clear().env("MCP_ADMIN_ADDR", "off").envs(environment.iter().copied());
         limited.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         Self::run_by(limited).await
     }
