@@ -1,7 +1,7 @@
 //! The server put together: state, router, and the loop that accepts connections until it is told to stop.
 
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
@@ -19,7 +19,7 @@ use tower::Service as _;
 use uuid::Uuid;
 
 use crate::clock::Clock;
-use crate::config::{AdminAt, Config, StoreAt, endpoint_url};
+use crate::config::{Config, StoreAt, endpoint_url};
 use crate::connections::{self, ConnectionLimit, Place, Timeouts};
 use crate::http::{Account, Budget, Connection, Http, Layers, refusing_routes, routes};
 use crate::logging::Log;
@@ -218,9 +218,10 @@ impl App {
             }
         }
         let engine = Engine::new(server, self.tools, shutdown.clone());
-        let recorder =
-            self.config.admin.map(|_| Arc::new(Recorder::new(self.config.record, self.config.record_bodies)));
-        let watching = match (self.config.admin, &recorder) {
+        let bound_to_loopback = listener.local_addr()?.ip().is_loopback();
+        let admin = self.config.admin.address(bound_to_loopback);
+        let recorder = admin.map(|_| Arc::new(Recorder::new(self.config.record, self.config.record_bodies)));
+        let watching = match (admin, &recorder) {
             (Some(admin), Some(recorder)) => {
                 let address = listener.local_addr()?;
                 let endpoint = endpoint_url(&address.ip().to_string(), address.port());
@@ -234,7 +235,7 @@ impl App {
             recorder,
             // Four hex digits: always a header's value.
             instance: HeaderValue::from_str(&instance.to_string()).unwrap_or(HeaderValue::from_static("")),
-            bound_to_loopback: listener.local_addr()?.ip().is_loopback(),
+            bound_to_loopback,
             engine: Arc::clone(&engine),
             unread: self.bounds.timeouts.unread,
         });
@@ -282,19 +283,18 @@ impl App {
 /// # Errors
 /// Where it was asked for at an address that it cannot have.
 async fn watch(
-    admin: AdminAt,
+    (address, asked): (SocketAddr, bool),
     view: View,
     shutdown: CancellationToken,
 ) -> io::Result<Option<JoinHandle<io::Result<()>>>> {
-    match view::bind(admin.address).await {
+    match view::bind(address).await {
         Ok(listener) => {
             let address = listener.local_addr()?;
             tracing::info!("exchanges, reports and figures on http://{address}/");
             Ok(Some(tokio::spawn(view::serve(view, listener, shutdown))))
         }
-        Err(error) if admin.asked => Err(io::Error::other(format!("MCP_ADMIN_ADDR: {}: {error}", admin.address))),
+        Err(error) if asked => Err(io::Error::other(format!("MCP_ADMIN_ADDR: {address}: {error}"))),
         Err(error) => {
-            let address = admin.address;
             tracing::warn!(
                 "no exchanges, reports and figures: {address}: {error}; MCP_ADMIN_ADDR gives them another address"
             );

@@ -48,9 +48,8 @@ pub struct Config {
     pub rate_limit: Option<RateLimit>,
     /// `MCP_STORE`.
     pub store: StoreAt,
-    /// `MCP_ADMIN_ADDR`: where the admin listener is, if there is one. Unset: [`AdminAt::DEFAULT`] where the server is bound to
-    /// loopback, else nowhere; in a configuration that is not read from variables nowhere.
-    pub admin: Option<AdminAt>,
+    /// `MCP_ADMIN_ADDR`: where the admin listener is, if there is one.
+    pub admin: AdminAt,
     /// `MCP_RECORD`: exchanges kept to be looked at; 0 for none.
     pub record: usize,
     /// `MCP_RECORD_BODIES`: with the first 4 KB of their bodies.
@@ -268,7 +267,7 @@ impl Default for Config {
             max_sessions: 10_000,
             rate_limit: None,
             store: StoreAt::Memory,
-            admin: None,
+            admin: AdminAt::Unset,
             record: 1000,
             record_bodies: false,
             message_queue_size: 100,
@@ -325,7 +324,7 @@ impl Config {
             "MCP_MAX_SESSIONS" => self.max_sessions.to_string(),
             "MCP_RATE_LIMIT" => self.rate_limit.map_or_else(|| "off".to_owned(), |limit| limit.to_string()),
             "MCP_STORE" => self.store.shown(),
-            "MCP_ADMIN_ADDR" => self.admin.map_or_else(|| "off".to_owned(), |admin| admin.address.to_string()),
+            "MCP_ADMIN_ADDR" => self.admin.to_string(),
             "MCP_RECORD" => self.record.to_string(),
             "MCP_RECORD_BODIES" => self.record_bodies.to_string(),
             "MCP_MESSAGE_QUEUE_SIZE" => self.message_queue_size.to_string(),

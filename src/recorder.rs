@@ -371,9 +371,9 @@ mod tests {
     #[test]
     fn the_beginning_of_a_body_shows_no_secret() {
         let token = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJhbGljZSJ9.c2lnbmF0dXJlc2lnbmF0dXJl";
-        let text = format!("{}{token}{}", "x".repeat(MOST_BODY - 30), "y".repeat(MOST_BODY));
+        let text = format!("{} \"{token}\" {}", "x".repeat(MOST_BODY - 30), "y".repeat(MOST_BODY));
         let kept = body(text.as_bytes());
-        assert!(kept.chars().count() <= MOST_BODY && !kept.contains("c2lnb"), "{}", &kept[MOST_BODY - 40..]);
+        assert!(kept.chars().count() <= MOST_BODY + 1 && !kept.contains("c2lnb"), "{}", &kept[MOST_BODY - 40..]);
         assert_eq!(&*body(b"\xff{}"), "\u{fffd}{}");
     }
 }

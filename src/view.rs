@@ -208,9 +208,13 @@ async fn report(State(view): State<Arc<View>>, Query(asked): Query<Asked>) -> Re
     }
 }
 
-async fn figures(State(view): State<Arc<View>>) -> Response {
-    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    answer(StatusCode::OK, kind, Body::from(metrics::text(&view)))
+async fn figures(State(view): State<Arc<View>>, headers: HeaderMap) -> Response {
+    let text = metrics::text(&view);
+    let accepted = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+    if accepted.contains("application/openmetrics-text") {
+        return answer(StatusCode::OK, "application/openmetrics-text; version=1.0.0; charset=utf-8", Body::from(text));
+    }
+    answer(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", Body::from(metrics::older(&text)))
 }
 
 /// Reading alone, by who addresses this machine.

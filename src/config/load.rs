@@ -12,7 +12,7 @@ use super::flags::{Flags, NoFlags, Subcommands};
 use super::reader::Reader;
 use super::{
     AdminAt, Config, EndpointUrl, Expectations, KeepAliveStyle, LogFormat, Origins, ProxySecret, RateLimit,
-    ResponseMode, SessionBinding, Source, StoreAt, environment, expect, is_loopback_host, network,
+    ResponseMode, SessionBinding, Source, StoreAt, environment, expect, network,
 };
 use crate::protocol::{Revision, Served, is_stateless};
 
@@ -117,10 +117,7 @@ impl Config {
                 LEAST_IN_REDIS.as_secs()
             ));
         }
-        config.admin = match reader.parsed("MCP_ADMIN_ADDR", AdminAt::parse) {
-            Some(admin) => admin,
-            None => is_loopback_host(&config.host).then_some(AdminAt::DEFAULT),
-        };
+        config.admin = reader.parsed("MCP_ADMIN_ADDR", AdminAt::parse).unwrap_or_default();
         reader.number(&mut config.record, "MCP_RECORD");
         reader.switch(&mut config.record_bodies, "MCP_RECORD_BODIES");
         reader.number(&mut config.message_queue_size, "MCP_MESSAGE_QUEUE_SIZE");

@@ -1,5 +1,6 @@
 //! Figures in OpenMetrics 1.0, for Prometheus. Labels have few values, none of which a caller can make up.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -22,6 +23,24 @@ pub fn text(view: &Arc<View>) -> String {
     // Writing to a text does not fail.
     let _infallible = prometheus_client::encoding::text::encode(&mut text, &registry);
     text
+}
+
+/// The same in the older text format (0.0.4): there a counter's `_total` is a part of its name, and units and the end are
+/// not told.
+pub fn older(text: &str) -> String {
+    let counters: HashSet<_> =
+        text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.strip_suffix(" counter")).collect();
+    let mut older = String::with_capacity(text.len());
+    for line in text.lines().filter(|line| !line.starts_with("# UNIT ") && *line != "# EOF") {
+        let about =
+            line.strip_prefix("# HELP ").or_else(|| line.strip_prefix("# TYPE ")).and_then(|rest| rest.split_once(' '));
+        match about {
+            Some((name, rest)) if counters.contains(name) => older += &format!("{}{name}_total {rest}", &line[..7]),
+            _ => older += line,
+        }
+        older.push('\n');
+    }
+    older
 }
 
 struct Figures(Arc<View>);

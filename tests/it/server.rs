@@ -11,7 +11,7 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use mcp_echo_stateful::app::{App, Bounds};
 use mcp_echo_stateful::clock::Clock;
-use mcp_echo_stateful::config::{Command, Config, StoreAt};
+use mcp_echo_stateful::config::{AdminAt, Command, Config, StoreAt};
 use mcp_echo_stateful::protocol::{Revision, Served};
 use mcp_echo_stateful::session::SessionManager;
 use mcp_echo_stateful::session::store::Store;
@@ -97,7 +97,9 @@ impl TestServer {
         store: Option<Arc<dyn Store>>,
         change: impl FnOnce(&mut Config),
     ) -> Self {
-        let mut config = Config { host: host.to_owned(), port: 0, ..Config::default() };
+        // Of the many at once one alone could have the admin listener's usual address.
+        let admin = AdminAt::Off;
+        let mut config = Config { host: host.to_owned(), port: 0, admin, ..Config::default() };
         change(&mut config);
         // Every promise holds where sessions are in a store, too: `MCP_TEST_STORE=disk cargo test --test it`, or the URL of a Redis.
         let folder = tempfile::tempdir().unwrap();

@@ -209,6 +209,9 @@ async fn figures_are_open_metrics_and_no_label_is_a_callers() {
     viewed.call(&session, &json!({"jsonrpc": "2.0", "id": 1, "method": "made/up"})).await;
     viewed.call("11111111-2222-4333-8444-555555555555", &echo("x")).await;
     let text = viewed.get("/metrics").await;
+    assert!(text.contains("# HELP mcp_echo_sessions_created_total ") && !text.contains("# EOF"), "{text}");
+    let request = viewed.http.get(format!("{}/metrics", viewed.admin)).header("accept", "application/openmetrics-text");
+    let text = within(within(request.send()).await.unwrap().text()).await.unwrap();
     assert!(text.ends_with("# EOF\n") && !text.contains("made") && !text.contains(&session[..8]), "{text}");
     for line in [
         "mcp_server_operation_duration_seconds_count{mcp_method_name=\"tools/call\",gen_ai_tool_name=\"echo\"} 1",

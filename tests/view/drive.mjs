@@ -115,6 +115,8 @@ for (let n = 0; n < 6; n++) {
   again.abort();
 }
 await until("a loop of reconnects", async () => (await page.locator(".mark.flow").count()) >= 7);
+await page.locator("#now", { hasText: "reconnect loop" }).waitFor({ timeout: 8000 });
+must(true, "a loop of reconnects is told as one");
 await shots("reconnects");
 
 await fetch(url, { method: "OPTIONS", headers: { origin: "https://app.example", "access-control-request-method": "POST", "access-control-request-headers": "authorization" } });

@@ -1,6 +1,6 @@
 "use strict";
 // One stream of exchanges feeds all. Everything that a client sent is put in as text, never as markup.
-const MOST = 1000, SHOWN = 200, SPAN_MS = 120000, RECENT_MS = 300000, MOST_LANES = 20;
+const MOST = 1000, SHOWN = 200, MOST_SPAN_MS = 120000, LEAST_SPAN_MS = 15000, RECENT_MS = 300000, MOST_LANES = 20;
 const by = (id) => document.getElementById(id);
 let exchanges = [], rules = {}, chosen = null, paused = false, waiting = [], instance = null, last = 0, dirty = true, live = false, report = null;
 
@@ -114,6 +114,12 @@ function showNow(shown) {
   for (const [key, { count, one }] of [...refused].slice(-5)) {
     cards.push(el("div", { class: "card warning" }, el("p", {}, el("span", { class: "sign" }, "▲ refused"), ` ${key}${count > 1 ? ` ×${count}` : ""} · `, when(one)), one.refused ? el("p", {}, one.refused) : null, el("p", {}, proof(one))));
   }
+  for (const [name, { count, one }] of loops(shown)) {
+    cards.unshift(el("div", { class: "card error" },
+      el("p", {}, el("span", { class: "sign" }, "✖ reconnect loop"), ` ${name}: ${count} streams in the last minute were ended by the other end within five seconds · `, when(one)),
+      el("p", {}, "To do: look at the client's log for why it lets go of them, and at the time-outs and buffering of what stands between (docs/proxies.md)"),
+      el("p", {}, proof(one))));
+  }
   if (!exchanges.length) {
     const url = report ? report.endpoint : `http://${location.hostname}:3000/mcp`;
     cards.push(el("div", { class: "card info" }, el("p", {}, "Nothing has come yet. Point your client at the server, or paste this into a terminal:"),
@@ -124,6 +130,17 @@ function showNow(shown) {
   by("now").replaceChildren(...cards);
 }
 
+/** Clients whose streams are cut again and again. */
+function loops(shown) {
+  const cut = new Map();
+  for (const one of shown) {
+    if (!one.stream || one.stream.endedBy !== "client" || one.stream.endedAtMs > 5000 || Date.now() - started(one) > 60000) continue;
+    const name = client(one);
+    cut.set(name, { count: (cut.get(name) || { count: 0 }).count + 1, one });
+  }
+  return [...cut].filter(([, { count }]) => count >= 4);
+}
+
 function proof(one) {
   const button = el("button", { type: "button" }, `show exchange ${one.number}`);
   button.addEventListener("click", () => choose(one.number, true));
@@ -131,7 +148,10 @@ function proof(one) {
 }
 
 function showClients(shown) {
-  const now = Date.now(), lanes = new Map();
+  // As far back as there is something to see, two minutes at most.
+  const now = Date.now(), lanes = new Map(), first = shown.length ? started(shown[0]) : now;
+  const SPAN_MS = Math.min(MOST_SPAN_MS, Math.max(LEAST_SPAN_MS, (now - first) * 1.05));
+  by("span").textContent = SPAN_MS < 90000 ? `${Math.round(SPAN_MS / 1000)} seconds` : "two minutes";
   for (const one of shown) {
     const end = one.stream && one.stream.open ? now : started(one) + (one.stream ? one.stream.endedAtMs || 0 : one.durationMs);
     if (now - end > SPAN_MS) continue;
