@@ -4,12 +4,12 @@
 //! and a reference.
 
 use std::collections::VecDeque;
-use std::hash::{BuildHasher, Hash as _, Hasher as _, RandomState};
+use std::hash::{BuildHasher as _, RandomState};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use http::{HeaderMap, Request, Version};
+use http::{HeaderValue, Request, Version};
 use jiff::Timestamp;
 use tokio::sync::Notify;
 
@@ -81,12 +81,32 @@ fn protocol(version: Version) -> &'static str {
     }
 }
 
+/// The beginning of a session's id, which is all that is shown of one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Prefix([u8; 8]);
+
+impl Prefix {
+    /// Of an id; `None` where it does not begin like one.
+    #[must_use]
+    pub fn of(id: &[u8]) -> Option<Self> {
+        let begins = id.first_chunk().filter(|begins: &&[u8; 8]| begins.iter().all(u8::is_ascii_alphanumeric));
+        begins.copied().map(Self)
+    }
+
+    /// As text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        // Letters and digits.
+        str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
 /// The last head of a connection, to know it again.
 #[derive(Debug, Default)]
 pub struct Known(Mutex<Option<(u64, Arc<Head>)>>);
 
 /// An exchange: what came, and what became of it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Exchange {
     /// Its number, from 1 in the order of the answers.
     pub number: u64,
@@ -100,14 +120,12 @@ pub struct Exchange {
     pub id: RequestId,
     /// What came.
     pub head: Arc<Head>,
-    /// Bytes of the request's body, where its head says so.
-    pub body_bytes: Option<u64>,
     /// Of the answer.
     pub status: u16,
     /// `Content-Type` of the answer.
-    pub content_type: Option<Box<str>>,
+    pub content_type: Option<HeaderValue>,
     /// The session that it was in, or made: the first eight characters of the id.
-    pub session: Option<Box<str>>,
+    pub session: Option<Prefix>,
     /// Why it was refused, redacted.
     pub refused: Option<Box<str>>,
     /// What was noted of it, and still is of a stream.
@@ -131,9 +149,9 @@ pub struct Answered {
     /// Of the answer.
     pub status: u16,
     /// `Content-Type` of the answer.
-    pub content_type: Option<Box<str>>,
+    pub content_type: Option<HeaderValue>,
     /// The first eight characters of the session's id.
-    pub session: Option<Box<str>>,
+    pub session: Option<Prefix>,
     /// Why it was refused, redacted.
     pub refused: Option<Box<str>>,
     /// What was noted of it.
@@ -145,7 +163,8 @@ pub struct Answered {
 pub struct Recorder {
     most: usize,
     bodies: bool,
-    hasher: RandomState,
+    /// So that nobody outside knows the hash of a head.
+    seed: u64,
     ring: Mutex<Ring>,
     grown: Notify,
     operations: Operations,
@@ -153,7 +172,9 @@ pub struct Recorder {
 
 #[derive(Debug, Default)]
 struct Ring {
-    exchanges: VecDeque<Arc<Exchange>>,
+    exchanges: VecDeque<Exchange>,
+    /// What was noted of an exchange that is gone, to be used again: what is recorded takes no memory anew.
+    spare: Option<Arc<Seen>>,
     bytes: usize,
     /// Of the newest.
     number: u64,
@@ -163,8 +184,8 @@ impl Recorder {
     /// For `most` exchanges (0: none, only counted); `bodies`: with the beginnings of their bodies.
     #[must_use]
     pub fn new(most: usize, bodies: bool) -> Self {
-        let (hasher, operations) = (RandomState::new(), Operations::default());
-        Self { most, bodies, hasher, ring: Mutex::default(), grown: Notify::new(), operations }
+        let (seed, operations) = (RandomState::new().hash_one(most), Operations::default());
+        Self { most, bodies, seed, ring: Mutex::default(), grown: Notify::new(), operations }
     }
 
     /// Whether bodies are recorded.
@@ -188,14 +209,30 @@ impl Recorder {
         }
     }
 
+    /// A number for a head: of two that differ it is the same once in 2^64 times, but for somebody who tries, whose own
+    /// exchange then shows the head before.
     fn hash<B>(&self, request: &Request<B>) -> u64 {
-        let mut hasher = self.hasher.build_hasher();
-        request.method().hash(&mut hasher);
+        let mut hash = fold(self.seed, request.method().as_str().as_bytes());
         if let Some(target) = request.uri().path_and_query() {
-            hasher.write(target.as_str().as_bytes());
+            hash = fold(hash, target.as_str().as_bytes());
         }
-        hash_headers(request.headers(), &mut hasher);
-        hasher.finish()
+        for (name, value) in request.headers() {
+            hash = fold(fold(hash, name.as_str().as_bytes()), value.as_bytes());
+        }
+        hash
+    }
+
+    /// For what is noted of a request that came at `began`.
+    #[must_use]
+    pub fn seen(&self, began: Instant) -> Arc<Seen> {
+        let spare = self.ring().spare.take();
+        if let Some(mut seen) = spare
+            && let Some(unused) = Arc::get_mut(&mut seen)
+        {
+            unused.reset(began);
+            return seen;
+        }
+        Arc::new(Seen::new(began))
     }
 
     /// Takes in an exchange that is answered.
@@ -205,49 +242,32 @@ impl Recorder {
             return;
         }
         let Answered { at, took, peer, id, head, status, content_type, session, refused, seen } = answered;
-        let texts = [&content_type, &session, &refused].map(|text| text.as_ref().map_or(0, |text| text.len()));
-        let body_bytes = head.header("content-length").and_then(|length| length.parse().ok());
+        let refused_bytes = refused.as_ref().map_or(0, |text| text.len());
         let mut ring = self.ring();
         let is_known = ring.exchanges.back().is_some_and(|last| Arc::ptr_eq(&last.head, &head));
         let weight = size_of::<Exchange>()
             + size_of::<Seen>()
-            + texts.iter().sum::<usize>()
+            + refused_bytes
             + seen.bytes()
             + if is_known { 0 } else { head.bytes() };
         ring.number += 1;
         ring.bytes += weight;
         let number = ring.number;
-        let exchange = Exchange {
-            number,
-            at,
-            took,
-            peer,
-            id,
-            head,
-            body_bytes,
-            status,
-            content_type,
-            session,
-            refused,
-            seen,
-            weight,
-        };
-        ring.exchanges.push_back(Arc::new(exchange));
-        let mut gone = Vec::new();
+        let exchange =
+            Exchange { number, at, took, peer, id, head, status, content_type, session, refused, seen, weight };
+        ring.exchanges.push_back(exchange);
         while ring.exchanges.len() > self.most || (ring.bytes > MOST_BYTES && ring.exchanges.len() > 1) {
             let Some(oldest) = ring.exchanges.pop_front() else { break };
             ring.bytes -= oldest.weight;
-            gone.push(oldest);
+            ring.spare = Some(oldest.seen);
         }
         drop(ring);
-        // What is thrown away is thrown away without the lock.
-        drop(gone);
         self.grown.notify_waiters();
     }
 
     /// The exchanges after number `after` that are still there, oldest first, at most `most` of them.
     #[must_use]
-    pub fn after(&self, after: u64, most: usize) -> Vec<Arc<Exchange>> {
+    pub fn after(&self, after: u64, most: usize) -> Vec<Exchange> {
         let ring = self.ring();
         let first = ring.exchanges.partition_point(|exchange| exchange.number <= after);
         ring.exchanges.iter().skip(first).take(most).cloned().collect()
@@ -255,7 +275,7 @@ impl Recorder {
 
     /// The newest `most` exchanges, oldest first.
     #[must_use]
-    pub fn newest(&self, most: usize) -> Vec<Arc<Exchange>> {
+    pub fn newest(&self, most: usize) -> Vec<Exchange> {
         let ring = self.ring();
         let first = ring.exchanges.len().saturating_sub(most);
         ring.exchanges.iter().skip(first).cloned().collect()
@@ -284,12 +304,22 @@ impl Recorder {
     }
 }
 
-fn hash_headers(headers: &HeaderMap, hasher: &mut impl std::hash::Hasher) {
-    for (name, value) in headers {
-        hasher.write(name.as_str().as_bytes());
-        hasher.write(value.as_bytes());
-        hasher.write_u8(0);
-    }
+/// Mixes bytes into a hash, eight at a time, by the high and the low half of a product.
+fn fold(hash: u64, bytes: &[u8]) -> u64 {
+    /// 2^64 divided by the golden ratio, made odd.
+    const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
+    let step = |hash: u64, word: u64| {
+        let product = u128::from(hash ^ word) * u128::from(MIX);
+        #[expect(clippy::cast_possible_truncation, reason = "its two halves")]
+        let halves = (product as u64, (product >> 64) as u64);
+        halves.0 ^ halves.1.rotate_left(23)
+    };
+    let (words, rest) = bytes.as_chunks::<8>();
+    let hash = words.iter().fold(hash, |hash, word| step(hash, u64::from_le_bytes(*word)));
+    let mut last = [0; 8];
+    last[..rest.len()].copy_from_slice(rest);
+    // The length tells where one text ends and the next begins.
+    step(step(hash, u64::from_le_bytes(last)), bytes.len() as u64)
 }
 
 /// The beginning of a body, redacted.
@@ -302,8 +332,6 @@ pub fn body(bytes: &[u8]) -> Box<str> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
-
     use super::*;
 
     fn request(headers: &[(&str, &str)]) -> Request<()> {

@@ -17,12 +17,29 @@ pub const MAX_EVENTS: usize = 64;
 pub struct Asked {
     /// The JSON-RPC method; `response` and `batch` for what has none.
     pub method: Cow<'static, str>,
-    /// The tool that it calls.
+    /// The tool that it calls, where this server has none of that name.
     pub tool: Option<Box<str>>,
-    /// The same, where this server has it.
+    /// The tool that it calls, where this server has it.
     pub known_tool: Option<&'static str>,
-    /// The request's id, as JSON.
-    pub id: Option<Box<str>>,
+    /// The request's id.
+    pub id: Option<AskedId>,
+}
+
+impl Asked {
+    /// The tool that it calls.
+    #[must_use]
+    pub fn tool(&self) -> Option<&str> {
+        self.known_tool.or(self.tool.as_deref())
+    }
+}
+
+/// The id of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AskedId {
+    /// A whole number, as most are.
+    Number(u64),
+    /// Another one, as JSON, fit to be shown.
+    Json(Box<str>),
 }
 
 /// What became of a stream so far.
@@ -103,6 +120,14 @@ impl Seen {
     #[must_use]
     pub fn new(began: Instant) -> Self {
         Self { began, asked: OnceLock::new(), rest: Mutex::default() }
+    }
+
+    /// Begins anew, of a request that came at `began`.
+    pub fn reset(&mut self, began: Instant) {
+        self.began = began;
+        self.asked.take();
+        // What it has of its own is given back; hardly any has something.
+        *self.rest.get_mut().unwrap_or_else(PoisonError::into_inner) = Rest::default();
     }
 
     /// When it came.

@@ -25,15 +25,19 @@ use http::header::{
     REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::config::is_loopback_host;
 use crate::diagnosis::findings::{self, Rule, Severity};
-use crate::recorder::{Exchange, Recorder};
+use crate::recorder::{Exchange, Prefix, Recorder};
 use crate::request::headers::INSTANCE_ID;
 use crate::rpc::Engine;
 use crate::session::read;
@@ -42,6 +46,12 @@ use crate::session::read;
 const MAX_FOLLOWERS: usize = 32;
 /// The most exchanges of an answer, or of a step of following.
 const MOST: usize = 1000;
+/// The most connections at once; the next ones are closed.
+const MAX_CONNECTIONS: usize = 256;
+/// How long the head of a request may take.
+const HEAD: Duration = Duration::from_secs(30);
+/// How long to wait when no connection can be accepted.
+const PAUSE: Duration = Duration::from_millis(100);
 /// How often a follower that hears of nothing gets an empty line: what stands between keeps the connection.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(15);
 
@@ -83,7 +93,36 @@ pub async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 /// What the system says.
 pub async fn serve(view: View, listener: TcpListener, shutdown: CancellationToken) -> io::Result<()> {
     let routes = routes(Arc::new(view), shutdown.clone());
-    axum::serve(listener, routes).with_graceful_shutdown(shutdown.cancelled_owned()).await
+    let mut protocol = http1::Builder::new();
+    protocol.timer(TokioTimer::new()).header_read_timeout(HEAD);
+    let (readers, places) = (TaskTracker::new(), Arc::new(Semaphore::new(MAX_CONNECTIONS)));
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = shutdown.cancelled() => break,
+            accepted = listener.accept() => accepted,
+        };
+        let Ok((stream, _)) = accepted else {
+            // Likely there are no file descriptors left.
+            tokio::time::sleep(PAUSE).await;
+            continue;
+        };
+        let Ok(place) = Arc::clone(&places).try_acquire_owned() else { continue };
+        let serving = protocol.serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes.clone()));
+        let shutdown = shutdown.clone();
+        readers.spawn(async move {
+            let _place = place;
+            tokio::pin!(serving);
+            tokio::select! {
+                _ended = serving.as_mut() => return,
+                () = shutdown.cancelled() => serving.as_mut().graceful_shutdown(),
+            }
+            let _ended = serving.await;
+        });
+    }
+    readers.close();
+    readers.wait().await;
+    Ok(())
 }
 
 fn routes(view: Arc<View>, shutdown: CancellationToken) -> Router {
@@ -143,13 +182,19 @@ struct Asked {
 impl Asked {
     fn wants(&self, exchange: &Exchange) -> bool {
         let session = self.session.as_deref();
-        let is_of =
-            |id: &str| exchange.session.as_deref().is_some_and(|session| !id.is_empty() && id.starts_with(session));
-        let begins = |id: &str| exchange.session.as_deref().is_some_and(|session| session.starts_with(id));
+        let is_of = |id: &str| {
+            exchange
+                .session
+                .as_ref()
+                .map(Prefix::as_str)
+                .is_some_and(|session| !id.is_empty() && id.starts_with(session))
+        };
+        let begins =
+            |id: &str| exchange.session.as_ref().map(Prefix::as_str).is_some_and(|session| session.starts_with(id));
         session.is_none_or(|id| is_of(id) || begins(id)) && self.status.is_none_or(|status| exchange.status == status)
     }
 
-    fn chosen(&self, view: &View) -> Vec<Arc<Exchange>> {
+    fn chosen(&self, view: &View) -> Vec<Exchange> {
         let all = match self.since {
             Some(since) => view.recorder.after(since, usize::MAX),
             None => view.recorder.newest(usize::MAX),
@@ -167,7 +212,7 @@ fn exchanges(view: &Arc<View>, asked: &Asked, shutdown: CancellationToken) -> Re
     match asked.format.as_deref().unwrap_or("ndjson") {
         "har" if !follows => download("application/json", "exchanges.har", har::of(&asked.chosen(view))),
         "json" if !follows => {
-            let all: Vec<_> = asked.chosen(view).iter().map(|exchange| exchanges::json(exchange)).collect();
+            let all: Vec<_> = asked.chosen(view).iter().map(exchanges::json).collect();
             download("application/json", "exchanges.json", serde_json::Value::from(all).to_string())
         }
         "ndjson" if follows => match Arc::clone(&view.followers).try_acquire_owned() {
@@ -188,7 +233,7 @@ fn exchanges(view: &Arc<View>, asked: &Asked, shutdown: CancellationToken) -> Re
             ),
         },
         "ndjson" => {
-            let lines: String = asked.chosen(view).iter().map(|exchange| exchanges::line(exchange)).collect();
+            let lines: String = asked.chosen(view).iter().map(exchanges::line).collect();
             answer(StatusCode::OK, "application/x-ndjson", Body::from(lines))
         }
         "har" | "json" => text(StatusCode::BAD_REQUEST, "follow=1 goes with format=ndjson alone\n".to_owned()),

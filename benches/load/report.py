@@ -1,5 +1,6 @@
 """The parts of the load bench, and their figures as Markdown: tables, and the budgets with what was measured."""
 
+import dataclasses
 import datetime
 import os
 import platform
@@ -151,6 +152,17 @@ def in_redis(given, built, budgets, say):
     )
 
 
+def recorded(_, built, budgets, say):
+    echo = next(case for case in cases.CASES if case.name == "echo")
+    say("instructions: echo, recorded and not")
+    watched = dataclasses.replace(echo, environment=(*echo.environment, ("MCP_ADMIN_ADDR", "127.0.0.1:0")))
+    without, with_it = (
+        instructions.a_request(([built.server], "/mcp"), case).instructions for case in (echo, watched)
+    )
+    budgets.at_most("instructions of an echo that is recorded, to one that is not", with_it / without, 1.05, "×")
+    return f"An echo that is recorded: {with_it:,.0f} instructions; one that is not: {without:,.0f}."
+
+
 def counted(given, built, budgets, say):
     chosen = [case for case in cases.CASES if case.name in given.cases]
     rows = instructions.run(built, chosen, say)
@@ -172,6 +184,7 @@ PARTS = {
     "size": size,
     "stores": kept,
     "redis": in_redis,
+    "recorder": recorded,
     "instructions": counted,
 }
 # Parts that need `crowd`.

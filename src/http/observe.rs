@@ -28,10 +28,10 @@ use crate::diagnosis::redact::{self, HIDDEN, MAX_LOGGED, SESSION_SHOWN, loggable
 use crate::protocol::Message;
 use crate::protocol::message::Body;
 use crate::recorder::METHODS;
-use crate::recorder::{Answered, Head, Known};
+use crate::recorder::{Answered, Head, Known, Prefix};
 use crate::request::headers::{self, INSTANCE_ID, REQUEST_ID, SERVER_TIMING};
 use crate::request::{ProxyProof, RequestId};
-use crate::seen::{self, Asked, Seen};
+use crate::seen::{self, Asked, AskedId, Seen};
 use crate::text::shorten;
 
 /// Records what a POST asks for: the JSON-RPC method, and the tool; in the request's span where it is logged.
@@ -55,11 +55,17 @@ pub fn record(http: &Http, body: &Body, is_logged: bool, seen: Option<&Arc<Seen>
     }
     if let Some(seen) = seen {
         let known = METHODS.iter().find(|known| **known == method);
+        // What is known needs no look for secrets.
+        let known_tool = tool.and_then(|tool| http.engine.known_tool(tool));
+        let id_of = |id: &str| match id.parse() {
+            Ok(number) => AskedId::Number(number),
+            Err(_) => AskedId::Json(loggable(id).into()),
+        };
         seen.ask(Asked {
             method: known.map_or_else(|| loggable(method).into(), |known| Cow::Borrowed(*known)),
-            tool: tool.map(|tool| loggable(tool).into()),
-            known_tool: tool.and_then(|tool| http.engine.known_tool(tool)),
-            id: id.map(|id| loggable(id).into()),
+            tool: tool.filter(|_| known_tool.is_none()).map(|tool| loggable(tool).into()),
+            known_tool,
+            id: id.map(id_of),
         });
     }
 }
@@ -101,7 +107,7 @@ where
         let proxy = secret.map_or(ProxyProof::NotAsked, |secret| take_proof(secret, request.headers_mut()));
         let (mut observed, mut arrival) = Observed::new(&self.http, self.connection, &self.account, proxy, &request);
         if let (Some(recorder), Some(known)) = (&self.http.recorder, &self.known) {
-            let seen = Arc::new(Seen::new(observed.at));
+            let seen = recorder.seen(observed.at);
             arrival.seen = Some(Arc::clone(&seen));
             let (head, session) = (recorder.head(&request, known), session(request.headers()));
             observed.recorded = Some(Recorded { head, session, at: arrival.wall, peer: self.connection.peer, seen });
@@ -186,16 +192,15 @@ struct Observed {
 /// What of a request is recorded, up to its answer.
 struct Recorded {
     head: Arc<Head>,
-    session: Option<Box<str>>,
+    session: Option<Prefix>,
     at: Timestamp,
     peer: SocketAddr,
     seen: Arc<Seen>,
 }
 
-/// The first characters of the session's id that headers name.
-fn session(headers: &HeaderMap) -> Option<Box<str>> {
-    let id = headers.get(headers::SESSION_ID)?.to_str().ok()?;
-    Some(shorten(&redact::escape(id), SESSION_SHOWN).trim_end_matches('…').into())
+/// The beginning of the session's id that headers name.
+fn session(headers: &HeaderMap) -> Option<Prefix> {
+    Prefix::of(headers.get(headers::SESSION_ID)?.as_bytes())
 }
 
 impl Observed {
@@ -262,7 +267,6 @@ impl Observed {
         if let (Some(recorded), Some(recorder)) = (self.recorded.filter(|_| !is_dull), &http.recorder) {
             let Recorded { head, session: named, at, peer, seen } = recorded;
             let refused = response.extensions().get::<Why>().map(|Why(why)| unrevealing(why).into());
-            let content_type = response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
             recorder.record(Answered {
                 at,
                 took,
@@ -270,8 +274,8 @@ impl Observed {
                 id: self.id.clone(),
                 head,
                 status: response.status().as_u16(),
-                content_type: content_type.map(Into::into),
-                session: session(response.headers()).or(named),
+                content_type: response.headers().get(CONTENT_TYPE).cloned(),
+                session: named.or_else(|| session(response.headers())),
                 refused,
                 seen,
             });

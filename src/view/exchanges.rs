@@ -11,8 +11,8 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
 use super::{Asked, MOST, SIGN_OF_LIFE, View};
-use crate::recorder::Exchange;
-use crate::seen::StreamEnd;
+use crate::recorder::{Exchange, Prefix};
+use crate::seen::{AskedId, StreamEnd};
 use crate::text::rfc3339;
 
 /// Milliseconds, to the microsecond.
@@ -42,15 +42,17 @@ pub fn json(exchange: &Exchange) -> Value {
     };
     if let Some(asked) = seen.asked() {
         let mut rpc = json!({ "method": asked.method });
-        if let Some(tool) = &asked.tool {
+        if let Some(tool) = asked.tool() {
             rpc["tool"] = json!(tool);
         }
-        if let Some(id) = &asked.id {
-            rpc["id"] = serde_json::from_str(id).unwrap_or_else(|_| json!(id));
+        match &asked.id {
+            Some(AskedId::Number(number)) => rpc["id"] = json!(number),
+            Some(AskedId::Json(id)) => rpc["id"] = serde_json::from_str(id).unwrap_or_else(|_| json!(id)),
+            None => {}
         }
         add("rpc", rpc);
     }
-    add("session", json!(exchange.session));
+    add("session", json!(exchange.session.as_ref().map(Prefix::as_str)));
     add("refused", json!(exchange.refused));
     let findings = seen.findings();
     if !findings.is_empty() {

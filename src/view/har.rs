@@ -1,7 +1,5 @@
 //! Exchanges as HTTP Archive 1.2, which browsers' developer tools open.
 
-use std::sync::Arc;
-
 use serde_json::{Value, json};
 
 use super::exchanges::ms;
@@ -9,8 +7,8 @@ use crate::recorder::Exchange;
 use crate::text::rfc3339;
 
 /// The archive, as JSON.
-pub fn of(exchanges: &[Arc<Exchange>]) -> String {
-    let entries: Vec<_> = exchanges.iter().map(|exchange| entry(exchange)).collect();
+pub fn of(exchanges: &[Exchange]) -> String {
+    let entries: Vec<_> = exchanges.iter().map(entry).collect();
     json!({
         "log": {
             "version": "1.2",
@@ -45,13 +43,13 @@ fn entry(exchange: &Exchange) -> Value {
         "headers": headers,
         "queryString": query,
         "headersSize": -1,
-        "bodySize": exchange.body_bytes.map_or(-1, |bytes| i64::try_from(bytes).unwrap_or(i64::MAX)),
+        "bodySize": head.header("content-length").and_then(|length| length.parse::<i64>().ok()).unwrap_or(-1),
     });
     if let Some(body) = request {
         let kind = head.header("content-type").unwrap_or("application/octet-stream");
         request_json["postData"] = json!({ "mimeType": kind, "text": body });
     }
-    let kind = exchange.content_type.as_deref().unwrap_or_default();
+    let kind = exchange.content_type.as_ref().and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     let mut content = json!({ "size": -1, "mimeType": kind });
     if let Some(body) = answer {
         content["size"] = json!(body.len());

@@ -1,7 +1,7 @@
 //! A report of what was recorded: who came, what they did, what went wrong.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::View;
 use super::exchanges::ms;
-use crate::recorder::Exchange;
+use crate::recorder::{Exchange, Prefix};
 use crate::session::{Stats, read};
 use crate::text::{duration, rfc3339, shorten};
 
@@ -98,20 +98,20 @@ fn name(exchange: &Exchange) -> String {
         let path = exchange.head.target.split('?').next().unwrap_or_default();
         return format!("{} {}", exchange.head.method, shorten(path, 60));
     };
-    match &asked.tool {
+    match asked.tool() {
         Some(tool) => format!("{} {tool}", asked.method),
         None => asked.method.to_string(),
     }
 }
 
 impl Client {
-    fn add(&mut self, exchange: &Arc<Exchange>) {
+    fn add(&mut self, exchange: &Exchange) {
         self.requests += 1;
         self.last = self.last.max(exchange.at);
         if exchange.status >= 400 {
             *self.refused.entry(exchange.status).or_default() += 1;
         }
-        if let Some(session) = exchange.session.as_deref()
+        if let Some(session) = exchange.session.as_ref().map(Prefix::as_str)
             && !self.sessions.iter().any(|known| known == session)
         {
             self.sessions.push(session.to_owned());

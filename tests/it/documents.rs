@@ -275,7 +275,10 @@ fn pages() -> Vec<String> {
         .map(str::to_owned)
         .into();
     let docs = fs::read_dir(path("docs")).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    pages.extend(docs.map(|name| format!("docs/{name}")));
+    pages.extend(
+        docs.filter(|name| std::path::Path::new(name).extension().is_some_and(|kind| kind == "md"))
+            .map(|name| format!("docs/{name}")),
+    );
     pages
 }
 

@@ -310,3 +310,30 @@ async fn with_record_0_nothing_is_kept_and_figures_are_there() {
     assert!(viewed.exchanges("").await.is_empty());
     assert!(viewed.get("/metrics").await.contains("_count{mcp_method_name=\"initialize\"} 1"));
 }
+
+/// Every figure that the dashboard asks for is one that the server has.
+#[tokio::test]
+async fn the_dashboard_asks_for_figures_that_there_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = format!("disk:{}", folder.path().join("sessions").display());
+    let viewed = Viewed::start(&[("MCP_STORE", store.as_str())]).await;
+    let session = viewed.program.session().await;
+    viewed.call(&session, &tool_call("authContext", &json!({}))).await;
+    viewed.call("11111111-2222-4333-8444-555555555555", &echo("x")).await;
+    let there = viewed.get("/metrics").await;
+    let dashboard: Value = serde_json::from_str(include_str!("../../deploy/grafana.json")).unwrap();
+    let mut asked = 0;
+    for target in dashboard["panels"].as_array().unwrap().iter().flat_map(|panel| panel["targets"].as_array().unwrap())
+    {
+        let expression = target["expr"].as_str().unwrap();
+        for name in expression
+            .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+            .filter(|word| word.starts_with("mcp_") && *word != "mcp_method_name")
+        {
+            asked += 1;
+            let has = |line: &str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']));
+            assert!(there.lines().any(has), "{name}: {there}");
+        }
+    }
+    assert!(asked > 10, "{asked}");
+}

@@ -101,6 +101,10 @@ must(!detail.includes(token.split(".")[1]) && detail.includes("Bearer eyJhbGc...
 await shots("audience");
 await page.keyboard.press("Escape");
 must(await page.locator("#detail").isHidden(), "Escape closes it");
+// What docs/view.md shows.
+await page.evaluate(() => scrollTo(0, 0));
+await page.emulateMedia({ colorScheme: "light" });
+await page.screenshot({ path: `${folder}/page.png`, clip: { x: 0, y: 0, width: 900, height: 760 } });
 
 const stop = new AbortController();
 const stream = await fetch(url, { headers: { ...healthy, accept: "text/event-stream" }, signal: stop.signal });
