@@ -81,7 +81,6 @@ fn request(engine: &Engine, bearer: &str) -> Arc<Request> {
         peer: None,
         local: None,
         received: Instant::now(),
-        received_at: engine.server.clock.wall_now(),
         body_bytes: 0,
         share: None,
     })

@@ -27,7 +27,6 @@ use http::header::{ALLOW, CONNECTION};
 use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Limited};
-use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::protocol::RpcError;
@@ -76,7 +75,6 @@ pub struct Connection {
 struct Arrival {
     id: RequestId,
     at: Instant,
-    wall: Timestamp,
     connection: Connection,
     proxy: ProxyProof,
     /// Whether it gets a line in the log whatever becomes of it.
@@ -100,7 +98,6 @@ impl Arrival {
             peer: Some(self.connection.peer),
             local: self.connection.local,
             received: self.at,
-            received_at: self.wall,
             body_bytes,
             share: share.map(|share| Arc::new(share) as _),
         }

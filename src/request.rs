@@ -9,7 +9,6 @@ use std::sync::{Arc, LazyLock};
 use std::time::Instant;
 
 use http::{HeaderMap, HeaderValue, Method, Uri, Version};
-use jiff::Timestamp;
 
 /// One HTTP request as it arrived. Knows nothing of JSON-RPC.
 #[derive(Debug, Clone)]
@@ -32,8 +31,6 @@ pub struct Request {
     pub local: Option<SocketAddr>,
     /// When the request's head had been read, for measuring.
     pub received: Instant,
-    /// When the request's head had been read, for people.
-    pub received_at: Timestamp,
     /// Bytes of the body.
     pub body_bytes: usize,
     /// Its share of the memory for large bodies, where it has one: given back when nothing works on the request any more.

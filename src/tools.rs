@@ -357,6 +357,12 @@ impl Context<'_> {
         }
     }
 
+    /// When the request's head had been read, for people.
+    #[must_use]
+    pub fn received_at(&self) -> jiff::Timestamp {
+        self.server.clock.wall_now() - self.request.received.elapsed()
+    }
+
     /// The client's name: from `_meta` in the stateless era, else from the session's `initialize`.
     #[must_use]
     pub fn client_name(&self, session: Option<&Record>) -> Option<String> {

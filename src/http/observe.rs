@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Version};
-use jiff::Timestamp;
 use pin_project_lite::pin_project;
 use tokio::time::Sleep;
 use tower::Service;
@@ -110,7 +109,7 @@ where
             let seen = recorder.seen(observed.at);
             arrival.seen = Some(Arc::clone(&seen));
             let (head, session) = (recorder.head(&request, known), session(request.headers()));
-            observed.recorded = Some(Recorded { head, session, at: arrival.wall, peer: self.connection.peer, seen });
+            observed.recorded = Some(Box::new(Recorded { head, session, peer: self.connection.peer, seen }));
         }
         request.extensions_mut().insert(arrival);
         let span = observed.span.clone();
@@ -186,14 +185,13 @@ struct Observed {
     span: Span,
     is_logged: bool,
     is_probe: bool,
-    recorded: Option<Recorded>,
+    recorded: Option<Box<Recorded>>,
 }
 
 /// What of a request is recorded, up to its answer.
 struct Recorded {
     head: Arc<Head>,
     session: Option<Prefix>,
-    at: Timestamp,
     peer: SocketAddr,
     seen: Arc<Seen>,
 }
@@ -240,19 +238,7 @@ impl Observed {
             is_probe: matches!(path, HEALTH_PATH | READY_PATH),
             recorded: None,
         };
-        (
-            observed,
-            Arrival {
-                id,
-                at,
-                wall: http.engine.server.clock.wall_now(),
-                connection,
-                proxy,
-                is_logged,
-                account: account.clone(),
-                seen: None,
-            },
-        )
+        (observed, Arrival { id, at, connection, proxy, is_logged, account: account.clone(), seen: None })
     }
 
     /// Puts what every response has on one, and logs the request.
@@ -265,7 +251,8 @@ impl Observed {
         // Probes that find all well would push out what somebody looks for.
         let is_dull = self.is_probe && response.status().is_success();
         if let (Some(recorded), Some(recorder)) = (self.recorded.filter(|_| !is_dull), &http.recorder) {
-            let Recorded { head, session: named, at, peer, seen } = recorded;
+            let Recorded { head, session: named, peer, seen } = *recorded;
+            let at = http.engine.server.clock.wall_now() - took;
             let refused = response.extensions().get::<Why>().map(|Why(why)| unrevealing(why).into());
             recorder.record(Answered {
                 at,

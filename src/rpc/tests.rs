@@ -52,7 +52,6 @@ impl Client {
             peer: None,
             local: None,
             received: Instant::now(),
-            received_at: self.engine.server.clock.wall_now(),
             body_bytes: 0,
             share: None,
         });

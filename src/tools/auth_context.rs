@@ -462,7 +462,7 @@ mod tests {
     fn show(given: &[(&str, &str)], record: Option<&Record>) -> Outcome {
         let request = request(given);
         let config = Config::default();
-        let (method, uri, now) = (&request.method, &request.uri, request.received_at);
+        let (method, uri, now) = (&request.method, &request.uri, "2024-01-01T12:00:00.123Z".parse().unwrap());
         let mut facts = Facts::new(method, uri, &request.headers, Revision::V2025_06_18, &config, now);
         if let Some(record) = record {
             facts = facts.with_session(SessionFacts { record, figures: Figures::default(), now: record.created });

@@ -117,7 +117,7 @@ impl<'a> Facts<'a> {
             session_id: None,
             echo_count: None,
             delay_ms: delayed.then_some(delay_ms),
-            received_at: delayed.then(|| rfc3339(context.request.received_at)),
+            received_at: delayed.then(|| rfc3339(context.received_at())),
             sent_at: delayed.then(|| rfc3339(context.server.clock.wall_now())),
             progress_note: (delay_ms >= PROGRESS_MS).then(|| context.without_progress()).flatten(),
         }

@@ -33,7 +33,6 @@ pub(crate) fn request(given: &[(&str, &str)]) -> Request {
         peer: None,
         local: None,
         received: Instant::now(),
-        received_at: "2024-01-01T12:00:00.123Z".parse().unwrap(),
         body_bytes: 0,
         share: None,
     }

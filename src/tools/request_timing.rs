@@ -152,7 +152,7 @@ fn timing(context: &Context<'_>, session: Option<&Working<'_>>) -> Timing {
     let stats = context.stats;
     let ms = context.request.received.elapsed().as_secs_f64() * 1000.0;
     Timing {
-        request_start: context.request.received_at,
+        request_start: context.received_at(),
         processing_time_ms: round(ms),
         rating: rating(ms).1,
         request_body_bytes: context.request.body_bytes,
