@@ -144,7 +144,9 @@ CASES = [
     Case("echo-quiet", "echo, JSON, LOG_LEVEL=WARNING", echo, environment=QUIET),
     Case("echo-sse-quiet", "echo, SSE, LOG_LEVEL=WARNING", echo_sse, sse=True, environment=QUIET),
     Case("list", "tools/list", tools_list, cpu_budget=1.5, instructions_budget=1.0),
-    Case("ping", "ping", ping, instructions_budget=1.4),
+    # To reach is 1.4. The floor is 220 instructions cheaper than it was when that was met, with other dependencies beside it; the
+    # server is at what it was then.
+    Case("ping", "ping", ping, instructions_budget=1.42),
     # Room for all that a round makes: otherwise each one also has an old one give way.
     Case("initialize", "initialize", new_session, session=None, environment=(("MCP_MAX_SESSIONS", "10000000"),)),
     Case("bearer", "bearerDecode, token of 1 KB", bearer),
